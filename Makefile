@@ -1,0 +1,51 @@
+# The way in. Each target brings what it lacks: on a machine with make, apt and rustup, `make demo` is the first command.
+# What is behind them: cargo xtask --help.
+
+PREFIX ?= /usr/local
+DESTDIR ?=
+CARGO_TARGET_DIR ?= target
+
+# rustup, and what cargo installs, need not be on root's PATH.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# The one place that names the compiler.
+RUST := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
+COMPONENTS := rust-src rustfmt clippy
+
+.PHONY: help toolchain demo test check bench build install
+
+help:
+	@echo 'make demo      the main job at work, in a lab of namespaces (in a virtual machine where it must be)'
+	@echo 'make test      all tests: on this machine, and on each kernel of the matrix in a virtual machine'
+	@echo 'make check     formatting, lints, documentation, dependencies'
+	@echo 'make bench     what a frame costs, against the kernel bridge'
+	@echo 'make build     the release binary, $(CARGO_TARGET_DIR)/release/netagent'
+	@echo 'make install   the same, to $(DESTDIR)$(PREFIX)/sbin'
+	@echo 'make toolchain Rust $(RUST) and a C linker, where they are missing; all of the above begin with it'
+
+# A toolchain that lacks a component is completed by the same command as one that is missing.
+toolchain:
+	@command -v cc >/dev/null || { \
+		echo 'setup: apt-get install gcc libc6-dev (Rust links with them)'; \
+		apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq --no-install-recommends install gcc libc6-dev >/dev/null; }
+	@command -v rustup >/dev/null || { echo 'setup: rustup is missing: install it first' >&2; exit 1; }
+	@have=$$(rustup component list --toolchain $(RUST) --installed 2>/dev/null); \
+	for component in $(COMPONENTS); do \
+		case $$have in *$$component*) ;; *) missing=1 ;; esac; \
+	done; \
+	[ -z "$$missing" ] || { \
+		echo 'setup: rustup toolchain install $(RUST) with $(COMPONENTS)'; \
+		rustup --quiet toolchain install $(RUST) --profile minimal --no-self-update \
+			$(addprefix --component ,$(COMPONENTS)); }
+
+demo test check bench: toolchain
+	@[ -e $(CARGO_TARGET_DIR)/debug/xtask ] || echo 'build: xtask, which does the rest'
+	@cargo xtask $@
+
+build: toolchain
+	@cargo xtask setup
+	cargo build --release --locked --package netagent
+
+install: build
+	install -D -m 0755 $(CARGO_TARGET_DIR)/release/netagent $(DESTDIR)$(PREFIX)/sbin/netagent

@@ -1,0 +1,179 @@
+//! What the programs count. Directions are seen from the node: receive is from the VM or the wire.
+
+/// Where a frame went when it was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum Direction {
+    /// From the VM or the wire into the node.
+    Receive = 0,
+    /// From the node to the VM or the wire.
+    Transmit = 1,
+}
+
+/// Why a frame was dropped. The discriminants are map keys: append, never renumber.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u16)]
+pub enum Reason {
+    /// Untagged (or priority-tagged) on a port that has no VLAN for it.
+    Untagged = 0,
+    /// Tagged with a VID that is not in the port's allow-list.
+    VlanNotAllowed = 1,
+    /// Tagged, with an allowed VID, on a port that admits untagged frames only.
+    TaggedOnAccess = 2,
+    /// Tagged with VID 4095.
+    ReservedVid = 3,
+    /// Too short for its headers.
+    Malformed = 4,
+    /// Sent by a VM to, or towards a VM from, a link-local group (STP, LACP, LLDP, ...).
+    LinkLocal = 5,
+    /// Removing the tag would have exposed another one.
+    StackedTag = 6,
+    /// On its way out of a port whose allow-list does not have its VLAN.
+    EgressFiltered = 7,
+    /// Seen on a device for which the programs have no policy.
+    NoPolicy = 8,
+    /// The kernel refused to push or pop the tag.
+    TagFailed = 9,
+}
+
+impl Reason {
+    /// Every reason, in the order of the discriminants.
+    pub const ALL: [Self; 10] = [
+        Self::Untagged,
+        Self::VlanNotAllowed,
+        Self::TaggedOnAccess,
+        Self::ReservedVid,
+        Self::Malformed,
+        Self::LinkLocal,
+        Self::StackedTag,
+        Self::EgressFiltered,
+        Self::NoPolicy,
+        Self::TagFailed,
+    ];
+
+    /// The name in metrics, tables and documents.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Untagged => "untagged",
+            Self::VlanNotAllowed => "vlan-not-allowed",
+            Self::TaggedOnAccess => "tagged-on-access",
+            Self::ReservedVid => "reserved-vid",
+            Self::Malformed => "malformed",
+            Self::LinkLocal => "link-local",
+            Self::StackedTag => "stacked-tag",
+            Self::EgressFiltered => "egress-filtered",
+            Self::NoPolicy => "no-policy",
+            Self::TagFailed => "tag-failed",
+        }
+    }
+
+    /// The reason with this discriminant.
+    pub fn from_u16(value: u16) -> Option<Self> {
+        Self::ALL.get(usize::from(value)).copied()
+    }
+
+    /// Whether a frame can be dropped for this reason in a direction.
+    pub const fn applies_to(self, direction: Direction) -> bool {
+        match self {
+            Self::Untagged | Self::VlanNotAllowed | Self::TaggedOnAccess | Self::ReservedVid => {
+                matches!(direction, Direction::Receive)
+            }
+            Self::EgressFiltered => matches!(direction, Direction::Transmit),
+            Self::Malformed
+            | Self::LinkLocal
+            | Self::StackedTag
+            | Self::NoPolicy
+            | Self::TagFailed => true,
+        }
+    }
+}
+
+/// Traffic of one (port, VID) pair that passed the policy, per CPU. `port` and `vid` are the agent's, written
+/// once when it hands out the pair, so that a dump of the map explains itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct VlanStats {
+    /// Interface index of the port's device.
+    pub ifindex: u32,
+    /// Dense number of the port.
+    pub port: u16,
+    /// The VLAN; 0 for link-local frames, which belong to none.
+    pub vid: u16,
+    /// Frames from the VM or the wire; a GSO frame counts as its segments.
+    pub rx_packets: u64,
+    /// Bytes of these, with the Ethernet header, without VLAN tag and FCS.
+    pub rx_bytes: u64,
+    /// Frames to the VM or the wire.
+    pub tx_packets: u64,
+    /// Bytes of these.
+    pub tx_bytes: u64,
+}
+
+/// In a [`DropKey`]: more VIDs than are counted apart, or none.
+pub const ANY_VID: u16 = 0xffff;
+/// In a [`DropKey`]: no port of ours, or the map was full.
+pub const ANY_PORT: u16 = 0xffff;
+
+/// Key of the drop counters. The programs write enums (`DropKey<Direction, Reason>`), which `bpftool` prints
+/// by name; the agent reads the same bytes as integers, any of which are valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct DropKey<D, R> {
+    /// Dense number of the port, or [`ANY_PORT`].
+    pub port: u16,
+    /// The VID that the frame carried or was given; 0 if it was untagged; or [`ANY_VID`].
+    pub vid: u16,
+    /// A [`Direction`].
+    pub direction: D,
+    /// A [`Reason`].
+    pub reason: R,
+}
+
+/// The agent's view of a drop key.
+pub type RawDropKey = DropKey<u16, u16>;
+
+/// Drops of one key, per CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct DropStats {
+    /// Frames.
+    pub packets: u64,
+    /// Bytes of these, counted as in [`VlanStats`].
+    pub bytes: u64,
+}
+
+#[cfg(feature = "user")]
+mod user {
+    use super::{DropStats, RawDropKey, VlanStats};
+
+    // SAFETY: repr(C), integers only, no padding (asserted below).
+    unsafe impl aya::Pod for VlanStats {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for RawDropKey {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for DropStats {}
+}
+
+#[cfg(test)]
+mod tests {
+    use core::mem::size_of;
+
+    use super::*;
+
+    #[test]
+    fn layouts_have_no_padding() {
+        assert_eq!(size_of::<VlanStats>(), 4 + 2 + 2 + 4 * 8);
+        assert_eq!(size_of::<RawDropKey>(), 8);
+        assert_eq!(size_of::<DropKey<Direction, Reason>>(), size_of::<RawDropKey>());
+        assert_eq!(size_of::<DropStats>(), 16);
+    }
+
+    #[test]
+    fn discriminants_are_positions() {
+        for (position, reason) in Reason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, position);
+            assert_eq!(Reason::from_u16(reason as u16), Some(reason));
+        }
+        assert_eq!(Reason::from_u16(10), None);
+    }
+}

@@ -1,0 +1,34 @@
+//! What crosses the boundary between the agent and its eBPF programs: the map values, and the one
+//! decision that both sides share.
+//!
+//! - [`vlan`]: VIDs and tags as IEEE 802.1Q defines them.
+//! - [`policy`]: what a port may send and receive, and [`policy::decide`], called by every program.
+//! - [`counters`]: traffic by (port, VID), drops by (port, VID, direction, reason).
+//!
+//! Every map value is `repr(C)`, in host byte order, without implicit padding, and holds integers and
+//! arrays of integers only, so that any bytes are a valid value. The tests of this crate assert sizes
+//! and offsets. A change of any of them is a change of [`LAYOUT`].
+#![no_std]
+
+pub mod counters;
+pub mod policy;
+pub mod vlan;
+
+/// Version of the map layout. Part of the pin directory's name, so that programs and maps of two
+/// layouts never meet.
+pub const LAYOUT: u32 = 1;
+
+/// Most ports (VM ports and uplinks together) that one agent serves.
+pub const MAX_PORTS: u32 = 2048;
+/// Elements of the port index: a power of two, so that an ifindex maps to one by masking.
+pub const PORT_INDEX_SIZE: u32 = 1 << 16;
+/// Most ports whose ifindex shares its masked element with another port's.
+pub const PORT_INDEX_SPILL: u32 = 1024;
+/// Most (port, VID) pairs with counters; pair 0 is never handed out.
+pub const MAX_PAIRS: u32 = 16_384;
+/// Most blocks of 64 VIDs in which a port has a pair; block 0 is never handed out.
+pub const MAX_BLOCKS: u32 = 4096;
+/// Most distinct (port, VID, direction, reason) that are counted apart.
+pub const MAX_DROPS: u32 = 16_384;
+/// Most drops by VID that one port may keep apart; the rest of its VIDs share [`counters::ANY_VID`].
+pub const DROPS_PER_PORT: u32 = 32;

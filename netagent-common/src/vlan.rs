@@ -1,0 +1,76 @@
+//! VLAN identifiers and tags (IEEE 802.1Q-2022 §9).
+
+use core::fmt;
+
+/// TPID of a C-tag, the only one that an 802.1Q bridge looks at (IEEE 802.1Q-2022 table 9-1).
+pub const TPID_C: u16 = 0x8100;
+/// TPID of an S-tag (802.1ad).
+pub const TPID_S: u16 = 0x88a8;
+/// The VID that stands for "no VLAN, priority only" on the wire.
+pub const PRIORITY_VID: u16 = 0;
+/// The VID that must never be configured or transmitted (IEEE 802.1Q-2022 table 9-2).
+pub const RESERVED_VID: u16 = 4095;
+/// The VID bits of a TCI; the others are PCP and DEI.
+pub const VID_MASK: u16 = 0x0fff;
+
+/// A VLAN identifier that can be configured: 1 to 4094.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Vid(u16);
+
+impl Vid {
+    /// The lowest VID.
+    pub const MIN: Self = Self(1);
+    /// The highest VID.
+    pub const MAX: Self = Self(4094);
+
+    /// `None` for 0, 4095 and everything above.
+    pub const fn new(vid: u16) -> Option<Self> {
+        if vid >= Self::MIN.0 && vid <= Self::MAX.0 { Some(Self(vid)) } else { None }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for Vid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Whether an Ethertype announces another tag.
+#[inline(always)]
+pub const fn is_tpid(ethertype: u16) -> bool {
+    ethertype == TPID_C || ethertype == TPID_S
+}
+
+/// Whether a destination is one of 01:80:C2:00:00:00 to 0F, which a bridge never forwards: STP, pause,
+/// LACP and the other slow protocols, LLDP (IEEE 802.1Q-2022 table 8-1).
+#[inline(always)]
+pub const fn is_link_local(destination: &[u8; 6]) -> bool {
+    matches!(destination, [0x01, 0x80, 0xc2, 0x00, 0x00, last] if *last < 0x10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ends_of_the_range_are_no_vids() {
+        assert_eq!(Vid::new(0), None);
+        assert_eq!(Vid::new(1).map(Vid::get), Some(1));
+        assert_eq!(Vid::new(4094).map(Vid::get), Some(4094));
+        assert_eq!(Vid::new(4095), None);
+    }
+
+    #[test]
+    fn only_sixteen_groups_are_link_local() {
+        assert!(is_link_local(&[0x01, 0x80, 0xc2, 0, 0, 0x00]));
+        assert!(is_link_local(&[0x01, 0x80, 0xc2, 0, 0, 0x0f]));
+        assert!(!is_link_local(&[0x01, 0x80, 0xc2, 0, 0, 0x10]));
+        assert!(!is_link_local(&[0x01, 0x80, 0xc2, 0, 1, 0x00]));
+        assert!(!is_link_local(&[0xff; 6]));
+    }
+}

@@ -1,0 +1,114 @@
+//! The programs, and the one place where a verdict becomes an action.
+#![no_std]
+#![no_main]
+#![expect(
+    missing_docs,
+    clippy::needless_pass_by_value,
+    clippy::not_unsafe_ptr_arg_deref,
+    reason = "what the macros of aya make of the programs"
+)]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "fields of the contexts are wider than what they hold"
+)]
+
+mod maps;
+mod packet;
+
+use aya_ebpf::{
+    bindings::{
+        TC_ACT_SHOT, TC_ACT_UNSPEC,
+        xdp_action::{XDP_DROP, XDP_PASS},
+    },
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
+};
+use netagent_common::{
+    counters::{ANY_PORT, ANY_VID, Direction, Reason},
+    policy::{TAGS_IN_BYTES, Verdict, decide},
+};
+
+use crate::packet::Skb;
+
+/// Drops early what `uplink_in` would drop for its VID, where the tag is known to be in the bytes. Everything else
+/// goes on to `uplink_in`, which is the authority: untagged frames above all, or LACP would die here.
+#[xdp(frags)]
+pub fn uplink_xdp(ctx: XdpContext) -> u32 {
+    // On a bond this runs on the member, whose ifindex leads to the bond's policy.
+    let Some(policy) = maps::policy(ctx.ingress_ifindex() as u32) else { return XDP_PASS };
+    if !policy.has(TAGS_IN_BYTES) {
+        return XDP_PASS;
+    }
+    let Ok(headers) = packet::xdp_headers(&ctx) else { return XDP_PASS };
+    match decide(policy, headers, Direction::Receive) {
+        Verdict::Drop(vid, reason @ (Reason::VlanNotAllowed | Reason::ReservedVid)) => {
+            let bytes = (ctx.data_end() - ctx.data()) as u64;
+            maps::count_drop(policy.port, vid, Direction::Receive, reason, bytes);
+            XDP_DROP
+        }
+        Verdict::Drop(..) | Verdict::Pass(..) => XDP_PASS,
+    }
+}
+
+/// From the wire.
+#[classifier]
+pub fn uplink_in(ctx: TcContext) -> i32 {
+    filter(&ctx, Direction::Receive)
+}
+
+/// To the wire.
+#[classifier]
+pub fn uplink_out(ctx: TcContext) -> i32 {
+    filter(&ctx, Direction::Transmit)
+}
+
+/// From a VM.
+#[classifier]
+pub fn port_in(ctx: TcContext) -> i32 {
+    filter(&ctx, Direction::Receive)
+}
+
+/// To a VM.
+#[classifier]
+pub fn port_out(ctx: TcContext) -> i32 {
+    filter(&ctx, Direction::Transmit)
+}
+
+/// Decides, tags and counts. What passes goes on to the programs and the bridge behind (`TC_ACT_UNSPEC`, which
+/// is `TCX_NEXT`); whatever goes wrong drops the frame.
+#[inline(always)]
+fn filter(ctx: &TcContext, direction: Direction) -> i32 {
+    let skb = Skb(ctx);
+    let bytes = skb.bytes();
+    let Some(policy) = maps::policy(skb.ifindex()) else {
+        maps::count_drop(ANY_PORT, ANY_VID, direction, Reason::NoPolicy, bytes);
+        return TC_ACT_SHOT;
+    };
+    let verdict = match skb.headers(direction) {
+        Ok(headers) => decide(policy, headers, direction),
+        Err(reason) => Verdict::Drop(0, reason),
+    };
+    let (vid, reason) = match verdict {
+        Verdict::Pass(vid, tagging) => match skb.tag(tagging) {
+            Ok(()) => {
+                maps::count(policy, vid, direction, skb.packets(), bytes);
+                return TC_ACT_UNSPEC;
+            }
+            Err(reason) => (vid, reason),
+        },
+        Verdict::Drop(vid, reason) => (vid, reason),
+    };
+    maps::count_drop(policy.port, vid, direction, reason, bytes);
+    TC_ACT_SHOT
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+/// The helpers for packets and maps are for GPL-compatible programs.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

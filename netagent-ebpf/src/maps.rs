@@ -1,0 +1,132 @@
+//! The maps, and the look-ups that more than one program makes.
+
+use aya_ebpf::{
+    btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap},
+    macros::btf_map,
+};
+use netagent_common::{
+    DROPS_PER_PORT, MAX_BLOCKS, MAX_DROPS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE, PORT_INDEX_SPILL,
+    counters::{ANY_PORT, ANY_VID, Direction, DropKey, DropStats, Reason, VlanStats},
+    policy::{Policy, PortRef},
+};
+
+/// Device to policy: element `ifindex % PORT_INDEX_SIZE`.
+#[btf_map]
+static PORT_INDEX: Array<PortRef, { PORT_INDEX_SIZE as usize }> = Array::new();
+
+/// Devices whose element in `PORT_INDEX` belongs to another one: ifindex to record number.
+#[btf_map]
+static PORT_SPILL: HashMap<u32, u32, { PORT_INDEX_SPILL as usize }> = HashMap::new();
+
+/// Two policy records per port.
+#[btf_map]
+static POLICY: Array<Policy, { 2 * MAX_PORTS as usize }> = Array::new();
+
+/// Pair numbers of 64 VIDs of a port; 0: no pair.
+#[btf_map]
+static PAIR_BLOCKS: Array<[u16; 64], { MAX_BLOCKS as usize }> = Array::new();
+
+/// Traffic by pair number.
+#[btf_map]
+static VLAN_STATS: PerCpuArray<VlanStats, { MAX_PAIRS as usize }> = PerCpuArray::new();
+
+/// Drops.
+#[btf_map]
+static DROPS: PerCpuHashMap<DropKey<Direction, Reason>, DropStats, { MAX_DROPS as usize }> =
+    PerCpuHashMap::new();
+
+/// How many keys of `DROPS` a port has used, of `DROPS_PER_PORT`.
+#[btf_map]
+static DROP_QUOTA: Array<u32, { MAX_PORTS as usize }> = Array::new();
+
+/// The policy of a device.
+#[inline(always)]
+pub fn policy(ifindex: u32) -> Option<&'static Policy> {
+    let slot = PORT_INDEX.get(ifindex & (PORT_INDEX_SIZE - 1))?;
+    let record = if slot.ifindex == ifindex {
+        slot.record
+    } else {
+        // SAFETY: the value is one aligned word, which the agent replaces whole.
+        unsafe { *PORT_SPILL.get(&ifindex)? }
+    };
+    POLICY.get(record)
+}
+
+/// Counts a frame that passes.
+#[inline(always)]
+pub fn count(policy: &Policy, vid: u16, direction: Direction, packets: u64, bytes: u64) {
+    let pair = if vid == policy.pvid {
+        policy.pvid_pair
+    } else {
+        let block = policy.blocks[usize::from(vid >> 6 & 63)];
+        let Some(pairs) = PAIR_BLOCKS.get(u32::from(block)) else { return };
+        pairs[usize::from(vid & 63)]
+    };
+    let Some(stats) = VLAN_STATS.get_ptr_mut(u32::from(pair)) else { return };
+    // SAFETY: this CPU's element, and no other program runs on this CPU between here and the end: TC and XDP
+    // programs run with bottom halves off.
+    let stats = unsafe { &mut *stats };
+    match direction {
+        Direction::Receive => {
+            stats.rx_packets += packets;
+            stats.rx_bytes += bytes;
+        }
+        Direction::Transmit => {
+            stats.tx_packets += packets;
+            stats.tx_bytes += bytes;
+        }
+    }
+}
+
+/// Counts a frame that is dropped. A port that has used up its quota of keys counts under `ANY_VID`, and
+/// what finds no room in the map under `ANY_PORT`, whose keys the agent made beforehand: the sums stay exact,
+/// whatever a VM sends.
+// Not inlined: it is called from each program once, off the hot path.
+#[inline(never)]
+pub fn count_drop(port: u16, vid: u16, direction: Direction, reason: Reason, bytes: u64) {
+    let key = DropKey { port, vid, direction, reason };
+    if add_drop(&key, bytes) {
+        return;
+    }
+    if take_quota(port) && new_drop(&key, bytes) {
+        return;
+    }
+    let key = DropKey { vid: ANY_VID, ..key };
+    if add_drop(&key, bytes) || new_drop(&key, bytes) {
+        return;
+    }
+    add_drop(&DropKey { port: ANY_PORT, ..key }, bytes);
+}
+
+#[inline(always)]
+fn add_drop(key: &DropKey<Direction, Reason>, bytes: u64) -> bool {
+    let Some(stats) = DROPS.get_ptr_mut(key) else { return false };
+    // SAFETY: this CPU's value; see `count`.
+    unsafe {
+        (*stats).packets += 1;
+        (*stats).bytes += bytes;
+    }
+    true
+}
+
+/// Makes the key; another CPU may have been faster.
+#[inline(always)]
+fn new_drop(key: &DropKey<Direction, Reason>, bytes: u64) -> bool {
+    const BPF_NOEXIST: u64 = 1;
+    let stats = DropStats { packets: 1, bytes };
+    DROPS.insert(key, &stats, BPF_NOEXIST).is_ok() || add_drop(key, bytes)
+}
+
+#[inline(always)]
+fn take_quota(port: u16) -> bool {
+    let Some(used) = DROP_QUOTA.get_ptr_mut(u32::from(port)) else { return false };
+    // SAFETY: a word of a map element, shared between CPUs. A lost update lets a port have a key more;
+    // the map's size is the bound.
+    unsafe {
+        if *used >= DROPS_PER_PORT {
+            return false;
+        }
+        *used += 1;
+    }
+    true
+}

@@ -1,0 +1,138 @@
+//! The frame: reading its headers, changing its tag. All unsafe access to packets is here.
+
+use aya_ebpf::{
+    EbpfContext as _, Global,
+    bindings::__sk_buff,
+    helpers::generated::{bpf_skb_vlan_pop, bpf_skb_vlan_push},
+    programs::{TcContext, XdpContext},
+};
+use netagent_common::{
+    counters::{Direction, Reason},
+    policy::{Headers, Tagging},
+    vlan::{TPID_C, is_link_local, is_tpid},
+};
+
+/// Length of an Ethernet header.
+const ETHERNET: usize = 14;
+/// Length of a tag.
+const TAG: usize = 4;
+
+/// Whether the kernel can push a tag over one that is in the metadata. Before 6.12 (commit 938863727076) that left
+/// `mac_len` four bytes too long behind TC ingress, and the frame went on with a header cut out of its middle.
+#[unsafe(no_mangle)]
+static CAN_STACK_TAGS: Global<u8> = Global::new(0);
+
+/// What the programs need of a frame that is an skb.
+pub struct Skb<'a>(pub &'a TcContext);
+
+impl Skb<'_> {
+    fn raw(&self) -> *mut __sk_buff {
+        self.0.as_ptr().cast()
+    }
+
+    /// The device on whose hook the program runs.
+    pub fn ifindex(&self) -> u32 {
+        // SAFETY: the verifier checks field reads of the context.
+        unsafe { (*self.raw()).ifindex }
+    }
+
+    /// Frames that this skb stands for: the segments of a GSO frame, else one.
+    pub fn packets(&self) -> u64 {
+        // SAFETY: as above.
+        let segments = unsafe { (*self.raw()).gso_segs };
+        if segments > 1 { u64::from(segments) } else { 1 }
+    }
+
+    /// Bytes, with the Ethernet header.
+    pub fn bytes(&self) -> u64 {
+        u64::from(self.0.len())
+    }
+
+    /// The headers. The kernel has moved the outer tag into the metadata before TC ingress (`skb_vlan_untag`), and
+    /// the bridge keeps its tag there, so on the way out a tag that is only in the bytes is an inner one.
+    #[inline(always)]
+    pub fn headers(&self, direction: Direction) -> Result<Headers, Reason> {
+        if self.0.data() + ETHERNET > self.0.data_end() {
+            // Not linear that far. Afterwards the pointers are read, and checked, again.
+            self.0.pull_data(ETHERNET as u32).map_err(|_| Reason::Malformed)?;
+        }
+        let (start, end) = (self.0.data(), self.0.data_end());
+        let link_local = is_link_local(&read(start, end, 0)?);
+        let ethertype = u16::from_be_bytes(read(start, end, 12)?);
+        // SAFETY: the verifier checks field reads of the context.
+        let (present, tci, proto) = unsafe {
+            let skb = &*self.raw();
+            (skb.vlan_present, skb.vlan_tci, skb.vlan_proto)
+        };
+        if present != 0 {
+            let tpid = u16::from_be(proto as u16);
+            return Ok(Headers { tpid, tci: tci as u16, ethertype, link_local });
+        }
+        if matches!(direction, Direction::Receive) && is_tpid(ethertype) {
+            return tag_in_bytes(start, end, ethertype, link_local);
+        }
+        Ok(Headers { tpid: 0, tci: 0, ethertype, link_local })
+    }
+
+    /// Changes the outer tag. In the metadata where it can be: the bytes do not move.
+    #[inline(always)]
+    pub fn tag(&self, tagging: Tagging) -> Result<(), Reason> {
+        match tagging {
+            Tagging::Keep => Ok(()),
+            Tagging::Push(tci) => self.push(tci),
+            Tagging::Replace(tci) => {
+                self.pop()?;
+                self.push(tci)
+            }
+            Tagging::Pop => self.pop(),
+        }
+    }
+
+    #[inline(always)]
+    fn push(&self, tci: u16) -> Result<(), Reason> {
+        // SAFETY: the verifier checks field reads of the context.
+        if CAN_STACK_TAGS.load() == 0 && unsafe { (*self.raw()).vlan_present } != 0 {
+            return Err(Reason::StackedTag);
+        }
+        // SAFETY: the context is this program's own.
+        let result = unsafe { bpf_skb_vlan_push(self.raw(), TPID_C.to_be(), tci) };
+        if result == 0 { Ok(()) } else { Err(Reason::TagFailed) }
+    }
+
+    #[inline(always)]
+    fn pop(&self) -> Result<(), Reason> {
+        // SAFETY: the context is this program's own.
+        let result = unsafe { bpf_skb_vlan_pop(self.raw()) };
+        if result == 0 { Ok(()) } else { Err(Reason::TagFailed) }
+    }
+}
+
+/// The headers of a frame at XDP: what is in the bytes. A tag that the NIC has taken out is invisible here.
+#[inline(always)]
+pub fn xdp_headers(ctx: &XdpContext) -> Result<Headers, Reason> {
+    let (start, end) = (ctx.data(), ctx.data_end());
+    let link_local = is_link_local(&read(start, end, 0)?);
+    let ethertype = u16::from_be_bytes(read(start, end, 12)?);
+    if is_tpid(ethertype) {
+        tag_in_bytes(start, end, ethertype, link_local)
+    } else {
+        Ok(Headers { tpid: 0, tci: 0, ethertype, link_local })
+    }
+}
+
+#[inline(always)]
+fn tag_in_bytes(start: usize, end: usize, tpid: u16, link_local: bool) -> Result<Headers, Reason> {
+    let tci = u16::from_be_bytes(read(start, end, ETHERNET)?);
+    let ethertype = u16::from_be_bytes(read(start, end, ETHERNET + TAG - 2)?);
+    Ok(Headers { tpid, tci, ethertype, link_local })
+}
+
+/// Bytes at an offset, or `Malformed` where the frame (its linear part) ends before.
+#[inline(always)]
+fn read<const N: usize>(start: usize, end: usize, offset: usize) -> Result<[u8; N], Reason> {
+    if start + offset + N > end {
+        return Err(Reason::Malformed);
+    }
+    // SAFETY: within the packet, as just checked; a byte array has no alignment.
+    Ok(unsafe { *((start + offset) as *const [u8; N]) })
+}

@@ -1,0 +1,235 @@
+//! Bond modes and options, by the names that `ip link add type bond` and Documentation/networking/bonding.rst give them.
+
+use std::{fmt, mem::discriminant, net::Ipv4Addr, str::FromStr};
+
+use crate::names::IfName;
+
+/// Defines an enum whose variants have a name and the number of the kernel's interface.
+macro_rules! named {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $number:literal $text:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* #[doc = concat!("`", $text, "`")] $variant,)+ }
+
+        impl $name {
+            /// All names, in the kernel's order.
+            pub const NAMES: &[&str] = &[$($text),+];
+
+            /// The name.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            /// The kernel's number (include/uapi/linux/if_bonding.h).
+            pub const fn number(self) -> u8 {
+                match self { $(Self::$variant => $number),+ }
+            }
+
+            /// From the kernel's number.
+            pub const fn from_number(number: u8) -> Option<Self> {
+                match number { $($number => Some(Self::$variant),)+ _ => None }
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                match text {
+                    $($text => Ok(Self::$variant),)+
+                    _ => Err(format!("{text:?} is none of {}", Self::NAMES.join(", "))),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.name())
+            }
+        }
+    };
+}
+
+named! {
+    /// How a bond spreads frames over its members.
+    Mode {
+        BalanceRr = 0 "balance-rr",
+        ActiveBackup = 1 "active-backup",
+        BalanceXor = 2 "balance-xor",
+        Broadcast = 3 "broadcast",
+        Lacp = 4 "802.3ad",
+        BalanceTlb = 5 "balance-tlb",
+        BalanceAlb = 6 "balance-alb",
+    }
+}
+
+named! {
+    /// How often LACPDUs are asked for: every 30 seconds, or every second.
+    LacpRate { Slow = 0 "slow", Fast = 1 "fast", }
+}
+
+named! {
+    /// What the choice of a member is computed from.
+    XmitHashPolicy {
+        Layer2 = 0 "layer2",
+        Layer34 = 1 "layer3+4",
+        Layer23 = 2 "layer2+3",
+        Encap23 = 3 "encap2+3",
+        Encap34 = 4 "encap3+4",
+        VlanSrcmac = 5 "vlan+srcmac",
+    }
+}
+
+named! {
+    /// Which aggregator of an 802.3ad bond is used.
+    AdSelect { Stable = 0 "stable", Bandwidth = 1 "bandwidth", Count = 2 "count", }
+}
+
+named! {
+    /// Whether the members share the bond's MAC address.
+    FailOverMac { None = 0 "none", Active = 1 "active", Follow = 2 "follow", }
+}
+
+impl Mode {
+    /// What the switch must have configured for this mode (bonding.rst, "Switch Configuration").
+    pub const fn switch_side(self) -> &'static str {
+        match self {
+            Self::BalanceRr | Self::BalanceXor | Self::Broadcast => "static link aggregation",
+            Self::Lacp => "LACP",
+            Self::ActiveBackup | Self::BalanceTlb | Self::BalanceAlb => "none",
+        }
+    }
+
+    /// Whether the driver takes an XDP program in this mode (`bond_xdp_check`, since 5.15, kernel commit 39a0876d595b).
+    pub const fn takes_xdp(self) -> bool {
+        matches!(self, Self::BalanceRr | Self::ActiveBackup | Self::BalanceXor | Self::Lacp)
+    }
+}
+
+/// One option of a bond with its value. Times are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BondOption {
+    /// `mode`
+    Mode(Mode),
+    /// `miimon`: interval of the link check; 0: none.
+    Miimon(u32),
+    /// `updelay`: a multiple of `miimon`.
+    Updelay(u32),
+    /// `downdelay`: a multiple of `miimon`.
+    Downdelay(u32),
+    /// `arp_interval`: 0: no ARP monitoring.
+    ArpInterval(u32),
+    /// `arp_ip_target`
+    ArpTargets(Vec<Ipv4Addr>),
+    /// `primary`; `None`: no member is preferred.
+    Primary(Option<IfName>),
+    /// `fail_over_mac`
+    FailOverMac(FailOverMac),
+    /// `xmit_hash_policy`
+    XmitHashPolicy(XmitHashPolicy),
+    /// `num_grat_arp` (`num_unsol_na`, IFLA_BOND_NUM_PEER_NOTIF)
+    NumGratArp(u8),
+    /// `min_links`
+    MinLinks(u32),
+    /// `lacp_rate`
+    LacpRate(LacpRate),
+    /// `ad_select`
+    AdSelect(AdSelect),
+}
+
+/// When the kernel lets an option change (the BOND_OPTFLAG_* of drivers/net/bonding/bond_options.c).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Changeable {
+    /// At any time.
+    Live,
+    /// While the bond is down (BOND_OPTFLAG_IFDOWN).
+    BondDown,
+    /// While the bond has no members (BOND_OPTFLAG_NOSLAVES); `mode` needs it down as well.
+    NoMembers,
+}
+
+impl BondOption {
+    /// When this option can be changed.
+    pub const fn changeable(&self) -> Changeable {
+        match self {
+            Self::Mode(_) | Self::FailOverMac(_) => Changeable::NoMembers,
+            Self::LacpRate(_) | Self::AdSelect(_) => Changeable::BondDown,
+            Self::Miimon(_)
+            | Self::Updelay(_)
+            | Self::Downdelay(_)
+            | Self::ArpInterval(_)
+            | Self::ArpTargets(_)
+            | Self::Primary(_)
+            | Self::XmitHashPolicy(_)
+            | Self::NumGratArp(_)
+            | Self::MinLinks(_) => Changeable::Live,
+        }
+    }
+
+    /// What a new bond of this mode has where nobody said otherwise, of the options that it has.
+    pub fn defaults(mode: Mode) -> Vec<Self> {
+        let mut defaults = vec![
+            Self::Updelay(0),
+            Self::Downdelay(0),
+            Self::ArpTargets(vec![]),
+            Self::NumGratArp(1),
+            Self::MinLinks(0),
+            Self::FailOverMac(FailOverMac::None),
+            Self::XmitHashPolicy(XmitHashPolicy::Layer2),
+        ];
+        if mode == Mode::Lacp {
+            defaults.extend([Self::LacpRate(LacpRate::Slow), Self::AdSelect(AdSelect::Stable)]);
+        }
+        if matches!(mode, Mode::ActiveBackup | Mode::BalanceTlb | Mode::BalanceAlb) {
+            defaults.push(Self::Primary(None));
+        }
+        defaults
+    }
+
+    /// Whether both are values of the same option.
+    pub fn same_option(&self, other: &Self) -> bool {
+        discriminant(self) == discriminant(other)
+    }
+
+    /// The option's name.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Mode(_) => "mode",
+            Self::Miimon(_) => "miimon",
+            Self::Updelay(_) => "updelay",
+            Self::Downdelay(_) => "downdelay",
+            Self::ArpInterval(_) => "arp_interval",
+            Self::ArpTargets(_) => "arp_ip_target",
+            Self::Primary(_) => "primary",
+            Self::FailOverMac(_) => "fail_over_mac",
+            Self::XmitHashPolicy(_) => "xmit_hash_policy",
+            Self::NumGratArp(_) => "num_grat_arp",
+            Self::MinLinks(_) => "min_links",
+            Self::LacpRate(_) => "lacp_rate",
+            Self::AdSelect(_) => "ad_select",
+        }
+    }
+
+    /// The option's value, as `ip` takes it.
+    pub fn value(&self) -> String {
+        match self {
+            Self::Mode(value) => value.to_string(),
+            Self::Miimon(value)
+            | Self::Updelay(value)
+            | Self::Downdelay(value)
+            | Self::ArpInterval(value)
+            | Self::MinLinks(value) => value.to_string(),
+            Self::ArpTargets(targets) => {
+                targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+            }
+            Self::Primary(value) => {
+                value.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
+            }
+            Self::FailOverMac(value) => value.to_string(),
+            Self::XmitHashPolicy(value) => value.to_string(),
+            Self::NumGratArp(value) => value.to_string(),
+            Self::LacpRate(value) => value.to_string(),
+            Self::AdSelect(value) => value.to_string(),
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Values that know their place in the file, and the two shapes they come in: "one or a list", and "by name".
+
+use std::{fmt, marker::PhantomData};
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, SeqAccess},
+};
+use serde_saphyr::Spanned;
+
+use super::{
+    error::{Fault, Place},
+    value::Value,
+};
+
+/// A scalar and its place.
+#[derive(Clone, Debug)]
+pub struct At<T> {
+    /// The scalar.
+    pub value: T,
+    /// Where it stands.
+    pub place: Place,
+}
+
+impl<T> At<T> {
+    /// A fault of this value.
+    pub fn fault(&self, message: impl Into<String>) -> Fault {
+        Fault::new(self.place, message)
+    }
+}
+
+impl<'de, T: Value> Deserialize<'de> for At<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value: Parsed(value), referenced, .. } = Spanned::deserialize(deserializer)?;
+        Ok(Self { value, place: referenced.into() })
+    }
+}
+
+impl<T: Value> JsonSchema for At<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        std::any::type_name::<T>().into()
+    }
+
+    // Inline, so that the description of the key and the shape of its value stand together.
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        T::schema()
+    }
+}
+
+/// A scalar without a place.
+struct Parsed<T>(T);
+
+impl<'de, T: Value> Deserialize<'de> for Parsed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // As text, whatever YAML takes it for: "10", 10 and on are one thing to a person.
+        let text = String::deserialize(deserializer)?;
+        T::read(&text).map(Self).map_err(de::Error::custom)
+    }
+}
+
+/// One value, or a list of them.
+#[derive(Clone, Debug)]
+pub struct List<T> {
+    /// The values.
+    pub items: Vec<At<T>>,
+    /// Where the list starts.
+    pub place: Place,
+}
+
+impl<T> List<T> {
+    /// A fault of the list as a whole.
+    pub fn fault(&self, message: impl Into<String>) -> Fault {
+        Fault::new(self.place, message)
+    }
+}
+
+impl<'de, T: Value> Deserialize<'de> for List<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value, referenced, .. } = Spanned::deserialize(deserializer)?;
+        let place = referenced.into();
+        let items = match value {
+            OneOrMany::One(value) => vec![At { value, place }],
+            OneOrMany::Many(items) => items,
+        };
+        Ok(Self { items, place })
+    }
+}
+
+impl<T: Value> JsonSchema for List<T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("list of {}", std::any::type_name::<T>()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({ "anyOf": [T::schema(), { "type": "array", "items": T::schema(), "minItems": 1 }] })
+    }
+}
+
+enum OneOrMany<T> {
+    One(T),
+    Many(Vec<At<T>>),
+}
+
+impl<'de, T: Value> Deserialize<'de> for OneOrMany<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(OneOrManyVisitor(PhantomData))
+    }
+}
+
+struct OneOrManyVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Value> de::Visitor<'de> for OneOrManyVisitor<T> {
+    type Value = OneOrMany<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or a list")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
+        T::read(text).map(OneOrMany::One).map_err(E::custom)
+    }
+
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<Self::Value, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Self::Value, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Self::Value, E> {
+        self.visit_str(&number.to_string())
+    }
+
+    fn visit_bool<E: de::Error>(self, truth: bool) -> Result<Self::Value, E> {
+        self.visit_str(&truth.to_string())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Self::Value, A::Error> {
+        Err(de::Error::custom("must be a value or a list of values, not a mapping"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(OneOrMany::Many(items))
+    }
+}
+
+/// Things by name, in the order of the file, so that of two that clash the second is to blame.
+#[derive(Clone, Debug)]
+pub struct Section<K, T>(pub Vec<(At<K>, T)>);
+
+impl<K, T> Default for Section<K, T> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<'de, K: Value, T: Deserialize<'de>> Deserialize<'de> for Section<K, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(SectionVisitor(PhantomData))
+    }
+}
+
+struct SectionVisitor<K, T>(PhantomData<(K, T)>);
+
+impl<'de, K: Value, T: Deserialize<'de>> de::Visitor<'de> for SectionVisitor<K, T> {
+    type Value = Section<K, T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping of names")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = access.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Section(entries))
+    }
+}
+
+impl<K: Value, T: JsonSchema> JsonSchema for Section<K, T> {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("{} by name", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let values = generator.subschema_for::<T>();
+        json_schema!({ "type": "object", "propertyNames": K::schema(), "additionalProperties": values })
+    }
+}

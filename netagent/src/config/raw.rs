@@ -1,0 +1,154 @@
+//! The file as it is written. Doc comments here are the descriptions in the schema.
+
+use std::net::Ipv4Addr;
+
+use netagent_common::vlan::Vid;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    at::{At, List, Section},
+    name::{ClusterName, NetworkName},
+    time::Millis,
+    value::{Announcements, BondMode, Links, Listen, Mtu, Native, QueueLength, Xdp},
+};
+use crate::{
+    bond::{AdSelect, FailOverMac, LacpRate, XmitHashPolicy},
+    names::{Cidr, IfName, Mac},
+    state::{Admit, Filtering},
+    vids::VidSet,
+};
+
+/// The configuration of netagent on one node.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(title = "netagent")]
+pub struct File {
+    /// L2 segments of the node by name: an uplink and a bridge each. `mgmt` carries the node itself and is protected.
+    /// Devices are named after them, `<name>-br` and `<name>-bo`, so a name has at most 12 characters.
+    pub cluster_networks: Option<Section<ClusterName, ClusterNetwork>>,
+    /// What VMs are plugged into, by name. The VIDs of all of them are on their uplinks, with or without a VM.
+    pub networks: Option<Section<NetworkName, Network>>,
+    /// VM ports: devices that exist already, such as taps and veth ends, and what each is plugged into.
+    pub ports: Option<Vec<Port>>,
+    /// Where Prometheus finds the agent.
+    pub metrics: Option<Metrics>,
+}
+
+/// An L2 segment of the node.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct ClusterNetwork {
+    /// The bridge's name. Default: `<name>-br`.
+    pub bridge: Option<At<IfName>>,
+    /// Whether the kernel's bridge filters VLANs as well: `auto` (default) where it can, `on` or an error, `off`: eBPF alone.
+    pub vlan_filtering: Option<At<Filtering>>,
+    /// What joins the bridge to the wire. Default: nothing, a network of this node only.
+    pub uplink: Option<Uplink>,
+    /// The node's own interface on this segment. Default: none.
+    pub host: Option<Host>,
+}
+
+/// What joins a bridge to the wire.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Uplink {
+    /// The NICs, at least one.
+    pub nics: List<IfName>,
+    /// How the NICs are bonded. Default: active-backup with miimon 100ms.
+    pub bond: Option<Bond>,
+    /// MTU of the bond (or NIC) and of the bridge, in bytes, 576 to 65535. Default: left as it is (1500 for a new bond).
+    pub mtu: Option<At<Mtu>>,
+    /// Length of the bond's transmit queue, in packets. Default: left as it is.
+    pub tx_queue_len: Option<At<QueueLength>>,
+    /// Fixed MAC address of the bond. Default: that of its first NIC.
+    pub mac: Option<At<Mac>>,
+    /// VID of untagged frames on the wire, or `none`: untagged frames are dropped. Default: 1.
+    pub native: Option<At<Native>>,
+    /// Whether frames of the native VLAN leave with their tag; `native` must then be written. Default: false.
+    pub native_tagged: Option<At<bool>>,
+    /// XDP on the uplink: `auto` (default) where the bond takes it, or `off`.
+    pub xdp: Option<At<Xdp>>,
+}
+
+/// How NICs are bonded. Names and values are those of the kernel's Documentation/networking/bonding.rst.
+/// Times are in milliseconds, or have a unit: 100, 100ms, 1s.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Bond {
+    /// The mode; `none`: no bond, the one NIC itself is the uplink. Default: active-backup.
+    pub mode: Option<At<BondMode>>,
+    /// Interval of the link check. Default: 100ms, or none where `arpInterval` is given.
+    pub miimon: Option<At<Millis>>,
+    /// Time from link up until a NIC is used; a multiple of `miimon`. Default: 0.
+    pub updelay: Option<At<Millis>>,
+    /// Time from link down until a NIC is no longer used; a multiple of `miimon`. Default: 0.
+    pub downdelay: Option<At<Millis>>,
+    /// Interval of the ARP check, in place of `miimon`; not in 802.3ad, balance-tlb, balance-alb. Default: none.
+    pub arp_interval: Option<At<Millis>>,
+    /// IPv4 addresses that the ARP check asks for, 1 to 16.
+    pub arp_targets: Option<List<Ipv4Addr>>,
+    /// The NIC to use whenever it is up; in active-backup, balance-tlb, balance-alb. Default: none.
+    pub primary: Option<At<IfName>>,
+    /// Whether the NICs share the bond's MAC address; in active-backup. Default: none, they do.
+    pub fail_over_mac: Option<At<FailOverMac>>,
+    /// What the choice of a NIC is computed from; in balance-xor, 802.3ad, balance-tlb. Default: layer2.
+    pub xmit_hash_policy: Option<At<XmitHashPolicy>>,
+    /// Announcements (gratuitous ARP, unsolicited NA) after a failover, 0 to 255; in active-backup. Default: 1.
+    pub num_grat_arp: Option<At<Announcements>>,
+    /// NICs that must be up for the bond to have a carrier; in 802.3ad. Default: 1 (the kernel counts 0 as 1).
+    pub min_links: Option<At<Links>>,
+    /// How often the switch is asked for LACPDUs: `slow` (default), every 30 seconds; `fast`, every second; in 802.3ad.
+    pub lacp_rate: Option<At<LacpRate>>,
+    /// Which aggregator is used; in 802.3ad. Default: stable.
+    pub ad_select: Option<At<AdSelect>>,
+}
+
+/// The node's own interface on a segment.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Host {
+    /// Its VLAN, on the interface `<bridge>.<vlan>`. Default: the uplink's native VLAN, on the bridge itself.
+    pub vlan: Option<At<Vid>>,
+    /// Its addresses with prefix length, IPv4 or IPv6, one or a list.
+    pub address: List<Cidr>,
+}
+
+/// What VMs are plugged into: one VLAN (`vlan`), several (`trunk`), or the uplink's native VLAN (neither).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[expect(clippy::struct_field_names, reason = "the file's key is clusterNetwork")]
+pub struct Network {
+    /// The cluster network that it is part of.
+    pub cluster_network: At<ClusterName>,
+    /// The one VID; VMs send and receive untagged frames.
+    pub vlan: Option<At<Vid>>,
+    /// The VIDs that VMs tag themselves: "200-299,500", or a list of such.
+    pub trunk: Option<List<VidSet>>,
+    /// Of a trunk: VID of untagged frames (it joins the list by itself), or `none` (default): untagged frames are dropped.
+    pub native: Option<At<Native>>,
+    /// Of a trunk: whether frames of the native VLAN go to the VM with their tag. Default: false.
+    pub native_tagged: Option<At<bool>>,
+    /// Which frames a VM may send. Default: `all` on a trunk, else `untagged-and-priority`.
+    pub admit: Option<At<Admit>>,
+}
+
+/// A VM port.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Port {
+    /// The device on the node: a tap, or the node's end of a veth pair.
+    pub device: At<IfName>,
+    /// The network.
+    pub network: At<NetworkName>,
+    /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: left as it is.
+    pub mtu: Option<At<Mtu>>,
+}
+
+/// Where Prometheus finds the agent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Metrics {
+    /// IP address and TCP port, or `none`: metrics are not served. Default: 127.0.0.1:9469.
+    pub listen: Option<At<Listen>>,
+}

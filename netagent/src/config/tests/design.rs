@@ -1,0 +1,91 @@
+//! The example of the design document, to the last field.
+
+use netagent_common::vlan::Vid;
+
+use super::{super::Config, name, names, taken, vid};
+use crate::{
+    bond::{BondOption, LacpRate, Mode, XmitHashPolicy},
+    state::{Admit, Bond, Bridge, Filtering, Host, Port, Role},
+};
+
+/// The example of the design document.
+const DESIGN: &str = r#"clusterNetworks:
+  mgmt:
+    uplink:
+      nics: [eth0, eth1]
+      bond: { mode: active-backup, miimon: 100ms }
+    host: { vlan: 10, address: 10.0.0.5/24 }
+  oob:
+    uplink:
+      nics: [eth2, eth3]
+      bond: { mode: 802.3ad, lacpRate: fast, xmitHashPolicy: layer3+4 }
+      mtu: 9000
+      native: 1
+networks:
+  corp-net:  { clusterNetwork: oob, vlan: 100 }
+  lab:       { clusterNetwork: oob, trunk: "200-299,500", native: none }
+  plain:     { clusterNetwork: oob }            # untagged: the uplink's native VLAN
+ports:
+  - { device: tap7, network: corp-net }
+metrics: { listen: "127.0.0.1:9469" }
+"#;
+
+#[test]
+fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
+    let Config { desired, metrics } = taken(DESIGN);
+    assert_eq!(metrics, Some("127.0.0.1:9469".parse().unwrap()));
+    assert_eq!(desired.bonds.keys().collect::<Vec<_>>(), [&name("mgmt-bo"), &name("oob-bo")]);
+    let bond = Bond {
+        members: names(&["eth2", "eth3"]),
+        options: vec![
+            BondOption::Mode(Mode::Lacp),
+            BondOption::Miimon(100),
+            BondOption::XmitHashPolicy(XmitHashPolicy::Layer34),
+            BondOption::LacpRate(LacpRate::Fast),
+        ],
+        mtu: Some(9000),
+        txqlen: None,
+        mac: None,
+    };
+    assert_eq!(desired.bonds[&name("oob-bo")], bond);
+    assert_eq!(
+        desired.bonds[&name("mgmt-bo")].options,
+        [BondOption::Mode(Mode::ActiveBackup), BondOption::Miimon(100)]
+    );
+    let bridge =
+        Bridge { filtering: Filtering::Auto, mtu: Some(9000), mac_of: Some(name("oob-bo")) };
+    assert_eq!(desired.bridges[&name("oob-br")], bridge);
+    assert_eq!(desired.bridges.len(), 2);
+    let host = Host {
+        bridge: name("mgmt-br"),
+        vid: Vid::new(10).unwrap(),
+        tagged: true,
+        addresses: ["10.0.0.5/24".parse().unwrap()].into(),
+    };
+    assert_eq!(desired.hosts, [(name("mgmt-br.10"), host)].into());
+    let uplink = Port {
+        bridge: name("oob-br"),
+        network: "oob".to_owned(),
+        role: Role::Uplink { nics: names(&["eth2", "eth3"]), xdp: true },
+        pvid: vid(1),
+        pvid_tagged: false,
+        vids: "1,100,200-299,500".parse().unwrap(),
+        admit: Admit::All,
+        mtu: None,
+    };
+    assert_eq!(desired.ports[&name("oob-bo")], uplink);
+    assert_eq!(desired.ports[&name("mgmt-bo")].vids.to_string(), "1,10");
+    let vm = Port {
+        bridge: name("oob-br"),
+        network: "corp-net".to_owned(),
+        role: Role::Access,
+        pvid: vid(100),
+        pvid_tagged: false,
+        vids: "100".parse().unwrap(),
+        admit: Admit::UntaggedAndPriority,
+        mtu: None,
+    };
+    assert_eq!(desired.ports[&name("tap7")], vm);
+    assert_eq!(desired.ports.len(), 3);
+    assert_eq!(desired.protected, names(&["mgmt-br", "mgmt-bo", "mgmt-br.10"]));
+}

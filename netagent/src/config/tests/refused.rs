@@ -1,0 +1,116 @@
+//! Files that are refused, each with its one line. A case of `refused/*.txt` is what a file holds, up to the `# => ` line.
+
+use std::{fmt::Write, fs, path::Path};
+
+use super::super::{MAX_BYTES, load, parse};
+
+fn cases(text: &str) -> Vec<(String, &str)> {
+    let mut cases = Vec::new();
+    let mut yaml = String::new();
+    for line in text.lines() {
+        match line.strip_prefix("# => ") {
+            Some(error) => cases.push((std::mem::take(&mut yaml), error)),
+            // The blank line between two cases is not part of the second.
+            None if line.is_empty() && yaml.is_empty() => {}
+            None => yaml.extend([line, "\n"]),
+        }
+    }
+    assert_eq!(yaml, "", "the last case has no error");
+    cases
+}
+
+#[test]
+fn bad_files_are_refused_with_one_line_that_names_the_place() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/config/tests/refused");
+    let mut count = 0;
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        for (yaml, expected) in cases(&fs::read_to_string(&path).unwrap()) {
+            let name = path.display();
+            match parse(&yaml, "f.yaml") {
+                Ok(_) => panic!("{name}: taken, and should be refused with {expected}\n{yaml}"),
+                Err(error) => assert_eq!(error.to_string(), expected, "{name}:\n{yaml}"),
+            }
+            count += 1;
+        }
+    }
+    assert!(count > 130, "only {count} cases found");
+}
+
+fn without_comments(text: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#') && !line.is_empty());
+    lines.flat_map(|line| [line, "\n"]).collect()
+}
+
+/// What people write, cut off anywhere: the reader must neither panic nor print a second line.
+#[test]
+fn truncated_files_give_one_line_or_are_taken() {
+    let full = without_comments(include_str!("../../../../examples/full.yaml"));
+    for (end, _) in full.char_indices() {
+        if let Err(error) = parse(&full[..end], "f.yaml") {
+            let line = error.to_string();
+            assert!(line.starts_with("f.yaml:") && !line.contains('\n'), "{end}: {line}");
+        }
+    }
+}
+
+#[test]
+fn no_single_damaged_byte_makes_the_reader_panic() {
+    let full = without_comments(include_str!("../../../../examples/mgmt.yaml"));
+    for damage in
+        ["\0", "{", "]", "*", "&a ", "\n", "\t", "'", "\"", ":", "- ", "~", "\u{2028}", "!", "|"]
+    {
+        for (start, _) in full.char_indices().step_by(3) {
+            if let Err(error) =
+                parse(&format!("{}{damage}{}", &full[..start], &full[start..]), "f.yaml")
+            {
+                let line = error.to_string();
+                assert!(
+                    !line.contains(['\n', '\r', '\0', '\u{2028}']),
+                    "{damage:?} at {start}: {line}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn alias_bombs_are_refused() {
+    let mut text = "clusterNetworks: &a0 [x, x, x, x, x, x, x, x]\n".to_owned();
+    for level in 1..16 {
+        let aliases = vec![format!("*a{}", level - 1); 8].join(", ");
+        writeln!(text, "a{level}: &a{level} [{aliases}]").unwrap();
+    }
+    let error = parse(&text, "f.yaml").unwrap_err().to_string();
+    assert!(error.contains("too many aliases"), "{error}");
+}
+
+#[test]
+fn long_values_are_cut_in_the_message() {
+    let text = format!("metrics: {{ listen: {} }}", "x".repeat(100_000));
+    assert!(parse(&text, "f.yaml").unwrap_err().to_string().len() < 500);
+}
+
+#[test]
+fn files_that_cannot_be_read_say_what_to_do() {
+    let directory = std::env::temp_dir().join(format!("netagent-config-{}", std::process::id()));
+    fs::create_dir_all(&directory).unwrap();
+    let path = directory.join("f.yaml");
+    let error =
+        || load(&path).unwrap_err().to_string().replace(&*directory.to_string_lossy(), "DIR");
+    let missing = error();
+    fs::write(&path, "#".repeat(usize::try_from(MAX_BYTES).unwrap() + 1)).unwrap();
+    let large = error();
+    fs::write(&path, b"ports: []\n\xff").unwrap();
+    let binary = error();
+    fs::write(&path, "ports:\n").unwrap();
+    let taken = load(&path);
+    fs::remove_dir_all(&directory).unwrap();
+    assert_eq!(
+        missing,
+        "DIR/f.yaml: no such file; create it (examples/ has some) or name another with -c"
+    );
+    assert_eq!(large, "DIR/f.yaml: is larger than 1 MiB; this is hardly a configuration file");
+    assert_eq!(binary, "DIR/f.yaml: is not UTF-8 text (byte 10); save it as UTF-8");
+    assert!(taken.is_ok());
+}

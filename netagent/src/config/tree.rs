@@ -1,0 +1,200 @@
+//! The file as a tree of places, for the one thing that typed values cannot tell: which key a place belongs to.
+
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, MapAccess, SeqAccess},
+};
+use serde_saphyr::Spanned;
+
+use super::error::{Fault, Node, Place};
+
+/// All keys and values of a file, parents before children.
+pub struct Tree(Vec<Entry>);
+
+struct Entry {
+    place: Place,
+    /// Index of the entry above.
+    parent: usize,
+    step: Step,
+    is_null: bool,
+}
+
+/// How an entry is reached from its parent.
+enum Step {
+    Root,
+    /// A key of a mapping.
+    Key(String),
+    /// The value of a key.
+    Value,
+    /// An item of a sequence.
+    Item(usize),
+}
+
+impl Tree {
+    /// Walks a parsed document.
+    pub fn new(root: &Spanned<Yaml>) -> Self {
+        let mut tree = Self(Vec::new());
+        tree.walk(root, 0, Step::Root);
+        tree
+    }
+
+    fn push(&mut self, place: Place, parent: usize, step: Step, is_null: bool) -> usize {
+        self.0.push(Entry { place, parent, step, is_null });
+        self.0.len() - 1
+    }
+
+    fn walk(&mut self, node: &Spanned<Yaml>, parent: usize, step: Step) {
+        let is_null = matches!(node.value, Yaml::Null);
+        let this = self.push(node.referenced.into(), parent, step, is_null);
+        if node.referenced != node.defined {
+            // What is behind an alias all has the alias's own place: the alias is to blame.
+            return;
+        }
+        match &node.value {
+            Yaml::Null | Yaml::Scalar => {}
+            Yaml::Sequence(items) => {
+                for (index, item) in items.iter().enumerate() {
+                    self.walk(item, this, Step::Item(index));
+                }
+            }
+            Yaml::Mapping(entries) => {
+                for (name, value) in entries {
+                    let key = self.push(
+                        name.referenced.into(),
+                        this,
+                        Step::Key(name.value.clone()),
+                        false,
+                    );
+                    self.walk(value, key, Step::Value);
+                }
+            }
+        }
+    }
+
+    /// Whether the file says nothing at all.
+    pub fn is_empty(&self) -> bool {
+        self.0.first().is_none_or(|root| root.is_null)
+    }
+
+    /// A key without a value is refused: `uplink:` with its lines commented out would else silently mean "no uplink".
+    /// A section of the file may be empty.
+    pub fn refuse_nulls(&self) -> Result<(), Fault> {
+        let is_section =
+            |entry: &Entry| matches!(entry.step, Step::Value) && self.0[entry.parent].parent == 0;
+        match self.0.iter().find(|entry| entry.is_null && !is_section(entry)) {
+            None => Ok(()),
+            Some(entry) => Err(Fault::new(
+                entry.place,
+                "has no value; give it one (\"{}\" for a mapping without keys), or remove it",
+            )),
+        }
+    }
+
+    /// The path of the node that is to blame; empty for the whole file.
+    pub fn path(&self, fault: &Fault) -> String {
+        let mut here = self.0.iter().filter(|entry| entry.place == fault.place);
+        let entry = match fault.node {
+            // serde-saphyr gives a mapping the place of its first key, also where it starts with a brace before.
+            Node::Outer => here.next().map(|entry| match entry.step {
+                Step::Key(_) => &self.0[entry.parent],
+                Step::Root | Step::Value | Step::Item(_) => entry,
+            }),
+            Node::Inner => here.next_back(),
+        };
+        let mut steps = Vec::new();
+        let mut entry = entry;
+        while let Some(Entry { parent, step, .. }) = entry {
+            match step {
+                Step::Root => break,
+                Step::Key(name) => steps.push(format!(".{name}")),
+                Step::Value => {}
+                Step::Item(index) => steps.push(format!("[{index}]")),
+            }
+            entry = self.0.get(*parent);
+        }
+        let path: String = steps.into_iter().rev().collect();
+        path.strip_prefix('.').map_or(path.clone(), str::to_owned)
+    }
+}
+
+/// Any YAML. The values of scalars do not matter here.
+pub enum Yaml {
+    Null,
+    Scalar,
+    Sequence(Vec<Spanned<Yaml>>),
+    Mapping(Vec<(Spanned<String>, Spanned<Yaml>)>),
+}
+
+impl<'de> Deserialize<'de> for Yaml {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Visitor)
+    }
+}
+
+struct Visitor;
+
+impl<'de> de::Visitor<'de> for Visitor {
+    type Value = Yaml;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Yaml, E> {
+        Ok(Yaml::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Yaml, E> {
+        Ok(Yaml::Null)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Yaml, E> {
+        Ok(Yaml::Scalar)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Yaml, E> {
+        Ok(Yaml::Scalar)
+    }
+
+    fn visit_u128<E>(self, _: u128) -> Result<Yaml, E> {
+        Ok(Yaml::Scalar)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Yaml, E> {
+        Ok(Yaml::Scalar)
+    }
+
+    fn visit_i128<E>(self, _: i128) -> Result<Yaml, E> {
+        Ok(Yaml::Scalar)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Yaml, E> {
+        Ok(Yaml::Scalar)
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Yaml, E> {
+        Ok(Yaml::Scalar)
+    }
+
+    fn visit_bytes<E>(self, _: &[u8]) -> Result<Yaml, E> {
+        Ok(Yaml::Scalar)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Yaml, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        Ok(Yaml::Sequence(items))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Yaml, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = access.next_entry()? {
+            entries.push(entry);
+        }
+        Ok(Yaml::Mapping(entries))
+    }
+}

@@ -1,0 +1,220 @@
+//! The scalars of the file: how each is read, and what the schema says of it.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use netagent_common::vlan::Vid;
+use schemars::{Schema, json_schema};
+
+use crate::{
+    bond::{AdSelect, FailOverMac, LacpRate, Mode, XmitHashPolicy},
+    names::{Cidr, IfName, Mac},
+    state::{Admit, Filtering},
+    vids::{VidSet, parse_vid},
+};
+
+/// A scalar.
+pub trait Value: Sized {
+    /// From its text in the file; else what is wrong with it.
+    fn read(text: &str) -> Result<Self, String>;
+
+    /// What it looks like.
+    fn schema() -> Schema;
+}
+
+/// A scalar that reads itself, with the schema given.
+macro_rules! from_str {
+    ($($type:ty: $schema:tt,)+) => { $(
+        impl Value for $type {
+            fn read(text: &str) -> Result<Self, String> {
+                text.parse()
+            }
+
+            fn schema() -> Schema {
+                json_schema!($schema)
+            }
+        }
+    )+ };
+}
+
+/// A word that stands for a value.
+macro_rules! words {
+    ($($type:ty { $($text:literal => $value:expr,)+ })+) => { $(
+        impl Value for $type {
+            fn read(text: &str) -> Result<Self, String> {
+                match text {
+                    $($text => Ok($value),)+
+                    _ => Err(format!("{text:?} is none of {}", [$($text),+].join(", "))),
+                }
+            }
+
+            fn schema() -> Schema {
+                json_schema!({ "enum": [$($text),+] })
+            }
+        }
+    )+ };
+}
+
+/// A number with its range in the schema.
+macro_rules! numbers {
+    ($($type:ident($inner:ty) $range:expr, $unit:literal;)+) => { $(
+        /// A number whose range was checked.
+        #[derive(Clone, Copy, Debug)]
+        pub struct $type(pub $inner);
+
+        impl Value for $type {
+            fn read(text: &str) -> Result<Self, String> {
+                let (first, last) = $range;
+                let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+                let number = text.parse().ok().filter(|number| digits && (first..=last).contains(number));
+                number.map(Self).ok_or_else(|| format!("{text:?} is no {} from {first} to {last}", $unit))
+            }
+
+            fn schema() -> Schema {
+                let (first, last) = $range;
+                json_schema!({ "type": "integer", "minimum": first, "maximum": last })
+            }
+        }
+    )+ };
+}
+
+from_str! {
+    IfName: { "type": "string", "minLength": 1, "maxLength": 15, "pattern": "^[!-.0-9;-~]+$" },
+    Mac: { "type": "string", "pattern": "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$" },
+    Cidr: { "type": "string", "pattern": "^[0-9A-Fa-f:.]+/[0-9]{1,3}$" },
+    VidSet: { "anyOf": [
+        { "type": "integer", "minimum": 1, "maximum": 4094 },
+        { "type": "string", "pattern": "^ *[0-9]+ *(- *[0-9]+ *)?(, *[0-9]+ *(- *[0-9]+ *)?)*$" },
+    ] },
+    XmitHashPolicy: { "enum": XmitHashPolicy::NAMES },
+    LacpRate: { "enum": LacpRate::NAMES },
+    AdSelect: { "enum": AdSelect::NAMES },
+    FailOverMac: { "enum": FailOverMac::NAMES },
+}
+
+words! {
+    Filtering { "auto" => Self::Auto, "on" => Self::On, "off" => Self::Off, }
+    Admit {
+        "all" => Self::All,
+        "tagged" => Self::Tagged,
+        "untagged-and-priority" => Self::UntaggedAndPriority,
+    }
+    Xdp { "auto" => Self::Auto, "off" => Self::Off, }
+}
+
+numbers! {
+    // 576: what every IPv4 host must take (RFC 791). 65535: the most that a bond takes (bond_setup in bond_main.c).
+    Mtu(u32) (576, 65_535), "MTU in bytes";
+    QueueLength(u32) (0, 1_000_000), "number of packets";
+    Links(u32) (1, 64), "number of NICs";
+    // IFLA_BOND_NUM_PEER_NOTIF is a u8.
+    Announcements(u8) (0, 255), "number of announcements";
+}
+
+/// Whether to put XDP on an uplink.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Xdp {
+    /// Where the bond takes it.
+    Auto,
+    /// No.
+    Off,
+}
+
+impl Value for Vid {
+    fn read(text: &str) -> Result<Self, String> {
+        parse_vid(text)
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "integer", "minimum": 1, "maximum": 4094 })
+    }
+}
+
+impl Value for bool {
+    fn read(text: &str) -> Result<Self, String> {
+        text.parse().map_err(|_| format!("{text:?} is neither true nor false"))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "boolean" })
+    }
+}
+
+/// The VID of untagged frames, if there may be any.
+#[derive(Clone, Copy, Debug)]
+pub struct Native(pub Option<Vid>);
+
+impl Value for Native {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            _ => parse_vid(text)
+                .map(|vid| Self(Some(vid)))
+                .map_err(|error| format!("{error}, nor \"none\"")),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "anyOf": [Vid::schema(), { "const": "none" }] })
+    }
+}
+
+/// A bond's mode; `None`: no bond.
+#[derive(Clone, Copy, Debug)]
+pub struct BondMode(pub Option<Mode>);
+
+impl Value for BondMode {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            _ => text
+                .parse()
+                .map(|mode| Self(Some(mode)))
+                .map_err(|error: String| format!("{error}, none")),
+        }
+    }
+
+    fn schema() -> Schema {
+        let names: Vec<_> = Mode::NAMES.iter().chain(&["none"]).collect();
+        json_schema!({ "enum": names })
+    }
+}
+
+impl Value for Ipv4Addr {
+    fn read(text: &str) -> Result<Self, String> {
+        // What the kernel takes as arp_ip_target (bond_is_ip_target_ok in include/net/bonding.h).
+        let address = text
+            .parse()
+            .ok()
+            .filter(|address: &Self| !address.is_unspecified() && !address.is_broadcast());
+        address.ok_or_else(|| format!("{text:?} is no IPv4 address of a host (10.0.0.1)"))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "format": "ipv4" })
+    }
+}
+
+/// Where metrics are served.
+#[derive(Clone, Copy, Debug)]
+pub struct Listen(pub Option<SocketAddr>);
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self(Some(SocketAddr::from(([127, 0, 0, 1], 9469))))
+    }
+}
+
+impl Value for Listen {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "none" => Ok(Self(None)),
+            _ => text.parse().map(|address| Self(Some(address))).map_err(|_| {
+                format!("{text:?} is neither an IP address with port (127.0.0.1:9469, [::]:9469) nor \"none\"")
+            }),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^(none|.+:[0-9]{1,5})$" })
+    }
+}

@@ -1,0 +1,219 @@
+//! `netagent run`: applies the file, watches the node, repairs what drifts, answers scrapes.
+
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, Result};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, oneshot},
+    time::{interval, sleep},
+};
+use tracing::{error, info, warn};
+
+use crate::{
+    agent::{Agent, Permission, kinds, not_ready, refuse_unconfirmed},
+    config::{self, Config},
+    names::IfName,
+    netlink::Watch,
+    server,
+    snapshot::{Daemon as Health, Snapshot},
+    state::Desired,
+};
+
+/// How long after a change the node is looked at: what comes in a burst is handled once.
+const SETTLE: Duration = Duration::from_millis(200);
+/// How often it is looked at without a change: what no notification tells of (programs, offloads).
+const PERIOD: Duration = Duration::from_secs(30);
+/// How soon after a failure it is tried again.
+const RETRY: Duration = Duration::from_secs(5);
+
+/// Where the file is and what the operator allows.
+pub struct Options {
+    /// The file.
+    pub config: PathBuf,
+    /// The pin directory.
+    pub pins: PathBuf,
+    /// Protected links that a changed file may alter.
+    pub confirmed: BTreeSet<IfName>,
+}
+
+struct Daemon {
+    agent: Agent,
+    options: Options,
+    config: Config,
+    /// What was applied last: as long as it is what the file says, differences are drift.
+    applied: Option<Desired>,
+    /// Devices that were not there at the last look; their coming is no drift.
+    waiting: BTreeSet<IfName>,
+    health: Health,
+    /// The last complaint, so that it is logged once and not every few seconds.
+    complaint: String,
+}
+
+/// Runs until it is told to stop. What is attached stays attached.
+pub async fn run(options: Options) -> Result<()> {
+    let config = config::load(&options.config)?;
+    let mut agent = Agent::open(&options.pins)?;
+    agent.take_charge()?;
+    let mut watch = Watch::open()?;
+    let (sender, mut requests) = mpsc::channel::<oneshot::Sender<Snapshot>>(8);
+    if let Some(address) = config.metrics {
+        let listener = TcpListener::bind(address)
+            .await
+            .with_context(|| format!("listen on {address} for metrics (metrics.listen)"))?;
+        info!("metrics on http://{address}/metrics");
+        tokio::spawn(server::serve(listener, sender.clone()));
+    }
+    let mut daemon = Daemon {
+        agent,
+        options,
+        config,
+        applied: None,
+        waiting: BTreeSet::new(),
+        health: Health::default(),
+        complaint: String::new(),
+    };
+    let mut hangup = signal(SignalKind::hangup())?;
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut period = interval(PERIOD);
+    // The first tick is at once.
+    loop {
+        let again = tokio::select! {
+            _ = period.tick() => daemon.reconcile().await,
+            changed = watch.changed() => {
+                changed?;
+                // What this sets off is heard as well; then there is nothing to do, and it ends.
+                sleep(SETTLE).await;
+                daemon.reconcile().await
+            }
+            Some(reply) = requests.recv() => {
+                daemon.answer(reply).await;
+                continue;
+            }
+            _ = hangup.recv() => daemon.reload().await,
+            () = stop(&mut terminate, &mut interrupt) => {
+                info!("stopping; the links, programs and counters stay");
+                return Ok(());
+            }
+        };
+        if !again {
+            period.reset_after(RETRY);
+        }
+    }
+}
+
+async fn stop(terminate: &mut Signal, interrupt: &mut Signal) {
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+}
+
+impl Daemon {
+    /// Makes the node as the file says. False: try again soon.
+    async fn reconcile(&mut self) -> bool {
+        let started = Instant::now();
+        let result = self.apply().await;
+        self.health.last_duration = started.elapsed();
+        match result {
+            Ok(()) => {
+                self.health.reconciles += 1;
+                self.health.last_success = Some(SystemTime::now());
+                self.complaint.clear();
+                true
+            }
+            Err(error) => {
+                self.health.failures += 1;
+                let complaint = format!("{error:#}");
+                if complaint != self.complaint {
+                    error!("{complaint}");
+                }
+                self.complaint = complaint;
+                false
+            }
+        }
+    }
+
+    async fn apply(&mut self) -> Result<()> {
+        let desired = &self.config.desired;
+        let plan = self.agent.plan(desired).await?;
+        for name in plan.waiting.difference(&self.waiting) {
+            info!("{name}: not there yet; it is taken care of when it appears");
+        }
+        for warning in &plan.warnings {
+            if !self.complaint.contains(warning.as_str()) {
+                warn!("{warning}");
+            }
+        }
+        let drifted = self.applied.as_ref() == Some(desired) && plan.waiting == self.waiting;
+        let permission = if drifted {
+            for (kind, count) in kinds(&plan) {
+                *self.health.repairs.entry(kind).or_default() += count;
+            }
+            Permission::Restore
+        } else {
+            Permission::Only(self.options.confirmed.clone())
+        };
+        let word = if drifted { "repair" } else { "apply" };
+        let last = self.agent.apply(desired, &permission, |step| info!("{word}: {step}")).await?;
+        if self.applied.as_ref() != Some(desired) {
+            info!("the node is as {} says", self.options.config.display());
+        }
+        self.waiting = last.waiting;
+        self.applied = Some(desired.clone());
+        Ok(())
+    }
+
+    /// Reads the file again; one that is bad, or that this node may not have, changes nothing.
+    async fn reload(&mut self) -> bool {
+        match self.acceptable().await {
+            Ok(config) => {
+                if config.metrics != self.config.metrics {
+                    warn!("metrics.listen is read at the start only: restart netagent for that");
+                }
+                info!("read {} again", self.options.config.display());
+                self.config = config;
+                self.reconcile().await
+            }
+            Err(complaint) => {
+                error!("{complaint:#}; going on as before");
+                true
+            }
+        }
+    }
+
+    /// The file as it is now, if it could be applied.
+    async fn acceptable(&mut self) -> Result<Config> {
+        let config = config::load(&self.options.config)?;
+        let plan = self.agent.plan(&config.desired).await?;
+        refuse_unconfirmed(&plan, &Permission::Only(self.options.confirmed.clone()))?;
+        Ok(config)
+    }
+
+    async fn answer(&mut self, reply: oneshot::Sender<Snapshot>) {
+        match self.agent.snapshot().await {
+            Ok(mut snapshot) => {
+                let mut health = self.health.clone();
+                health.not_ready =
+                    not_ready(&self.config.desired, &snapshot.links, &snapshot.datapath);
+                if self.applied.is_none() {
+                    health.not_ready.push("the file has not been applied yet".to_owned());
+                }
+                if !self.complaint.is_empty() {
+                    health.not_ready.push(self.complaint.clone());
+                }
+                snapshot.daemon = Some(health);
+                // Whoever asked may be gone.
+                let _ = reply.send(snapshot);
+            }
+            // Dropping the sender tells the one who asked.
+            Err(error) => error!("read the node for a scrape: {error:#}"),
+        }
+    }
+}

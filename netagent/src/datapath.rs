@@ -1,0 +1,219 @@
+//! The datapath: programs, maps and counters of one pin directory. Knows aya and the kernel's BPF, no netlink.
+
+pub mod counters;
+mod link;
+mod maps;
+mod offload;
+pub mod pins;
+pub mod programs;
+mod table;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+};
+
+use anyhow::{Context as _, Result, bail};
+use netagent_common::{
+    counters::ANY_PORT,
+    policy::{UPLINK, XDP_REFUSED},
+    vlan::Vid,
+};
+
+use self::{counters::Counters, maps::Maps, pins::Pins, programs::Programs, table::Table};
+use crate::{
+    change::{DatapathChange, Hook},
+    names::IfName,
+    state::{Observed, ObservedDatapath, ObservedPort, PortPolicy},
+};
+
+/// Filters that netlink found on a device, as (hook, program id); only where TCX is missing.
+pub type Filters = BTreeMap<u32, BTreeSet<(Hook, u32)>>;
+
+/// The open datapath.
+pub struct Datapath {
+    pins: Pins,
+    programs: Programs,
+    /// `None` until something was attached once.
+    open: Option<(Maps, Table)>,
+    /// The lock of the one who may change things.
+    charge: Option<File>,
+}
+
+impl Datapath {
+    /// Opens what is pinned; makes nothing.
+    pub fn open(pins: &Pins) -> Result<Self> {
+        let mut datapath = Self::unread(pins);
+        if maps::are_there(pins) {
+            pins.check()?;
+            let maps = Maps::open(pins)?;
+            let table = Table::read(&maps)?;
+            datapath.open = Some((maps, table));
+        }
+        Ok(datapath)
+    }
+
+    /// Without a look at what is pinned, which may be something that this build cannot read: good for removing it.
+    pub fn unread(pins: &Pins) -> Self {
+        Self { pins: pins.clone(), programs: Programs::new(pins), open: None, charge: None }
+    }
+
+    /// Whether anything is pinned.
+    pub fn has_pins(&self) -> bool {
+        self.pins.exist()
+    }
+
+    /// Makes the directory and takes charge of it: no other agent can change what is pinned there.
+    pub fn take_charge(&mut self) -> Result<()> {
+        self.pins.create()?;
+        self.charge = Some(self.pins.lock()?);
+        // One that was killed may not have come to that.
+        self.open.iter_mut().try_for_each(|(maps, _)| maps.reserve_drops(ANY_PORT))
+    }
+
+    /// Forgets maps whose pins are gone: programs loaded from now on will have others.
+    pub fn refresh(&mut self) {
+        if self.open.as_ref().is_some_and(|(maps, _)| !maps.are_pinned(&self.pins)) {
+            self.open = None;
+        }
+    }
+
+    /// Loads programs and maps, where that is not done.
+    fn load(&mut self) -> Result<()> {
+        self.pins.create()?;
+        self.programs.load()?;
+        if self.open.is_none() {
+            let mut maps = Maps::open(&self.pins)?;
+            maps.reserve_drops(ANY_PORT)?;
+            let table = Table::read(&maps)?;
+            self.open = Some((maps, table));
+        }
+        Ok(())
+    }
+
+    /// What is there. `links` gives the devices, `filters` what netlink knows of clsact.
+    pub fn observe(&self, links: &Observed, filters: &Filters) -> Result<ObservedDatapath> {
+        let ids = self.programs.ids();
+        let mut ports = BTreeMap::new();
+        for (device, entry) in self.open.iter().flat_map(|(_, table)| &table.ports) {
+            let policy = &entry.policy;
+            let (mut attached, mut outdated) = (BTreeSet::new(), BTreeSet::new());
+            for hook in Hook::ALL {
+                let pin = self.pins.link(device, hook);
+                let held = link::read(&pin).with_context(|| format!("read {}", pin.display()))?;
+                let by_link = held.filter(|held| held.ifindex == policy.ifindex);
+                // Of a filter only the side is known; the other role has the other program there.
+                let of_role = hook.is_of_uplink() == (policy.flags & UPLINK != 0);
+                let by_filter = || {
+                    let of_device = filters.get(&policy.ifindex).filter(|_| of_role)?;
+                    of_device.iter().find(|(on, _)| *on == hook).map(|(_, program)| *program)
+                };
+                match by_link.map(|held| held.program).or_else(by_filter) {
+                    Some(program) if ids.get(&hook) == Some(&program) => attached.insert(hook),
+                    Some(_) => outdated.insert(hook),
+                    None => false,
+                };
+            }
+            // Not the pairs: an agent that was killed half-way may have left more of them.
+            let vids = (0..4096).filter(|vid| policy.allows(*vid)).filter_map(Vid::new).collect();
+            let observed = ObservedPort {
+                ifindex: policy.ifindex,
+                policy: PortPolicy {
+                    network: table::text(&policy.network),
+                    flags: policy.flags & !XDP_REFUSED,
+                    pvid: Vid::new(policy.pvid),
+                    bridge_pvid: Vid::new(policy.bridge_pvid),
+                    vids,
+                    nics: entry.nics.clone(),
+                },
+                attached,
+                outdated,
+                xdp_refused: policy.flags & XDP_REFUSED != 0,
+            };
+            ports.insert(device.clone(), observed);
+        }
+        // A device that cannot be asked has no such offload.
+        let rx_vlan = links
+            .links
+            .keys()
+            .map(|name| (name.clone(), offload::rx_vlan(name).unwrap_or(false)))
+            .collect();
+        Ok(ObservedDatapath { ports, rx_vlan })
+    }
+
+    /// Carries out a step. `links` gives the devices as they are now.
+    pub fn apply(&mut self, change: &DatapathChange, links: &Observed) -> Result<()> {
+        let index = |name: &IfName| {
+            let link = links.link(name).with_context(|| format!("{name}: no such device"))?;
+            Ok::<_, anyhow::Error>(link.index)
+        };
+        match change {
+            DatapathChange::SetPolicy(name, policy) => {
+                self.load()?;
+                let Some((maps, table)) = &mut self.open else { return Ok(()) };
+                table
+                    .set(maps, name, index(name)?, policy)
+                    .with_context(|| format!("{name}: set the policy"))
+            }
+            DatapathChange::Forget(name) => {
+                self.programs.forget(name, links.link(name).map(|link| link.index))?;
+                let Some((maps, table)) = &mut self.open else { return Ok(()) };
+                table.forget(maps, name).with_context(|| format!("{name}: remove the policy"))
+            }
+            DatapathChange::Attach(name, hook) => {
+                self.load()?;
+                self.programs.attach(name, index(name)?, *hook)
+            }
+            DatapathChange::Detach(name, hook) => {
+                self.programs.detach(name, links.link(name).map(|link| link.index), *hook)
+            }
+            DatapathChange::RxVlanOff(_, nic) => offload::rx_vlan_off(nic),
+        }
+    }
+
+    /// The devices that have a policy, with their interface indexes.
+    pub fn devices(&self) -> impl Iterator<Item = (IfName, u32)> + '_ {
+        let ports = self.open.iter().flat_map(|(_, table)| &table.ports);
+        ports.map(|(device, entry)| (device.clone(), entry.policy.ifindex))
+    }
+
+    /// Notes that a device takes no XDP program.
+    pub fn refuse_xdp(&mut self, device: &IfName) -> Result<()> {
+        let Some((maps, table)) = &mut self.open else { return Ok(()) };
+        table.refuse_xdp(maps, device)
+    }
+
+    /// Drops what earlier builds have left, once everything runs this one's programs.
+    pub fn retire_others(&self) {
+        self.programs.retire_others();
+    }
+
+    /// What was counted.
+    pub fn counters(&self) -> Result<Counters> {
+        match &self.open {
+            Some((maps, table)) => counters::read(maps, table),
+            None => Ok(Counters::default()),
+        }
+    }
+
+    /// How full the maps are: name, entries in use, capacity.
+    pub fn usage(&self) -> Vec<(&'static str, u32, u32)> {
+        let Some((maps, table)) = &self.open else { return Vec::new() };
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        maps.usage(number(table.pairs()), number(table.ports.len())).to_vec()
+    }
+
+    /// Takes the programs off all devices, and every pin away. The links stay as they are.
+    pub fn remove(&mut self, links: &Observed) -> Result<()> {
+        self.open = None;
+        let mut failed = Vec::new();
+        for (name, link) in &links.links {
+            if self.pins.device(name).exists() {
+                failed.extend(self.programs.forget(name, Some(link.index)).err());
+            }
+        }
+        failed.extend(self.pins.remove_all().err());
+        let failed: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
+        if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("; ")) }
+    }
+}

@@ -1,0 +1,174 @@
+//! The maps, opened by their pins.
+//!
+//! aya opens whatever is pinned under a map's name; [`check`] compares it first.
+
+use std::{fs, mem::size_of};
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    Pod,
+    maps::{
+        Array, HashMap, IterableMap as _, Map, MapData, MapInfo, MapType, PerCpuArray,
+        PerCpuHashMap, PerCpuValues,
+    },
+    util::nr_cpus,
+};
+use netagent_common::{
+    MAX_BLOCKS, MAX_DROPS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE, PORT_INDEX_SPILL,
+    counters::{ANY_PORT, ANY_VID, Direction, DropStats, RawDropKey, Reason, VlanStats},
+    policy::{Policy, PortRef},
+};
+
+use super::pins::Pins;
+
+/// A map's definition: what must be equal for a pin to be used.
+struct Spec {
+    name: &'static str,
+    kind: MapType,
+    key: usize,
+    value: usize,
+    entries: u32,
+}
+
+const fn spec<K, V>(name: &'static str, kind: MapType, entries: u32) -> Spec {
+    Spec { name, kind, key: size_of::<K>(), value: size_of::<V>(), entries }
+}
+
+/// As netagent-ebpf/src/maps.rs defines them.
+const SPECS: [Spec; 7] = [
+    spec::<u32, PortRef>("PORT_INDEX", MapType::Array, PORT_INDEX_SIZE),
+    spec::<u32, u32>("PORT_SPILL", MapType::Hash, PORT_INDEX_SPILL),
+    spec::<u32, Policy>("POLICY", MapType::Array, 2 * MAX_PORTS),
+    spec::<u32, [u16; 64]>("PAIR_BLOCKS", MapType::Array, MAX_BLOCKS),
+    spec::<u32, VlanStats>("VLAN_STATS", MapType::PerCpuArray, MAX_PAIRS),
+    spec::<RawDropKey, DropStats>("DROPS", MapType::PerCpuHash, MAX_DROPS),
+    spec::<u32, u32>("DROP_QUOTA", MapType::Array, MAX_PORTS),
+];
+
+/// Names of the maps.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    SPECS.iter().map(|spec| spec.name)
+}
+
+/// Whether all are pinned. Some of them are no more than none: an agent was killed when it made them.
+pub fn are_there(pins: &Pins) -> bool {
+    names().all(|name| pins.maps().join(name).exists())
+}
+
+/// Compares what is pinned with what the programs expect, and names every difference.
+pub fn check(pins: &Pins) -> Result<()> {
+    let mut differences = Vec::new();
+    for spec in &SPECS {
+        let path = pins.maps().join(spec.name);
+        if !fs::exists(&path).with_context(|| format!("look at {}", path.display()))? {
+            continue;
+        }
+        let info = MapInfo::from_pin(&path)
+            .with_context(|| format!("open the pinned map {}", path.display()))?;
+        let mut compare = |what: &str, found: u64, expected: u64| {
+            if found != expected {
+                differences.push(format!("{}: {what} {found} instead of {expected}", spec.name));
+            }
+        };
+        compare("type", info.map_type()? as u64, spec.kind as u64);
+        compare("key size", info.key_size().into(), spec.key as u64);
+        compare("value size", info.value_size().into(), spec.value as u64);
+        compare("entries", info.max_entries().into(), spec.entries.into());
+    }
+    if !differences.is_empty() {
+        bail!(
+            "the pinned maps are not this netagent's ({}): `netagent detach` removes them",
+            differences.join(", ")
+        );
+    }
+    Ok(())
+}
+
+/// The open maps.
+pub struct Maps {
+    /// Device to policy.
+    pub index: Array<MapData, PortRef>,
+    /// Device to record, where elements of `index` collide.
+    pub spill: HashMap<MapData, u32, u32>,
+    /// Policy records.
+    pub policy: Array<MapData, Policy>,
+    /// Pair numbers.
+    pub blocks: Array<MapData, [u16; 64]>,
+    /// Traffic.
+    pub stats: PerCpuArray<MapData, VlanStats>,
+    /// Drops.
+    pub drops: PerCpuHashMap<MapData, RawDropKey, DropStats>,
+    /// Keys of `drops` in use, by port.
+    pub quota: Array<MapData, u32>,
+}
+
+impl Maps {
+    /// Opens the pins.
+    pub fn open(pins: &Pins) -> Result<Self> {
+        check(pins)?;
+        let open = |name: &str| -> Result<Map> {
+            let path = pins.maps().join(name);
+            let data = MapData::from_pin(&path)
+                .with_context(|| format!("open the pinned map {}", path.display()))?;
+            Ok(Map::from_map_data(data)?)
+        };
+        Ok(Self {
+            index: open("PORT_INDEX")?.try_into()?,
+            spill: open("PORT_SPILL")?.try_into()?,
+            policy: open("POLICY")?.try_into()?,
+            blocks: open("PAIR_BLOCKS")?.try_into()?,
+            stats: open("VLAN_STATS")?.try_into()?,
+            drops: open("DROPS")?.try_into()?,
+            quota: open("DROP_QUOTA")?.try_into()?,
+        })
+    }
+
+    /// Whether these are the maps that are pinned, rather than ones whose pins were removed behind our back.
+    pub fn are_pinned(&self, pins: &Pins) -> bool {
+        let pinned = MapInfo::from_pin(pins.maps().join("POLICY"));
+        let open = self.policy.map().info();
+        matches!((pinned, open), (Ok(pinned), Ok(open)) if pinned.id() == open.id())
+    }
+
+    /// Makes the keys under which all that finds no room is counted: for no port of ours here, for each port when it gets
+    /// its policy. However many VIDs the VMs of other ports invent, a port's drops stay its own.
+    pub fn reserve_drops(&mut self, port: u16) -> Result<()> {
+        for reason in Reason::ALL {
+            for direction in [Direction::Receive, Direction::Transmit] {
+                let of_port = reason.applies_to(direction) && reason != Reason::NoPolicy;
+                let key = RawDropKey {
+                    port,
+                    vid: ANY_VID,
+                    direction: direction as u16,
+                    reason: reason as u16,
+                };
+                // A map that is full already leaves the port with the keys of no port.
+                if (of_port || port == ANY_PORT) && self.drops.get(&key, 0).is_err() {
+                    let zero = per_cpu(DropStats::default())?;
+                    let full = self.drops.insert(&key, zero, 0).is_err();
+                    if full && port == ANY_PORT {
+                        bail!("prepare the drop counters");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// How full each map is that can fill up: name, entries in use, capacity.
+    pub fn usage(&self, pairs: u32, ports: u32) -> [(&'static str, u32, u32); 3] {
+        let drops = self.drops.keys().flatten().count();
+        [
+            ("VLAN_STATS", pairs, MAX_PAIRS - 1),
+            ("POLICY", ports, MAX_PORTS),
+            ("DROPS", u32::try_from(drops).unwrap_or(u32::MAX), MAX_DROPS),
+        ]
+    }
+}
+
+/// The same value for every CPU.
+pub fn per_cpu<T: Pod>(value: T) -> Result<PerCpuValues<T>> {
+    let cpus = nr_cpus().map_err(|(path, error)| anyhow::anyhow!("read {path}: {error}"))?;
+    let values = vec![value; cpus.get() as usize];
+    PerCpuValues::try_from(values).context("make per-CPU values")
+}

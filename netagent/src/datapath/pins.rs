@@ -1,0 +1,174 @@
+//! The pin directory: where it is, what is in it, and why it can be trusted.
+//!
+//! ```text
+//! /sys/fs/bpf/netagent/v1/maps/VLAN_STATS
+//!                         programs/<build>/port_in
+//!                         links/<device>/port_in
+//! ```
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+use netagent_common::LAYOUT;
+
+use crate::{change::Hook, names::IfName};
+
+/// Where the agent pins, unless told otherwise.
+pub const DEFAULT: &str = "/sys/fs/bpf/netagent";
+
+/// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
+const BPF_FS_MAGIC: libc::__fsword_t = 0xcafe_4a11;
+
+/// A pin directory.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    base: PathBuf,
+    root: PathBuf,
+}
+
+impl Pins {
+    /// The pins beneath a directory, which need not exist yet.
+    pub fn new(base: &Path) -> Self {
+        Self { base: base.to_owned(), root: base.join(format!("v{LAYOUT}")) }
+    }
+
+    /// Refuses pins that somebody else could have put there: `/sys/fs/bpf` may be world-writable.
+    pub fn check(&self) -> Result<()> {
+        check(&self.base)?;
+        check(&self.root)
+    }
+
+    /// Whether the directory is there.
+    pub fn exist(&self) -> bool {
+        self.base.is_dir()
+    }
+
+    /// Makes the directories, for this user alone.
+    pub fn create(&self) -> Result<()> {
+        let parent = self.base.parent().unwrap_or(Path::new("/"));
+        if !is_bpffs(parent) {
+            bail!(
+                "{} is not on a BPF file system: mount -t bpf bpf /sys/fs/bpf",
+                self.base.display()
+            );
+        }
+        // Nothing is made in a directory that is somebody else's.
+        make(&self.base)?;
+        check(&self.base)?;
+        for directory in [&self.root, &self.maps(), &self.programs(), &self.root.join("links")] {
+            make(directory)?;
+        }
+        self.check()
+    }
+
+    /// Keeps every other agent from changing what is pinned here, as long as the result lives; the kernel gives it
+    /// back when the process ends, however it ends.
+    pub fn lock(&self) -> Result<fs::File> {
+        let directory =
+            fs::File::open(&self.base).with_context(|| format!("open {}", self.base.display()))?;
+        match directory.try_lock() {
+            Ok(()) => Ok(directory),
+            Err(fs::TryLockError::WouldBlock) => bail!(
+                "another netagent is in charge of {}: wait until it is done; if it is `netagent run`, change its \
+                 file and send it SIGHUP, or stop it first",
+                self.base.display()
+            ),
+            Err(fs::TryLockError::Error(error)) => {
+                Err(error).with_context(|| format!("lock {}", self.base.display()))
+            }
+        }
+    }
+
+    /// Where the maps are.
+    pub fn maps(&self) -> PathBuf {
+        self.root.join("maps")
+    }
+
+    /// Where the programs of all builds are.
+    pub fn programs(&self) -> PathBuf {
+        self.root.join("programs")
+    }
+
+    /// Where a device's links are. bpffs refuses names with a '.' (`bpf_lookup` in kernel/bpf/inode.c).
+    pub fn device(&self, device: &IfName) -> PathBuf {
+        self.root.join("links").join(device.as_str().replace('%', "%25").replace('.', "%2e"))
+    }
+
+    /// Where a device's link to a program is.
+    pub fn link(&self, device: &IfName, hook: Hook) -> PathBuf {
+        self.device(device).join(hook.program())
+    }
+
+    /// Makes the directory for a device's links.
+    pub fn create_device(&self, device: &IfName) -> Result<()> {
+        make(&self.device(device))
+    }
+
+    /// Removes everything; what was attached by a link is detached by that. Goes on after an error.
+    pub fn remove_all(&self) -> Result<()> {
+        let mut failed = Vec::new();
+        remove(&self.root, &mut failed);
+        let _other_layouts_may_be_there = fs::remove_dir(&self.base);
+        if failed.is_empty() { Ok(()) } else { bail!("remove pins: {}", failed.join("; ")) }
+    }
+}
+
+/// Refuses a directory that others can write to.
+fn check(directory: &Path) -> Result<()> {
+    let meta = fs::symlink_metadata(directory)
+        .with_context(|| format!("look at {}", directory.display()))?;
+    // SAFETY: no arguments, cannot fail.
+    let me = unsafe { libc::geteuid() };
+    if !meta.is_dir() || meta.uid() != me || meta.mode() & 0o022 != 0 {
+        bail!(
+            "{} is not a directory that only uid {me} can write to: remove it, or choose another with \
+             --pins",
+            directory.display()
+        );
+    }
+    Ok(())
+}
+
+/// Makes a directory with mode 0700; one that is there already is fine.
+pub fn make(directory: &Path) -> Result<()> {
+    match fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(error).with_context(|| format!("create {}", directory.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// `remove_dir_all` stops at the first error, and a pin that is left behind keeps a program attached.
+pub fn remove(path: &Path, failed: &mut Vec<String>) {
+    let result = match fs::read_dir(path) {
+        Ok(entries) => {
+            entries.flatten().for_each(|entry| remove(&entry.path(), failed));
+            fs::remove_dir(path)
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => fs::remove_file(path),
+        Err(error) => Err(error),
+    };
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            failed.push(format!("{}: {error}", path.display()));
+        }
+        _ => {}
+    }
+}
+
+fn is_bpffs(path: &Path) -> bool {
+    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()) else {
+        return false;
+    };
+    let mut stat = std::mem::MaybeUninit::<libc::statfs>::zeroed();
+    // SAFETY: a NUL-terminated path, and a buffer that is only read where the call has filled it.
+    unsafe {
+        libc::statfs(path.as_ptr(), stat.as_mut_ptr()) == 0
+            && stat.assume_init().f_type == BPF_FS_MAGIC
+    }
+}

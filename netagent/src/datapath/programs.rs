@@ -1,0 +1,237 @@
+//! The programs: loaded once per build, pinned, attached to devices by links that outlive the agent.
+//!
+//! TCX links (kernel 6.6, commit e420bed02507) are pinned and updated in place (BPF_LINK_UPDATE); before 6.6 clsact filters
+//! with a fixed priority and handle are replaced in place. XDP is attached native or not at all: generic XDP would
+//! cost more than it saves.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    hash::{DefaultHasher, Hasher as _},
+    mem,
+    path::PathBuf,
+};
+
+use anyhow::{Context as _, Result, bail};
+use aya::{
+    EbpfLoader,
+    programs::{
+        LinkOrder, Program, ProgramInfo, SchedClassifier, TcAttach, TcAttachType, Xdp, XdpMode,
+        links::{FdLink, PinnedLink},
+        tc::{self, NlOptions, SchedClassifierLink, TcHandle},
+    },
+    util::KernelVersion,
+};
+use aya_obj::programs::XdpAttachType;
+
+use super::{link, maps, pins::Pins};
+use crate::{change::Hook, names::IfName};
+
+/// The object that build.rs made.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netagent-ebpf"));
+
+/// Place of our clsact filters: before all others, with a handle ("na") that nobody gets by chance.
+pub const FILTER_PRIORITY: u16 = 1;
+/// See [`FILTER_PRIORITY`].
+pub const FILTER_HANDLE: u32 = 0x6e61;
+
+/// Whether links hold the TC programs (TCX), or filters (clsact).
+pub fn tcx() -> bool {
+    kernel_is(6, 6)
+}
+
+fn kernel_is(major: u8, minor: u8) -> bool {
+    KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(major, minor, 0))
+}
+
+/// The programs of this build.
+pub struct Programs {
+    pins: Pins,
+    directory: PathBuf,
+}
+
+impl Programs {
+    /// The programs beneath a pin directory; they need not be loaded yet.
+    pub fn new(pins: &Pins) -> Self {
+        let mut hasher = DefaultHasher::new();
+        hasher.write(OBJECT);
+        let directory = pins.programs().join(format!("{:016x}", hasher.finish()));
+        Self { pins: pins.clone(), directory }
+    }
+
+    /// Ids of the loaded programs; empty if they are not.
+    pub fn ids(&self) -> BTreeMap<Hook, u32> {
+        let id = |hook: Hook| {
+            let info = ProgramInfo::from_pin(self.directory.join(hook.program())).ok()?;
+            Some((hook, info.id()))
+        };
+        Hook::ALL.into_iter().filter_map(id).collect()
+    }
+
+    /// Loads the programs and pins them and their maps, unless that is done.
+    pub fn load(&self) -> Result<()> {
+        if self.ids().len() == Hook::ALL.len() {
+            return Ok(());
+        }
+        maps::check(&self.pins)?;
+        let mut loader = EbpfLoader::new();
+        for name in maps::names() {
+            loader.map_pin_path(name, self.pins.maps().join(name));
+        }
+        // See netagent-ebpf/src/packet.rs.
+        let can_stack_tags = u8::from(kernel_is(6, 12));
+        loader.override_global("CAN_STACK_TAGS", &can_stack_tags, true);
+        let mut object = loader.load(OBJECT).context(
+            "create the BPF maps (needs root or CAP_BPF and CAP_NET_ADMIN, and kernel 6.1 or later)",
+        )?;
+        let mut failed = Vec::new();
+        super::pins::remove(&self.directory, &mut failed);
+        super::pins::make(&self.directory)?;
+        for hook in Hook::ALL {
+            let name = hook.program();
+            let path = self.directory.join(name);
+            let program = object.program_mut(name).with_context(|| format!("find {name}"))?;
+            match program {
+                Program::SchedClassifier(program) => {
+                    program.load().with_context(|| format!("load {name}"))?;
+                    program.pin(&path)
+                }
+                Program::Xdp(program) => {
+                    program.load().with_context(|| format!("load {name}"))?;
+                    program.pin(&path)
+                }
+                _ => bail!("{name} is of an unexpected type"),
+            }
+            .with_context(|| format!("pin {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Attaches a program to a device, or replaces what is there by it.
+    pub fn attach(&self, device: &IfName, ifindex: u32, hook: Hook) -> Result<()> {
+        self.pins.create_device(device)?;
+        let pin = self.pins.link(device, hook);
+        let held = link::read(&pin).with_context(|| format!("open {}", pin.display()))?;
+        if held.is_some_and(|held| held.ifindex != ifindex) {
+            // The device that it held is gone; the name has a new one.
+            fs::remove_file(&pin).with_context(|| format!("remove {}", pin.display()))?;
+        }
+        let replace = held.is_some_and(|held| held.ifindex == ifindex);
+        let path = self.directory.join(hook.program());
+        let result = match attach_type(hook) {
+            None => {
+                let program = Xdp::from_pin(&path, XdpAttachType::Interface)?;
+                attach_xdp(program, ifindex, &pin, replace)
+            }
+            Some(side) if tcx() => {
+                let program = SchedClassifier::from_pin(&path)?;
+                attach_tcx(program, ifindex, side, &pin, replace)
+            }
+            Some(side) => {
+                let program = SchedClassifier::from_pin(&path)?;
+                attach_clsact(program, ifindex, side)
+            }
+        };
+        result.with_context(|| format!("{device}: attach {}", hook.program()))
+    }
+
+    /// Detaches a program from a device, if it is there.
+    pub fn detach(&self, device: &IfName, ifindex: Option<u32>, hook: Hook) -> Result<()> {
+        let pin = self.pins.link(device, hook);
+        if fs::exists(&pin)? {
+            fs::remove_file(&pin)
+                .with_context(|| format!("{device}: detach {}", hook.program()))?;
+        }
+        if let (Some(side), Some(ifindex), false) = (attach_type(hook), ifindex, tcx()) {
+            // Nothing of ours there is what we want.
+            let _not_attached = tc::qdisc_detach_program(ifindex, side.into(), hook.program());
+        }
+        Ok(())
+    }
+
+    /// Removes a device's directory of links, which are detached by that.
+    pub fn forget(&self, device: &IfName, ifindex: Option<u32>) -> Result<()> {
+        for hook in Hook::ALL {
+            self.detach(device, ifindex, hook)?;
+        }
+        let mut failed = Vec::new();
+        super::pins::remove(&self.pins.device(device), &mut failed);
+        if failed.is_empty() { Ok(()) } else { bail!("remove pins: {}", failed.join("; ")) }
+    }
+
+    /// Removes the programs of other builds, which no link holds any more.
+    pub fn retire_others(&self) {
+        let Ok(builds) = fs::read_dir(self.pins.programs()) else { return };
+        for build in builds.flatten().map(|entry| entry.path()) {
+            if build != self.directory {
+                let mut failed = Vec::new();
+                super::pins::remove(&build, &mut failed);
+            }
+        }
+    }
+}
+
+/// The side of the device on which a TC program runs; `None` for XDP.
+fn attach_type(hook: Hook) -> Option<TcAttachType> {
+    match hook {
+        Hook::UplinkXdp => None,
+        Hook::UplinkIn | Hook::PortIn => Some(TcAttachType::Ingress),
+        Hook::UplinkOut | Hook::PortOut => Some(TcAttachType::Egress),
+    }
+}
+
+/// `bpftool net attach xdpdrv`, by a link.
+fn attach_xdp(mut program: Xdp, ifindex: u32, pin: &std::path::Path, replace: bool) -> Result<()> {
+    if replace {
+        let link = FdLink::from(PinnedLink::from_pin(pin)?);
+        program.attach_to_link(link.try_into()?)?;
+        return Ok(());
+    }
+    let id = program.attach(ifindex, XdpMode::Driver)?;
+    // An attachment without a link fails to convert, and goes when it is dropped.
+    let link: FdLink = program.take_link(id)?.try_into()?;
+    link.pin(pin)?;
+    Ok(())
+}
+
+fn attach_tcx(
+    mut program: SchedClassifier,
+    ifindex: u32,
+    attach_type: TcAttachType,
+    pin: &std::path::Path,
+    replace: bool,
+) -> Result<()> {
+    if replace {
+        let link = FdLink::from(PinnedLink::from_pin(pin)?);
+        program.attach_to_link(link.try_into()?)?;
+        return Ok(());
+    }
+    let order = LinkOrder::first();
+    let id = program.attach(ifindex, TcAttach::Tcx { attach_type, order })?;
+    let link: FdLink = program.take_link(id)?.try_into()?;
+    link.pin(pin)?;
+    Ok(())
+}
+
+/// `tc filter replace dev DEV ingress prio 1 handle 0x6e61 bpf direct-action ...`
+fn attach_clsact(
+    mut program: SchedClassifier,
+    ifindex: u32,
+    attach_type: TcAttachType,
+) -> Result<()> {
+    // Fails where there is one already. Were that an ingress qdisc, the filter would be refused below.
+    let _exists = tc::qdisc_add_clsact(ifindex);
+    let parent = TcHandle::from(attach_type);
+    let handle = TcHandle::from(FILTER_HANDLE);
+    let there = SchedClassifierLink::attached(ifindex, parent, FILTER_PRIORITY, handle, None)?;
+    // Replaces what is there; a kernel that finds nothing there says so.
+    let id = if let Ok(id) = program.attach_to_link(there) {
+        id
+    } else {
+        let options = NlOptions { priority: FILTER_PRIORITY, handle, classid: None };
+        program.attach(ifindex, TcAttach::Netlink { parent, options })?
+    };
+    // Dropping it would detach the filter, which is to outlive this process.
+    mem::forget(program.take_link(id)?);
+    Ok(())
+}

@@ -1,0 +1,297 @@
+//! The port table: who has which port number, counters and policy record. Rebuilt from the maps at every start, so
+//! that the kernel holds the only copy of the truth.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+};
+
+use anyhow::{Context as _, Result, bail};
+use netagent_common::{
+    MAX_BLOCKS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE,
+    counters::{RawDropKey, VlanStats},
+    policy::{Policy, PortRef, XDP_REFUSED},
+    vlan::Vid,
+};
+
+use super::maps::{Maps, per_cpu};
+use crate::{names::IfName, state::PortPolicy};
+
+/// A port in the table.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// The record that the programs read.
+    pub record: u32,
+    /// Its content.
+    pub policy: Policy,
+    /// Pair numbers by VID; 0 stands for link-local frames.
+    pub pairs: BTreeMap<u16, u32>,
+    /// Interface indexes of the NICs that lead to this port as well.
+    pub nics: BTreeSet<u32>,
+}
+
+/// The ports by device.
+#[derive(Default)]
+pub struct Table {
+    /// Who is there.
+    pub ports: BTreeMap<IfName, Entry>,
+}
+
+impl Table {
+    /// Reads the maps.
+    pub fn read(maps: &Maps) -> Result<Self> {
+        let mut by_record: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+        for port_ref in maps.index.iter() {
+            let port_ref = port_ref.context("read the port index")?;
+            if port_ref.ifindex != 0 {
+                by_record.entry(port_ref.record).or_default().insert(port_ref.ifindex);
+            }
+        }
+        for spilled in &maps.spill {
+            let (ifindex, record) = spilled.context("read the spilled port index")?;
+            by_record.entry(record).or_default().insert(ifindex);
+        }
+        let mut ports = BTreeMap::new();
+        for (record, mut nics) in by_record {
+            let policy = maps.policy.get(&record, 0).context("read a policy")?;
+            nics.remove(&policy.ifindex);
+            let Ok(device) = text(&policy.device).parse() else { continue };
+            let mut pairs = BTreeMap::new();
+            for (word, block) in policy.blocks.iter().enumerate().filter(|(_, block)| **block != 0)
+            {
+                let block = maps.blocks.get(&u32::from(*block), 0).context("read a pair block")?;
+                for (bit, pair) in block.iter().enumerate().filter(|(_, pair)| **pair != 0) {
+                    pairs.insert(u16::try_from(word * 64 + bit)?, u32::from(*pair));
+                }
+            }
+            ports.insert(device, Entry { record, policy, pairs, nics });
+        }
+        Ok(Self { ports })
+    }
+
+    /// Gives a port its policy: all of it, or (the switch of the record being one store) nothing of it.
+    pub fn set(
+        &mut self,
+        maps: &mut Maps,
+        device: &IfName,
+        ifindex: u32,
+        wanted: &PortPolicy,
+    ) -> Result<()> {
+        // A device that was replaced by another of its name starts anew: its index led elsewhere.
+        if self.ports.get(device).is_some_and(|old| old.policy.ifindex != ifindex) {
+            self.forget(maps, device)?;
+        }
+        let old = self.ports.get(device);
+        let record = match old {
+            Some(old) => old.record ^ 1,
+            None => 2 * self.free_port()?,
+        };
+        let mut policy = Policy {
+            ifindex,
+            flags: wanted.flags,
+            port: u16::try_from(record / 2)?,
+            pvid: wanted.pvid.map_or(0, Vid::get),
+            bridge_pvid: wanted.bridge_pvid.map_or(0, Vid::get),
+            device: padded(device.as_str()),
+            network: padded(&wanted.network),
+            ..Policy::EMPTY
+        };
+        for vid in wanted.vids.iter().map(Vid::get) {
+            policy.vids[usize::from(vid / 64)] |= 1 << (vid % 64);
+        }
+        let old_pairs = old.map(|old| old.pairs.clone()).unwrap_or_default();
+        if let Some(old) = old {
+            policy.blocks = old.policy.blocks;
+        }
+        let counted: BTreeSet<u16> =
+            std::iter::once(0).chain(wanted.vids.iter().map(Vid::get)).collect();
+        let mut pairs = old_pairs.clone();
+        self.add_pairs(maps, &mut policy, &counted, &mut pairs)?;
+        policy.pvid_pair = match pairs.get(&policy.pvid) {
+            Some(pair) if policy.pvid != 0 => u16::try_from(*pair)?,
+            _ => 0,
+        };
+
+        maps.policy.set(record, &policy, 0).context("write the policy")?;
+        let before = old.map(|old| old.nics.clone()).unwrap_or_default();
+        for index in std::iter::once(&ifindex).chain(&wanted.nics) {
+            point(maps, *index, record)?;
+        }
+        for index in before.difference(&wanted.nics) {
+            unpoint(maps, *index, record / 2)?;
+        }
+        if old.is_some() {
+            // The other record is free for the next change once no program reads it any more.
+            wait_for_programs();
+        } else {
+            maps.reserve_drops(policy.port)?;
+        }
+        let nics = wanted.nics.clone();
+        self.ports.insert(device.clone(), Entry { record, policy, pairs, nics });
+        let gone: Vec<u16> = old_pairs.into_keys().filter(|vid| !counted.contains(vid)).collect();
+        self.drop_pairs(maps, device, &gone)
+    }
+
+    /// Marks that the device takes no XDP program, so that it is not tried again and again.
+    pub fn refuse_xdp(&mut self, maps: &mut Maps, device: &IfName) -> Result<()> {
+        let Some(entry) = self.ports.get_mut(device) else { return Ok(()) };
+        entry.policy.flags |= XDP_REFUSED;
+        maps.policy.set(entry.record, &entry.policy, 0).context("write the policy")
+    }
+
+    /// Takes a port out, with its counters.
+    pub fn forget(&mut self, maps: &mut Maps, device: &IfName) -> Result<()> {
+        let Some(entry) = self.ports.get(device) else { return Ok(()) };
+        for index in entry.nics.iter().chain([&entry.policy.ifindex]) {
+            unpoint(maps, *index, entry.record / 2)?;
+        }
+        wait_for_programs();
+        let port = entry.policy.port;
+        let vids: Vec<u16> = entry.pairs.keys().copied().collect();
+        let blocks = entry.policy.blocks;
+        self.drop_pairs(maps, device, &vids)?;
+        for block in blocks.into_iter().filter(|block| *block != 0) {
+            maps.blocks.set(u32::from(block), &[0; 64], 0).context("clear a pair block")?;
+        }
+        self.ports.remove(device);
+        let drops: Vec<RawDropKey> =
+            maps.drops.keys().flatten().filter(|key| key.port == port).collect();
+        for key in drops {
+            maps.drops.remove(&key).context("remove a drop counter")?;
+        }
+        maps.quota.set(u32::from(port), &0, 0).context("reset the drop quota")
+    }
+
+    /// How many pairs are in use.
+    pub fn pairs(&self) -> usize {
+        self.ports.values().map(|entry| entry.pairs.len()).sum()
+    }
+
+    fn free_port(&self) -> Result<u32> {
+        let used: BTreeSet<u32> = self.ports.values().map(|entry| entry.record / 2).collect();
+        (0..MAX_PORTS)
+            .find(|port| !used.contains(port))
+            .with_context(|| format!("all {MAX_PORTS} ports are in use"))
+    }
+
+    /// Hands out counters for VIDs that have none. The blocks are read by the programs already, but nobody asks
+    /// them for a VID that is not in the allow-list yet.
+    fn add_pairs(
+        &self,
+        maps: &mut Maps,
+        policy: &mut Policy,
+        vids: &BTreeSet<u16>,
+        pairs: &mut BTreeMap<u16, u32>,
+    ) -> Result<()> {
+        let new: Vec<u16> = vids.iter().filter(|vid| !pairs.contains_key(vid)).copied().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let used: BTreeSet<u32> =
+            self.ports.values().flat_map(|entry| entry.pairs.values().copied()).collect();
+        let mut free = (1..MAX_PAIRS).filter(|pair| !used.contains(pair));
+        let used: BTreeSet<u16> =
+            self.ports.values().flat_map(|entry| entry.policy.blocks).collect();
+        let mut free_blocks = (1..u16::try_from(MAX_BLOCKS)?).filter(|block| !used.contains(block));
+        let mut changed: BTreeMap<usize, [u16; 64]> = BTreeMap::new();
+        for vid in new {
+            let Some(pair) = free.next() else {
+                bail!("all {} (port, VID) counters are in use: allow fewer VIDs", MAX_PAIRS - 1);
+            };
+            let zero = VlanStats {
+                ifindex: policy.ifindex,
+                port: policy.port,
+                vid,
+                ..VlanStats::default()
+            };
+            maps.stats.set(pair, per_cpu(zero)?, 0).context("reset a counter")?;
+            let word = usize::from(vid / 64);
+            if policy.blocks[word] == 0 {
+                policy.blocks[word] = free_blocks.next().context("all pair blocks are in use")?;
+                changed.insert(word, [0; 64]);
+            }
+            let block = match changed.entry(word) {
+                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
+                std::collections::btree_map::Entry::Vacant(unread) => {
+                    let block = u32::from(policy.blocks[word]);
+                    unread.insert(maps.blocks.get(&block, 0).context("read a pair block")?)
+                }
+            };
+            block[usize::from(vid % 64)] = u16::try_from(pair)?;
+            pairs.insert(vid, pair);
+        }
+        for (word, block) in changed {
+            let number = u32::from(policy.blocks[word]);
+            maps.blocks.set(number, &block, 0).context("write a pair block")?;
+        }
+        Ok(())
+    }
+
+    /// Takes back the counters of VIDs that no packet can reach any more.
+    fn drop_pairs(&mut self, maps: &mut Maps, device: &IfName, vids: &[u16]) -> Result<()> {
+        let Some(entry) = self.ports.get_mut(device) else { return Ok(()) };
+        for vid in vids {
+            let number = u32::from(entry.policy.blocks[usize::from(vid / 64)]);
+            let mut block = maps.blocks.get(&number, 0).context("read a pair block")?;
+            block[usize::from(vid % 64)] = 0;
+            maps.blocks.set(number, &block, 0).context("write a pair block")?;
+            if let Some(pair) = entry.pairs.remove(vid) {
+                let unused = per_cpu(VlanStats::default())?;
+                maps.stats.set(pair, unused, 0).context("reset a counter")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes a device lead to a policy record.
+fn point(maps: &mut Maps, ifindex: u32, record: u32) -> Result<()> {
+    let element = ifindex % PORT_INDEX_SIZE;
+    let there = maps.index.get(&element, 0).context("read the port index")?;
+    if there.ifindex == 0 || there.ifindex == ifindex {
+        let port_ref = PortRef { ifindex, record };
+        maps.index.set(element, &port_ref, 0).context("write the port index")
+    } else {
+        maps.spill.insert(&ifindex, &record, 0).context("write the spilled port index")
+    }
+}
+
+/// Makes a device lead nowhere, unless by now it leads to another port: a NIC moved there, or its index was reused.
+fn unpoint(maps: &mut Maps, ifindex: u32, port: u32) -> Result<()> {
+    let element = ifindex % PORT_INDEX_SIZE;
+    let there = maps.index.get(&element, 0).context("read the port index")?;
+    if there.ifindex == ifindex && there.record / 2 == port {
+        maps.index.set(element, &PortRef::default(), 0).context("write the port index")?;
+    }
+    if maps.spill.get(&ifindex, 0).is_ok_and(|record| record / 2 != port) {
+        return Ok(());
+    }
+    match maps.spill.remove(&ifindex) {
+        Err(aya::maps::MapError::SyscallError(error))
+            if error.io_error.kind() != io::ErrorKind::NotFound =>
+        {
+            Err(error).context("write the spilled port index")
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Waits until every program that may have seen an old value has ended: TC and XDP programs run inside an RCU
+/// read-side section, and MEMBARRIER_CMD_GLOBAL waits for those (`synchronize_rcu`, membarrier(2), since 4.3).
+fn wait_for_programs() {
+    // SAFETY: no pointers.
+    unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
+}
+
+/// A string cut to a field, padded with NUL.
+fn padded<const N: usize>(text: &str) -> [u8; N] {
+    let mut field = [0; N];
+    field.iter_mut().zip(text.bytes()).for_each(|(byte, letter)| *byte = letter);
+    field
+}
+
+/// The string in a field.
+pub fn text(field: &[u8]) -> String {
+    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    String::from_utf8_lossy(&field[..end]).into_owned()
+}

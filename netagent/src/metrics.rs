@@ -1,0 +1,54 @@
+//! Prometheus metrics: a [`Snapshot`] as text. Everything is made anew at each scrape, so that what is gone from
+//! the node is gone from the scrape. Knows neither HTTP nor where the snapshot comes from.
+
+mod accept;
+mod classic;
+mod daemon;
+mod drops;
+mod family;
+mod links;
+#[cfg(test)]
+mod tests;
+mod traffic;
+
+use std::fmt;
+
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, text},
+    registry::Registry,
+};
+
+pub use self::accept::Format;
+use self::family::Families;
+use crate::snapshot::Snapshot;
+
+/// Renders all metrics.
+pub fn render(snapshot: Snapshot, format: Format) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(Scrape(snapshot)));
+    let mut openmetrics = String::new();
+    text::encode(&mut openmetrics, &registry)?;
+    Ok(match format {
+        Format::Classic => classic::from_openmetrics(&openmetrics),
+        Format::OpenMetrics => openmetrics,
+    })
+}
+
+/// One scrape.
+#[derive(Debug)]
+struct Scrape(Snapshot);
+
+impl Collector for Scrape {
+    fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        let Snapshot { links, datapath, counters, usage, daemon } = &self.0;
+        let mut families = Families(encoder);
+        traffic::encode(&mut families, counters)?;
+        drops::encode(&mut families, counters, datapath)?;
+        links::encode_ports(&mut families, links, datapath)?;
+        links::encode_bonds(&mut families, links)?;
+        daemon::encode_maps(&mut families, usage)?;
+        daemon::encode_build(&mut families)?;
+        daemon.as_ref().map_or(Ok(()), |daemon| daemon::encode(&mut families, daemon))
+    }
+}

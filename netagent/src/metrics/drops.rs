@@ -1,0 +1,119 @@
+//! Drops by (device, VLAN, reason), receive and transmit apart. For every reason that a port can have there is a
+//! series at 0 before its first drop, with the VLAN of that first drop where it can be told beforehand.
+
+use std::{borrow::Cow, collections::BTreeMap, fmt};
+
+use netagent_common::{
+    counters::{Direction, Reason},
+    vlan::{RESERVED_VID, Vid},
+};
+
+use super::family::{Families, Labels};
+use crate::{
+    datapath::counters::{Count, Counters, DropKind},
+    state::ObservedDatapath,
+};
+
+/// Drops of one direction and what they are called.
+struct Family {
+    direction: Direction,
+    packets: (&'static str, &'static str),
+    bytes: (&'static str, &'static str),
+}
+
+const FAMILIES: [Family; 2] = [
+    Family {
+        direction: Direction::Receive,
+        packets: (
+            "netagent_receive_drop_packets",
+            "Frames from the VM or the wire that were dropped; vlan is none for untagged frames",
+        ),
+        bytes: (
+            "netagent_receive_drop_bytes",
+            "Bytes of frames from the VM or the wire that were dropped",
+        ),
+    },
+    Family {
+        direction: Direction::Transmit,
+        packets: (
+            "netagent_transmit_drop_packets",
+            "Frames to the VM or the wire that were dropped; vlan is none for untagged frames",
+        ),
+        bytes: (
+            "netagent_transmit_drop_bytes",
+            "Bytes of frames to the VM or the wire that were dropped",
+        ),
+    },
+];
+
+/// The device label of drops that belong to no port.
+const ELSEWHERE: &str = "other";
+
+/// Writes the drops.
+pub fn encode(
+    families: &mut Families<'_>,
+    counters: &Counters,
+    datapath: &ObservedDatapath,
+) -> fmt::Result {
+    let all = all(counters, datapath);
+    for Family { direction, packets, bytes } in FAMILIES {
+        let series = || {
+            all.iter().filter(move |((_, kind), _)| kind.direction == direction).map(
+                |((device, kind), count)| {
+                    let labels: Labels<'_, 3> = [
+                        ("device", Cow::Borrowed(*device)),
+                        ("vlan", kind.vlan()),
+                        ("reason", kind.reason.name().into()),
+                    ];
+                    (labels, *count)
+                },
+            )
+        };
+        let counts = series().map(|(labels, count)| (labels, count.packets));
+        families.counters(packets.0, packets.1, counts)?;
+        let counts = series().map(|(labels, count)| (labels, count.bytes));
+        families.counters(bytes.0, bytes.1, counts)?;
+    }
+    Ok(())
+}
+
+/// What was dropped, over the zeros of what can be.
+fn all<'a>(
+    counters: &'a Counters,
+    datapath: &'a ObservedDatapath,
+) -> BTreeMap<(&'a str, DropKind), Count> {
+    let mut all = BTreeMap::new();
+    for (device, port) in &datapath.ports {
+        // A port is what has a policy: frames without one are counted elsewhere.
+        for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::NoPolicy) {
+            for direction in [Direction::Receive, Direction::Transmit] {
+                if reason.applies_to(direction) {
+                    let vid = first_vid(reason, port.policy.pvid);
+                    let kind = DropKind { direction, reason, vid };
+                    all.insert((device.as_str(), kind), Count::default());
+                }
+            }
+        }
+    }
+    for (device, port) in &counters.ports {
+        all.extend(port.drops.iter().map(|(kind, count)| ((device.as_str(), *kind), *count)));
+    }
+    // The map has every reason in both directions here, also those that cannot be.
+    let elsewhere = counters
+        .elsewhere
+        .iter()
+        .filter(|(kind, count)| count.packets > 0 || kind.reason.applies_to(kind.direction));
+    all.extend(elsewhere.map(|(kind, count)| ((ELSEWHERE, *kind), *count)));
+    all
+}
+
+/// The VID that `decide` gives to a drop, where the reason and the port alone say it; else `None`, that of the VIDs
+/// that are not kept apart.
+fn first_vid(reason: Reason, pvid: Option<Vid>) -> Option<u16> {
+    match reason {
+        Reason::Untagged | Reason::Malformed | Reason::LinkLocal => Some(0),
+        Reason::ReservedVid => Some(RESERVED_VID),
+        Reason::TaggedOnAccess | Reason::StackedTag | Reason::TagFailed => pvid.map(Vid::get),
+        Reason::VlanNotAllowed | Reason::EgressFiltered | Reason::NoPolicy => None,
+    }
+}

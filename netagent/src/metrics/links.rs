@@ -1,0 +1,115 @@
+//! Ports and bonds: what they are, and whether they work.
+
+use std::{borrow::Cow, fmt};
+
+use super::family::{Families, Labels};
+use crate::{
+    bond::Mode,
+    names::IfName,
+    state::{Link, Member, Observed, ObservedDatapath, PortPolicy},
+};
+
+/// Writes what is known of ports.
+pub fn encode_ports(
+    families: &mut Families<'_>,
+    links: &Observed,
+    datapath: &ObservedDatapath,
+) -> fmt::Result {
+    families.infos(
+        "netagent_port",
+        "What a port is plugged into and what it admits",
+        datapath.ports.iter().map(|(device, port)| -> Labels<'_, 5> {
+            let PortPolicy { network, pvid, .. } = &port.policy;
+            [
+                device_label(device),
+                ("network", network.into()),
+                ("mode", port.policy.mode().into()),
+                ("pvid", pvid.map_or("none".into(), |vid| vid.to_string().into())),
+                ("admit", port.policy.admit().name().into()),
+            ]
+        }),
+    )?;
+    families.gauges(
+        "netagent_port_attached",
+        "Whether a program of netagent runs on the port; uplink_xdp is optional, the others are not",
+        datapath.ports.iter().flat_map(|(device, port)| {
+            port.policy.hooks().iter().map(move |hook| {
+                let labels = [device_label(device), ("program", hook.program().into())];
+                let runs = port.attached.contains(hook) || port.outdated.contains(hook);
+                (labels, u64::from(runs))
+            })
+        }),
+    )?;
+    families.gauges(
+        "netagent_link_up",
+        "Whether the device of a port exists and has a carrier",
+        datapath.ports.keys().map(|device| {
+            let up = links.link(device).is_some_and(|link| link.carrier);
+            ([device_label(device)], u64::from(up))
+        }),
+    )
+}
+
+/// Writes what is known of bonds.
+pub fn encode_bonds(families: &mut Families<'_>, links: &Observed) -> fmt::Result {
+    families.infos(
+        "netagent_bond",
+        "How a bond spreads frames, and what that needs the switch to have configured",
+        links.bonds().filter_map(|(device, _, bond)| {
+            let mode = bond.mode()?;
+            let labels: Labels<'_, 3> = [
+                device_label(device),
+                ("mode", mode.name().into()),
+                ("switch_side", mode.switch_side().into()),
+            ];
+            Some(labels)
+        }),
+    )?;
+    families.gauges(
+        "netagent_bond_members",
+        "NICs in the bond",
+        links.bonds().map(|(device, ..)| ([device_label(device)], count(links, device, |_| true))),
+    )?;
+    families.gauges(
+        "netagent_bond_members_active",
+        "NICs that are up and carry the traffic of the bond: one in active-backup, all in the other modes",
+        links.bonds().map(|(device, ..)| {
+            let active = count(links, device, |member| member.mii_up && member.active);
+            ([device_label(device)], active)
+        }),
+    )?;
+    families.gauges(
+        "netagent_bond_lacp_partner",
+        "Whether the switch answers LACP on an 802.3ad bond",
+        links.bonds().filter(|(_, _, bond)| bond.mode() == Some(Mode::Lacp)).map(
+            |(device, _, bond)| ([device_label(device)], u64::from(bond.lacp_partner().is_some())),
+        ),
+    )?;
+    families.gauges(
+        "netagent_bond_member_up",
+        "Whether the link of a NIC in a bond is up (MII status)",
+        members(links).map(|(labels, member)| (labels, u64::from(member.mii_up))),
+    )?;
+    families.counters(
+        "netagent_bond_member_link_failures",
+        "Times that the link of a NIC in a bond has failed",
+        members(links).map(|(labels, member)| (labels, u64::from(member.failures))),
+    )
+}
+
+fn device_label(device: &IfName) -> (&'static str, Cow<'_, str>) {
+    ("device", device.as_str().into())
+}
+
+fn count(links: &Observed, bond: &IfName, what: impl Fn(&Member) -> bool) -> u64 {
+    let members = links.ports_of(bond).filter_map(|(_, link)| link.member.as_ref());
+    members.filter(|member| what(member)).map(|_| 1).sum()
+}
+
+fn members(links: &Observed) -> impl Iterator<Item = (Labels<'_, 2>, &Member)> {
+    links.links.iter().filter_map(|(device, Link { controller, member, .. })| {
+        let bond = controller.as_ref()?;
+        let labels = [device_label(bond), ("member", device.as_str().into())];
+        Some((labels, member.as_ref()?))
+    })
+}

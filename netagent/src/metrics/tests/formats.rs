@@ -1,0 +1,198 @@
+use insta::assert_snapshot;
+
+use super::{super::*, classic, samples};
+use crate::show::sample::node;
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "one text")]
+fn openmetrics_of_a_small_node() {
+    let mut small = node();
+    small.datapath.ports.retain(|device, _| device.as_str() == "tap7");
+    small.counters.ports.retain(|device, _| device.as_str() == "tap7");
+    let text = render(small, Format::OpenMetrics).unwrap();
+    assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "VERSION"), @r#"
+    # HELP netagent_vlan_receive_packets Frames from the VM or the wire that passed the policy, by VLAN; link-local frames belong to none
+    # TYPE netagent_vlan_receive_packets counter
+    netagent_vlan_receive_packets_total{device="tap7",vlan="100"} 4000
+    # HELP netagent_vlan_receive_bytes Bytes of frames from the VM or the wire that passed the policy, without VLAN tag and FCS
+    # TYPE netagent_vlan_receive_bytes counter
+    netagent_vlan_receive_bytes_total{device="tap7",vlan="100"} 400000
+    # HELP netagent_vlan_transmit_packets Frames to the VM or the wire that passed the policy, by VLAN; link-local frames belong to none
+    # TYPE netagent_vlan_transmit_packets counter
+    netagent_vlan_transmit_packets_total{device="tap7",vlan="100"} 5000
+    # HELP netagent_vlan_transmit_bytes Bytes of frames to the VM or the wire that passed the policy, without VLAN tag and FCS
+    # TYPE netagent_vlan_transmit_bytes counter
+    netagent_vlan_transmit_bytes_total{device="tap7",vlan="100"} 500000
+    # HELP netagent_vlan_series_limited Whether there are too many VLAN series, so that those of the largest trunks are summed up as vlan other
+    # TYPE netagent_vlan_series_limited gauge
+    netagent_vlan_series_limited 0
+    # HELP netagent_receive_drop_packets Frames from the VM or the wire that were dropped; vlan is none for untagged frames
+    # TYPE netagent_receive_drop_packets counter
+    netagent_receive_drop_packets_total{device="other",vlan="other",reason="no-policy"} 2
+    netagent_receive_drop_packets_total{device="tap7",vlan="none",reason="untagged"} 0
+    netagent_receive_drop_packets_total{device="tap7",vlan="other",reason="vlan-not-allowed"} 0
+    netagent_receive_drop_packets_total{device="tap7",vlan="200",reason="vlan-not-allowed"} 12
+    netagent_receive_drop_packets_total{device="tap7",vlan="300",reason="vlan-not-allowed"} 40
+    netagent_receive_drop_packets_total{device="tap7",vlan="100",reason="tagged-on-access"} 3
+    netagent_receive_drop_packets_total{device="tap7",vlan="4095",reason="reserved-vid"} 0
+    netagent_receive_drop_packets_total{device="tap7",vlan="none",reason="malformed"} 0
+    netagent_receive_drop_packets_total{device="tap7",vlan="none",reason="link-local"} 0
+    netagent_receive_drop_packets_total{device="tap7",vlan="100",reason="stacked-tag"} 0
+    netagent_receive_drop_packets_total{device="tap7",vlan="100",reason="tag-failed"} 0
+    # HELP netagent_receive_drop_bytes Bytes of frames from the VM or the wire that were dropped
+    # TYPE netagent_receive_drop_bytes counter
+    netagent_receive_drop_bytes_total{device="other",vlan="other",reason="no-policy"} 128
+    netagent_receive_drop_bytes_total{device="tap7",vlan="none",reason="untagged"} 0
+    netagent_receive_drop_bytes_total{device="tap7",vlan="other",reason="vlan-not-allowed"} 0
+    netagent_receive_drop_bytes_total{device="tap7",vlan="200",reason="vlan-not-allowed"} 768
+    netagent_receive_drop_bytes_total{device="tap7",vlan="300",reason="vlan-not-allowed"} 2560
+    netagent_receive_drop_bytes_total{device="tap7",vlan="100",reason="tagged-on-access"} 192
+    netagent_receive_drop_bytes_total{device="tap7",vlan="4095",reason="reserved-vid"} 0
+    netagent_receive_drop_bytes_total{device="tap7",vlan="none",reason="malformed"} 0
+    netagent_receive_drop_bytes_total{device="tap7",vlan="none",reason="link-local"} 0
+    netagent_receive_drop_bytes_total{device="tap7",vlan="100",reason="stacked-tag"} 0
+    netagent_receive_drop_bytes_total{device="tap7",vlan="100",reason="tag-failed"} 0
+    # HELP netagent_transmit_drop_packets Frames to the VM or the wire that were dropped; vlan is none for untagged frames
+    # TYPE netagent_transmit_drop_packets counter
+    netagent_transmit_drop_packets_total{device="tap7",vlan="none",reason="malformed"} 0
+    netagent_transmit_drop_packets_total{device="tap7",vlan="none",reason="link-local"} 1
+    netagent_transmit_drop_packets_total{device="tap7",vlan="100",reason="stacked-tag"} 0
+    netagent_transmit_drop_packets_total{device="tap7",vlan="other",reason="egress-filtered"} 0
+    netagent_transmit_drop_packets_total{device="tap7",vlan="100",reason="tag-failed"} 0
+    # HELP netagent_transmit_drop_bytes Bytes of frames to the VM or the wire that were dropped
+    # TYPE netagent_transmit_drop_bytes counter
+    netagent_transmit_drop_bytes_total{device="tap7",vlan="none",reason="malformed"} 0
+    netagent_transmit_drop_bytes_total{device="tap7",vlan="none",reason="link-local"} 64
+    netagent_transmit_drop_bytes_total{device="tap7",vlan="100",reason="stacked-tag"} 0
+    netagent_transmit_drop_bytes_total{device="tap7",vlan="other",reason="egress-filtered"} 0
+    netagent_transmit_drop_bytes_total{device="tap7",vlan="100",reason="tag-failed"} 0
+    # HELP netagent_port What a port is plugged into and what it admits
+    # TYPE netagent_port info
+    netagent_port_info{device="tap7",network="corp-net",mode="access",pvid="100",admit="untagged-and-priority"} 1
+    # HELP netagent_port_attached Whether a program of netagent runs on the port; uplink_xdp is optional, the others are not
+    # TYPE netagent_port_attached gauge
+    netagent_port_attached{device="tap7",program="port_in"} 1
+    netagent_port_attached{device="tap7",program="port_out"} 1
+    # HELP netagent_link_up Whether the device of a port exists and has a carrier
+    # TYPE netagent_link_up gauge
+    netagent_link_up{device="tap7"} 1
+    # HELP netagent_bond How a bond spreads frames, and what that needs the switch to have configured
+    # TYPE netagent_bond info
+    netagent_bond_info{device="oob-bo",mode="802.3ad",switch_side="LACP"} 1
+    # HELP netagent_bond_members NICs in the bond
+    # TYPE netagent_bond_members gauge
+    netagent_bond_members{device="oob-bo"} 2
+    # HELP netagent_bond_members_active NICs that are up and carry the traffic of the bond: one in active-backup, all in the other modes
+    # TYPE netagent_bond_members_active gauge
+    netagent_bond_members_active{device="oob-bo"} 1
+    # HELP netagent_bond_lacp_partner Whether the switch answers LACP on an 802.3ad bond
+    # TYPE netagent_bond_lacp_partner gauge
+    netagent_bond_lacp_partner{device="oob-bo"} 1
+    # HELP netagent_bond_member_up Whether the link of a NIC in a bond is up (MII status)
+    # TYPE netagent_bond_member_up gauge
+    netagent_bond_member_up{device="oob-bo",member="eth2"} 1
+    netagent_bond_member_up{device="oob-bo",member="eth3"} 0
+    # HELP netagent_bond_member_link_failures Times that the link of a NIC in a bond has failed
+    # TYPE netagent_bond_member_link_failures counter
+    netagent_bond_member_link_failures_total{device="oob-bo",member="eth2"} 0
+    netagent_bond_member_link_failures_total{device="oob-bo",member="eth3"} 3
+    # HELP netagent_map_entries Entries in use of a BPF map, by its name in bpftool
+    # TYPE netagent_map_entries gauge
+    netagent_map_entries{map="POLICY"} 3
+    netagent_map_entries{map="DROPS"} 25
+    # HELP netagent_map_capacity Most entries of a BPF map
+    # TYPE netagent_map_capacity gauge
+    netagent_map_capacity{map="POLICY"} 2048
+    netagent_map_capacity{map="DROPS"} 8192
+    # HELP netagent_build The version of this agent
+    # TYPE netagent_build info
+    netagent_build_info{version="VERSION"} 1
+    # HELP netagent_ready Whether the node is as configured; /readyz gives the reasons if it is not
+    # TYPE netagent_ready gauge
+    netagent_ready 0
+    # HELP netagent_reconcile_success Reconciliations that ended well
+    # TYPE netagent_reconcile_success counter
+    netagent_reconcile_success_total 4
+    # HELP netagent_reconcile_failures Reconciliations that failed
+    # TYPE netagent_reconcile_failures counter
+    netagent_reconcile_failures_total 1
+    # HELP netagent_reconcile_last_success_timestamp_seconds When a reconciliation last ended well, in Unix time; 0 if none has
+    # TYPE netagent_reconcile_last_success_timestamp_seconds gauge
+    netagent_reconcile_last_success_timestamp_seconds 1790000000.25
+    # HELP netagent_reconcile_last_duration_seconds How long the last reconciliation took
+    # TYPE netagent_reconcile_last_duration_seconds gauge
+    netagent_reconcile_last_duration_seconds 0.012
+    # HELP netagent_drift_repairs What others changed on the node and the agent put right, by kind
+    # TYPE netagent_drift_repairs counter
+    netagent_drift_repairs_total{kind="link"} 0
+    netagent_drift_repairs_total{kind="vlan"} 2
+    # EOF
+    "#);
+}
+
+#[test]
+fn classic_names_have_their_suffix_in_type_and_help() {
+    let text = classic(node());
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+    assert_snapshot!(types.collect::<Vec<_>>().join("\n"), @"
+    netagent_vlan_receive_packets_total counter
+    netagent_vlan_receive_bytes_total counter
+    netagent_vlan_transmit_packets_total counter
+    netagent_vlan_transmit_bytes_total counter
+    netagent_vlan_series_limited gauge
+    netagent_receive_drop_packets_total counter
+    netagent_receive_drop_bytes_total counter
+    netagent_transmit_drop_packets_total counter
+    netagent_transmit_drop_bytes_total counter
+    netagent_port_info gauge
+    netagent_port_attached gauge
+    netagent_link_up gauge
+    netagent_bond_info gauge
+    netagent_bond_members gauge
+    netagent_bond_members_active gauge
+    netagent_bond_lacp_partner gauge
+    netagent_bond_member_up gauge
+    netagent_bond_member_link_failures_total counter
+    netagent_map_entries gauge
+    netagent_map_capacity gauge
+    netagent_build_info gauge
+    netagent_ready gauge
+    netagent_reconcile_success_total counter
+    netagent_reconcile_failures_total counter
+    netagent_reconcile_last_success_timestamp_seconds gauge
+    netagent_reconcile_last_duration_seconds gauge
+    netagent_drift_repairs_total counter
+    ");
+    assert_snapshot!(samples(&text, "netagent_vlan_receive_packets_total"), @r#"
+    netagent_vlan_receive_packets_total{device="oob-bo",vlan="link-local"} 30
+    netagent_vlan_receive_packets_total{device="oob-bo",vlan="1"} 0
+    netagent_vlan_receive_packets_total{device="oob-bo",vlan="100"} 5000
+    netagent_vlan_receive_packets_total{device="oob-bo",vlan="250"} 7
+    netagent_vlan_receive_packets_total{device="tap7",vlan="100"} 4000
+    "#);
+    assert_snapshot!(samples(&text, "netagent_port_"), @r#"
+    netagent_port_info{device="oob-bo",network="oob",mode="uplink",pvid="1",admit="all"} 1
+    netagent_port_info{device="tap7",network="corp-net",mode="access",pvid="100",admit="untagged-and-priority"} 1
+    netagent_port_info{device="tap8",network="lab",mode="trunk",pvid="none",admit="tagged"} 1
+    netagent_port_attached{device="oob-bo",program="uplink_xdp"} 1
+    netagent_port_attached{device="oob-bo",program="uplink_in"} 1
+    netagent_port_attached{device="oob-bo",program="uplink_out"} 1
+    netagent_port_attached{device="tap7",program="port_in"} 1
+    netagent_port_attached{device="tap7",program="port_out"} 1
+    netagent_port_attached{device="tap8",program="port_in"} 1
+    netagent_port_attached{device="tap8",program="port_out"} 0
+    "#);
+}
+
+#[test]
+fn an_empty_node_has_its_build_and_no_series_of_devices() {
+    let text = classic(Snapshot::default()).replace(env!("CARGO_PKG_VERSION"), "VERSION");
+    assert_snapshot!(text, @r#"
+    # HELP netagent_vlan_series_limited Whether there are too many VLAN series, so that those of the largest trunks are summed up as vlan other
+    # TYPE netagent_vlan_series_limited gauge
+    netagent_vlan_series_limited 0
+    # HELP netagent_build_info The version of this agent
+    # TYPE netagent_build_info gauge
+    netagent_build_info{version="VERSION"} 1
+    "#);
+}

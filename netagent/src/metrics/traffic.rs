@@ -1,0 +1,101 @@
+//! Traffic by (device, VLAN), with a cap on the number of series.
+
+use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet, fmt};
+
+use super::family::{Families, Labels};
+use crate::{
+    datapath::counters::{Count, Counters, PortCounters, Traffic},
+    names::IfName,
+};
+
+/// Most (device, VLAN) pairs of one scrape, each of which is four series. Prometheus' own advice ends far below; a node
+/// with full trunks would otherwise export tens of thousands of series that are idle.
+const MAX_PAIRS: usize = 10_000;
+
+/// One family: its name, its help, and what it takes of the traffic.
+type Family = (&'static str, &'static str, fn(&Traffic) -> u64);
+
+const FAMILIES: [Family; 4] = [
+    (
+        "netagent_vlan_receive_packets",
+        "Frames from the VM or the wire that passed the policy, by VLAN; link-local frames belong to none",
+        |traffic| traffic.receive.packets,
+    ),
+    (
+        "netagent_vlan_receive_bytes",
+        "Bytes of frames from the VM or the wire that passed the policy, without VLAN tag and FCS",
+        |traffic| traffic.receive.bytes,
+    ),
+    (
+        "netagent_vlan_transmit_packets",
+        "Frames to the VM or the wire that passed the policy, by VLAN; link-local frames belong to none",
+        |traffic| traffic.transmit.packets,
+    ),
+    (
+        "netagent_vlan_transmit_bytes",
+        "Bytes of frames to the VM or the wire that passed the policy, without VLAN tag and FCS",
+        |traffic| traffic.transmit.bytes,
+    ),
+];
+
+/// Writes the traffic.
+pub fn encode(families: &mut Families<'_>, counters: &Counters) -> fmt::Result {
+    let folded = folded(counters);
+    let series: Vec<(Labels<'_, 2>, Traffic)> = counters
+        .ports
+        .iter()
+        .flat_map(|(device, port)| {
+            vlans(port, folded.contains(device)).into_iter().map(move |(vlan, traffic)| {
+                ([("device", device.as_str().into()), ("vlan", vlan)], traffic)
+            })
+        })
+        .collect();
+    for (name, help, value) in FAMILIES {
+        families.counters(
+            name,
+            help,
+            series.iter().map(|(labels, traffic)| (labels.clone(), value(traffic))),
+        )?;
+    }
+    families.gauge(
+        "netagent_vlan_series_limited",
+        "Whether there are too many VLAN series, so that those of the largest trunks are summed up as vlan other",
+        &u32::from(!folded.is_empty()),
+    )
+}
+
+/// The devices whose VIDs are folded: those with the most, until the rest fits. Whole devices, and by what is
+/// configured rather than by traffic, so that no VID moves between series from one scrape to the next.
+fn folded(counters: &Counters) -> BTreeSet<&IfName> {
+    let mut pairs: usize = counters.ports.values().map(|port| port.vlans.len()).sum();
+    let mut by_size: Vec<_> = counters.ports.iter().collect();
+    by_size.sort_by_key(|(device, port)| (Reverse(port.vlans.len()), *device));
+    let mut folded = BTreeSet::new();
+    for (device, port) in by_size {
+        if pairs <= MAX_PAIRS {
+            break;
+        }
+        let all = port.vlans.len();
+        pairs = pairs - all + vlans(port, true).len();
+        folded.insert(device);
+    }
+    folded
+}
+
+/// The series of one port. Link-local frames stay apart: they are in no VLAN.
+fn vlans(port: &PortCounters, fold: bool) -> Vec<(Cow<'static, str>, Traffic)> {
+    let link_local = port.vlans.get(&0).map(|traffic| ("link-local".into(), *traffic));
+    let vids = port.vlans.iter().filter(|(vid, _)| **vid != 0);
+    let vids: Vec<(Cow<'static, str>, Traffic)> = if fold {
+        vec![("other".into(), vids.map(|(_, traffic)| *traffic).fold(Traffic::default(), sum))]
+    } else {
+        vids.map(|(vid, traffic)| (vid.to_string().into(), *traffic)).collect()
+    };
+    link_local.into_iter().chain(vids).collect()
+}
+
+fn sum(a: Traffic, b: Traffic) -> Traffic {
+    let add =
+        |a: Count, b: Count| Count { packets: a.packets + b.packets, bytes: a.bytes + b.bytes };
+    Traffic { receive: add(a.receive, b.receive), transmit: add(a.transmit, b.transmit) }
+}

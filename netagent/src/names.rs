@@ -1,0 +1,144 @@
+//! Names and addresses of links, checked once where they enter.
+
+use std::{fmt, net::IpAddr, str::FromStr};
+
+/// A network interface's name that the kernel accepts: 1 to 15 bytes, no '/', no white space, no ':', neither "." nor ".."
+/// (`dev_valid_name` in net/core/dev.c).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IfName(String);
+
+/// IFNAMSIZ without the terminating NUL.
+pub const IFNAME_MAX: usize = 15;
+
+impl IfName {
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for IfName {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let complaint = if name.is_empty() {
+            "is empty"
+        } else if name.len() > IFNAME_MAX {
+            "is longer than 15 characters"
+        } else if name == "." || name == ".." {
+            "is reserved"
+        } else if !name.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'/' && byte != b':')
+        {
+            "has a character other than printable ASCII without '/', ':' and white space"
+        } else {
+            return Ok(Self(name.to_owned()));
+        };
+        Err(format!("interface name {name:?} {complaint}"))
+    }
+}
+
+impl fmt::Display for IfName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// An Ethernet address, written with colons.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Mac(pub [u8; 6]);
+
+impl FromStr for Mac {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut mac = [0; 6];
+        let mut parts = text.split(':');
+        for byte in &mut mac {
+            *byte = parts
+                .next()
+                .filter(|part| part.len() == 2)
+                .and_then(|part| u8::from_str_radix(part, 16).ok())
+                .ok_or_else(|| format!("{text:?} is no MAC address (02:00:00:00:00:01)"))?;
+        }
+        if parts.next().is_some() {
+            return Err(format!("{text:?} is longer than a MAC address"));
+        }
+        if mac[0] & 1 == 1 {
+            return Err(format!("{text:?} is a group address; a device needs an individual one"));
+        }
+        Ok(Self(mac))
+    }
+}
+
+impl fmt::Display for Mac {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (position, byte) in self.0.iter().enumerate() {
+            let colon = if position == 0 { "" } else { ":" };
+            write!(f, "{colon}{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+/// An interface's IP address with its prefix length, such as 10.0.0.5/24 or fd00::5/64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cidr {
+    /// The address.
+    pub address: IpAddr,
+    /// Bits of the network's part.
+    pub prefix: u8,
+}
+
+impl FromStr for Cidr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let complaint = || format!("{text:?} is no address with prefix length (10.0.0.5/24)");
+        let (address, prefix) = text.split_once('/').ok_or_else(complaint)?;
+        let address: IpAddr = address.parse().map_err(|_| complaint())?;
+        let prefix: u8 = prefix.parse().map_err(|_| complaint())?;
+        let bits = if address.is_ipv4() { 32 } else { 128 };
+        if prefix > bits || prefix == 0 {
+            return Err(format!("{text:?} has a prefix length outside 1 to {bits}"));
+        }
+        if address.is_multicast() || address.is_unspecified() {
+            return Err(format!("{text:?} is no address that an interface can have"));
+        }
+        Ok(Self { address, prefix })
+    }
+}
+
+impl fmt::Display for Cidr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn interface_names_are_the_kernels() {
+        assert!("oob-br.4094".parse::<IfName>().is_ok());
+        for bad in ["", ".", "..", "a/b", "a b", "a:b", "sixteen-letters-", "tap\u{e9}", "a\0"] {
+            assert!(bad.parse::<IfName>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_read_and_written_alike() {
+        for text in ["10.0.0.5/24", "fd00::5/64"] {
+            assert_eq!(text.parse::<Cidr>().unwrap().to_string(), text);
+        }
+        for bad in ["10.0.0.5", "10.0.0.5/33", "10.0.0.5/0", "fd00::5/129", "224.0.0.1/24", "x/8"] {
+            assert!(bad.parse::<Cidr>().is_err(), "{bad}");
+        }
+        assert_eq!("02:00:00:00:00:0A".parse::<Mac>().unwrap().to_string(), "02:00:00:00:00:0a");
+        for bad in
+            ["", "02:00:00:00:00", "02:00:00:00:00:00:00", "01:00:00:00:00:00", "+2:0:0:0:0:0"]
+        {
+            assert!(bad.parse::<Mac>().is_err(), "{bad}");
+        }
+    }
+}

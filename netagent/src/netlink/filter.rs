@@ -1,0 +1,68 @@
+//! Filters of TC (`tc filter`): where the kernel has no TCX, they hold the programs.
+
+use rtnetlink::packet_route::{
+    RouteNetlinkMessage,
+    tc::{TcHandle, TcMessage},
+};
+
+use super::{Failure, Netlink, wire};
+
+/// `struct tcmsg`
+const HEADER_BYTES: usize = 20;
+/// `TCA_OPTIONS`
+const OPTIONS: u16 = 2;
+/// `TCA_BPF_ID`, since 4.13
+const BPF_ID: u16 = 11;
+/// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)` and `..._EGRESS`
+const PARENTS: [(Side, u32); 2] = [(Side::Ingress, 0xffff_fff2), (Side::Egress, 0xffff_fff3)];
+
+/// A side of clsact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// `ingress`
+    Ingress,
+    /// `egress`
+    Egress,
+}
+
+/// A filter that runs a BPF program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Filter {
+    /// Where it is.
+    pub side: Side,
+    /// `pref`
+    pub priority: u16,
+    /// `handle`
+    pub handle: u32,
+    /// Id of the program.
+    pub program: u32,
+}
+
+impl Netlink {
+    /// `tc filter show dev DEV ingress` and `egress`, for the device with this index.
+    pub async fn filters(&self, ifindex: u32) -> Result<Vec<Filter>, Failure> {
+        let mut filters = Vec::new();
+        for (side, parent) in PARENTS {
+            let mut message = TcMessage::with_index(ifindex.cast_signed());
+            message.header.parent = TcHandle::from(parent);
+            let request = RouteNetlinkMessage::GetTrafficFilter(message);
+            let replies = match self.socket.dump(request).await {
+                // It has no clsact, or is gone.
+                Err(failure) if failure.is(libc::EINVAL) || failure.is(libc::ENODEV) => continue,
+                replies => replies?,
+            };
+            let payloads = replies.iter().filter_map(|reply| reply.of_kind(libc::RTM_NEWTFILTER));
+            filters.extend(payloads.filter_map(|payload| read(payload, side)));
+        }
+        Ok(filters)
+    }
+}
+
+fn read(payload: &[u8], side: Side) -> Option<Filter> {
+    let handle = wire::u32_at(payload, 8)?;
+    // The upper half of `tcm_info` is the priority, the lower the protocol.
+    let priority = u16::try_from(wire::u32_at(payload, 16)? >> 16).ok()?;
+    let options = wire::find(payload.get(HEADER_BYTES..)?, OPTIONS)?;
+    let program = wire::find_u32(options, BPF_ID)?;
+    Some(Filter { side, priority, handle, program })
+}

@@ -1,0 +1,125 @@
+//! A link message into a [`Link`], with what it refers to still to be named.
+
+use libc::{
+    IFF_LOWER_UP, IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
+    IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO,
+    IFLA_MASTER, IFLA_MTU, IFLA_TXQLEN,
+};
+use netagent_common::vlan::Vid;
+use rtnetlink::{
+    packet_core::Parseable,
+    packet_route::link::{InfoBridge, InfoVlan, VlanProtocol},
+};
+
+use super::{bond, wire};
+use crate::{
+    names::{IfName, Mac},
+    state::{BridgeState, Kind, Link},
+};
+
+/// `struct ifinfomsg`
+const HEADER_BYTES: usize = 16;
+
+/// What every message about a link begins with, and the attributes that follow.
+pub(super) struct Header<'a> {
+    pub(super) index: u32,
+    flags: u32,
+    pub(super) attributes: &'a [u8],
+}
+
+impl<'a> Header<'a> {
+    pub(super) fn read(payload: &'a [u8]) -> Option<Self> {
+        Some(Self {
+            index: wire::u32_at(payload, 4)?,
+            flags: wire::u32_at(payload, 8)?,
+            attributes: payload.get(HEADER_BYTES..)?,
+        })
+    }
+
+    /// Whether a flag (`IFF_...`) is set.
+    pub(super) fn is(&self, flag: libc::c_int) -> bool {
+        self.flags & flag.cast_unsigned() != 0
+    }
+
+    /// The name; `None` for one that no configuration can contain.
+    pub(super) fn name(&self) -> Option<IfName> {
+        wire::find_text(self.attributes, IFLA_IFNAME)?.parse().ok()
+    }
+
+    /// The address; all zero where it is none of Ethernet's.
+    pub(super) fn mac(&self) -> Mac {
+        let address = wire::find(self.attributes, IFLA_ADDRESS).and_then(|a| a.try_into().ok());
+        Mac(address.unwrap_or_default())
+    }
+
+    /// The link, given a way from an index to a name.
+    pub(super) fn link(&self, name_of: &dyn Fn(u32) -> Option<IfName>) -> Link {
+        let Self { index, flags: _, attributes } = *self;
+        let number = |kind| wire::find_u32(attributes, kind).unwrap_or_default();
+        let info = wire::find(attributes, IFLA_LINKINFO).unwrap_or_default();
+        let member = (wire::find_text(info, IFLA_INFO_SLAVE_KIND).as_deref() == Some("bond"))
+            .then(|| wire::find(info, IFLA_INFO_SLAVE_DATA).map(bond::member));
+        Link {
+            index,
+            up: self.is(IFF_UP),
+            carrier: self.is(IFF_LOWER_UP),
+            mtu: number(IFLA_MTU),
+            txqlen: number(IFLA_TXQLEN),
+            mac: self.mac(),
+            controller: wire::find_u32(attributes, IFLA_MASTER).and_then(name_of),
+            alias: wire::find_text(attributes, IFLA_IFALIAS).filter(|alias| !alias.is_empty()),
+            kind: self.kind(info, name_of),
+            addresses: <_>::default(),
+            vlans: <_>::default(),
+            member: member.flatten(),
+        }
+    }
+
+    fn kind(&self, info: &[u8], name_of: &dyn Fn(u32) -> Option<IfName>) -> Kind {
+        let kind = wire::find_text(info, IFLA_INFO_KIND).unwrap_or_default();
+        let data = wire::find(info, IFLA_INFO_DATA).unwrap_or_default();
+        match kind.as_str() {
+            "bond" => Kind::Bond(bond::state(data, name_of)),
+            "bridge" => Kind::Bridge(bridge(data)),
+            "vlan" => match vlan(data) {
+                Some(vid) => Kind::Vlan { parent: self.parent().and_then(name_of), vid },
+                None => Kind::Other(kind),
+            },
+            _ => Kind::Other(kind),
+        }
+    }
+
+    /// The index of the link beneath. One in another namespace has a number that means nothing here.
+    fn parent(&self) -> Option<u32> {
+        match wire::find(self.attributes, IFLA_LINK_NETNSID) {
+            Some(_) => None,
+            None => wire::find_u32(self.attributes, IFLA_LINK),
+        }
+    }
+}
+
+fn bridge(data: &[u8]) -> BridgeState {
+    let mut state = BridgeState::default();
+    for attribute in wire::attributes(data) {
+        match InfoBridge::parse(&attribute) {
+            Ok(InfoBridge::VlanFiltering(on)) => state.vlan_filtering = Some(on),
+            Ok(InfoBridge::VlanDefaultPvid(pvid)) => state.default_pvid = Some(pvid),
+            // Everything else about a bridge is the operator's.
+            Ok(_) | Err(_) => {}
+        }
+    }
+    state
+}
+
+/// The VID of an 802.1Q interface. One of 802.1ad, or for priority tags, is none of ours.
+fn vlan(data: &[u8]) -> Option<Vid> {
+    let mut vid = None;
+    for attribute in wire::attributes(data) {
+        match InfoVlan::parse(&attribute) {
+            Ok(InfoVlan::Id(id)) => vid = Vid::new(id),
+            Ok(InfoVlan::Protocol(protocol)) if protocol != VlanProtocol::Ieee8021Q => return None,
+            Ok(_) | Err(_) => {}
+        }
+    }
+    vid
+}

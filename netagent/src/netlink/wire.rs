@@ -1,0 +1,42 @@
+//! Reads attributes out of the bytes of a message. Only those that are needed are decoded: what a
+//! newer kernel or an exotic link adds elsewhere cannot hide the link.
+
+use rtnetlink::packet_core::{NlaBuffer, NlasIterator};
+
+/// The attributes in these bytes, as far as they are well-formed.
+pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
+    NlasIterator::new(bytes).map_while(Result::ok)
+}
+
+/// The value of the attribute of this kind.
+pub(super) fn find(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes).find(|attribute| attribute.kind() == kind).map(value)
+}
+
+/// The number in the attribute of this kind.
+pub(super) fn find_u32(bytes: &[u8], kind: u16) -> Option<u32> {
+    find(bytes, kind).and_then(|value| u32_at(value, 0))
+}
+
+/// The string in the attribute of this kind, without its terminating NUL.
+pub(super) fn find_text(bytes: &[u8], kind: u16) -> Option<String> {
+    let value = find(bytes, kind)?;
+    let end = value.iter().position(|byte| *byte == 0).unwrap_or(value.len());
+    Some(String::from_utf8_lossy(&value[..end]).into_owned())
+}
+
+/// An attribute's value, as long as the message lives.
+pub(super) fn value(attribute: NlaBuffer<&[u8]>) -> &[u8] {
+    let length = usize::from(attribute.length());
+    attribute.into_inner().get(4..length).unwrap_or_default()
+}
+
+/// The number at this offset, in the order of this machine.
+pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
+    bytes.get(offset..)?.first_chunk().copied().map(u32::from_ne_bytes)
+}
+
+/// The number at this offset, in the order of this machine.
+pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
+    bytes.get(offset..)?.first_chunk().copied().map(u16::from_ne_bytes)
+}

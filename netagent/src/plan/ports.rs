@@ -1,0 +1,242 @@
+//! Bridge ports: first the policy and its programs, then the bridge, so that no port is ever open.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::{Result, bail};
+use netagent_common::vlan::Vid;
+
+use super::{
+    Plan, View,
+    bonds::takes_xdp,
+    policy::{Surroundings, compile},
+    removals,
+};
+use crate::{
+    change::{Change, DatapathChange, Hook, LinkChange},
+    names::IfName,
+    state::{BridgeState, Kind, Link, Port, Role, VlanFlags},
+};
+
+pub fn plan(view: &View<'_>, plan: &mut Plan) -> Result<()> {
+    for (name, port) in &view.desired.ports {
+        let link = view.observed.link(name);
+        if link.is_none() && !view.desired.bonds.contains_key(name) {
+            plan.waiting.insert(name.clone());
+            continue;
+        }
+        one(view, name, port, link, plan)?;
+    }
+    for (name, bridge) in view.strangers() {
+        plan.warnings.push(format!(
+            "{name} is a port of {bridge} and not in the file: netagent does not filter it"
+        ));
+    }
+    Ok(())
+}
+
+fn one(
+    view: &View<'_>,
+    name: &IfName,
+    port: &Port,
+    link: Option<&Link>,
+    plan: &mut Plan,
+) -> Result<()> {
+    if let (Some(link), Some((other, _))) = (link, view.device_of(name))
+        && view.datapath.ports[name].ifindex != link.index
+    {
+        // A device that was renamed holds the programs of this name, and loses them to the device that has it now.
+        let renamed = other.clone();
+        plan.warnings
+            .push(format!("{renamed} was {name} when it got its policy: it leaves the bridge"));
+        removals::release(view, name, plan);
+    }
+    let bridge = &view.desired.bridges[&port.bridge];
+    let aware = view.filtering(&port.bridge, bridge)? == Some(true);
+    if let Some(mtu) = port.mtu.filter(|mtu| link.is_some_and(|link| link.mtu != *mtu)) {
+        plan.link(LinkChange::SetMtu(name.clone(), mtu));
+    }
+    programs(view, name, port, link, aware, plan);
+    let controller = link.and_then(|link| link.controller.as_ref());
+    let moves = controller != Some(&port.bridge);
+    if moves {
+        if let Some(other) = controller
+            && !view.desired.bridges.contains_key(other)
+            && !view.observed.link(other).is_some_and(Link::is_owned)
+        {
+            bail!("{name} belongs to {other}, not {}: ip link set {name} nomaster", port.bridge);
+        }
+        plan.link(LinkChange::AddPort(name.clone(), port.bridge.clone()));
+    }
+    if aware {
+        let found = if moves { BTreeMap::new() } else { view.vlans_after(name, &port.bridge) };
+        vids(name, port, &found, plan);
+    }
+    // A bond is set up with its members.
+    if link.is_some_and(|link| !link.up) && !view.desired.bonds.contains_key(name) {
+        plan.link(LinkChange::SetUp(name.clone()));
+    }
+    if let (Role::Uplink { nics, .. }, true) = (&port.role, view.wants_xdp(name, port)) {
+        xdp(view, name, port, nics, aware, plan);
+    }
+    Ok(())
+}
+
+/// Policy, then the programs that enforce it.
+fn programs(
+    view: &View<'_>,
+    name: &IfName,
+    port: &Port,
+    link: Option<&Link>,
+    aware: bool,
+    plan: &mut Plan,
+) {
+    let known = view.datapath.ports.get(name).filter(|known| {
+        // A device of the same name, but another: its policy led from the old index.
+        link.is_some_and(|link| link.index == known.ifindex)
+    });
+    let wanted = compile(port, view.nics(port), view.around(name, port, aware));
+    if known.is_none_or(|known| known.policy != wanted) {
+        plan.datapath(DatapathChange::SetPolicy(name.clone(), Box::new(wanted)));
+    }
+    let attached = known.map(|known| known.attached.clone()).unwrap_or_default();
+    for hook in port.role.hooks().iter().filter(|hook| !attached.contains(hook)) {
+        plan.datapath(DatapathChange::Attach(name.clone(), *hook));
+    }
+    let expected = |hook: &Hook| {
+        port.role.hooks().contains(hook) || *hook == Hook::UplinkXdp && view.wants_xdp(name, port)
+    };
+    let outdated = known.map(|known| known.outdated.clone()).unwrap_or_default();
+    for hook in attached.union(&outdated).copied().filter(|hook| !expected(hook)) {
+        let detach = DatapathChange::Detach(name.clone(), hook);
+        // A bond that changes its mode has XDP taken off before.
+        if !plan.changes.contains(&Change::Datapath(detach.clone())) {
+            plan.datapath(detach);
+        }
+    }
+}
+
+/// XDP comes last and is trusted last: only where every NIC leaves tags in the bytes may it drop.
+fn xdp(
+    view: &View<'_>,
+    name: &IfName,
+    port: &Port,
+    nics: &BTreeSet<IfName>,
+    aware: bool,
+    plan: &mut Plan,
+) {
+    if view.xdp_sees_tags(name, nics) {
+        return;
+    }
+    for nic in nics.iter().filter(|nic| view.datapath.rx_vlan.get(nic) == Some(&true)) {
+        plan.datapath(DatapathChange::RxVlanOff(name.clone(), nic.clone()));
+    }
+    if !view.attached(name, Hook::UplinkXdp) {
+        plan.datapath(DatapathChange::Attach(name.clone(), Hook::UplinkXdp));
+    }
+    let around = Surroundings { tags_in_bytes: true, ..view.around(name, port, aware) };
+    let policy = compile(port, view.nics(port), around);
+    plan.datapath(DatapathChange::SetPolicy(name.clone(), Box::new(policy)));
+}
+
+/// Exactly the VIDs of the port, in ranges of equal flags.
+fn vids(name: &IfName, port: &Port, found: &BTreeMap<Vid, VlanFlags>, plan: &mut Plan) {
+    let flags = |vid: Vid| VlanFlags {
+        pvid: port.pvid == Some(vid),
+        untagged: port.pvid == Some(vid) && !port.pvid_tagged,
+    };
+    let extra = found.keys().filter(|vid| !port.vids.contains(**vid)).copied();
+    for (first, last) in crate::vids::VidSet::from_iter(extra).ranges() {
+        plan.link(LinkChange::RemoveVids(name.clone(), first, last));
+    }
+    let missing: BTreeSet<Vid> =
+        port.vids.iter().filter(|vid| found.get(vid) != Some(&flags(*vid))).collect();
+    let (special, ordinary): (Vec<Vid>, Vec<Vid>) =
+        missing.into_iter().partition(|vid| flags(*vid) != VlanFlags::default());
+    for vid in special {
+        plan.link(LinkChange::AddVids(name.clone(), vid, vid, flags(vid)));
+    }
+    for (first, last) in crate::vids::VidSet::from_iter(ordinary).ranges() {
+        plan.link(LinkChange::AddVids(name.clone(), first, last, VlanFlags::default()));
+    }
+}
+
+impl View<'_> {
+    /// Whether XDP is to be on an uplink: asked for, possible in its mode, and not refused before.
+    fn wants_xdp(&self, name: &IfName, port: &Port) -> bool {
+        let Role::Uplink { xdp: true, .. } = port.role else { return false };
+        let possible = self.desired.bonds.get(name).is_none_or(|bond| takes_xdp(&bond.options));
+        // Other NICs beneath, another answer perhaps.
+        let known = self.datapath.ports.get(name);
+        let refused =
+            known.is_some_and(|known| known.xdp_refused && known.policy.nics == self.nics(port));
+        possible && !refused
+    }
+
+    fn attached(&self, name: &IfName, hook: Hook) -> bool {
+        let index = self.observed.link(name).map(|link| link.index);
+        let known = self.datapath.ports.get(name);
+        known.is_some_and(|known| Some(known.ifindex) == index && known.attached.contains(&hook))
+    }
+
+    /// Whether XDP is attached and no NIC hides a tag from it.
+    fn xdp_sees_tags(&self, name: &IfName, nics: &BTreeSet<IfName>) -> bool {
+        self.attached(name, Hook::UplinkXdp)
+            && nics.iter().all(|nic| self.datapath.rx_vlan.get(nic) != Some(&true))
+            && self
+                .datapath
+                .ports
+                .get(name)
+                .is_some_and(|known| known.policy.has(netagent_common::policy::TAGS_IN_BYTES))
+    }
+
+    fn around(&self, name: &IfName, port: &Port, aware: bool) -> Surroundings {
+        let host =
+            self.desired.hosts.values().find(|host| host.bridge == port.bridge && !host.tagged);
+        let tags_in_bytes = match &port.role {
+            Role::Uplink { nics, .. } => {
+                self.wants_xdp(name, port) && self.xdp_sees_tags(name, nics)
+            }
+            Role::Access | Role::Trunk => false,
+        };
+        Surroundings { aware, host_untagged: host.map(|host| host.vid), tags_in_bytes }
+    }
+
+    /// Indexes of the NICs beneath an uplink, on which XDP sees the uplink's frames.
+    fn nics(&self, port: &Port) -> BTreeSet<u32> {
+        match &port.role {
+            Role::Uplink { nics, .. } => nics
+                .iter()
+                // An uplink without a bond is its own NIC, and needs no second entry.
+                .filter(|nic| !self.desired.ports.contains_key(*nic))
+                .filter_map(|nic| self.observed.link(nic))
+                .map(|link| link.index)
+                .collect(),
+            Role::Access | Role::Trunk => BTreeSet::new(),
+        }
+    }
+
+    /// A port's VLANs, as they will be when the bridge's default PVID is gone, which takes its VLAN with it.
+    fn vlans_after(&self, port: &IfName, bridge: &IfName) -> BTreeMap<Vid, VlanFlags> {
+        let mut vlans = self.observed.link(port).map(|link| link.vlans.clone()).unwrap_or_default();
+        let bridge = self.observed.link(bridge).map(|link| &link.kind);
+        if let Some(Kind::Bridge(BridgeState { default_pvid: Some(pvid), .. })) = bridge
+            && let Some(vid) = Vid::new(*pvid)
+        {
+            vlans.remove(&vid);
+        }
+        vlans
+    }
+
+    /// Ports of our bridges that the file does not know.
+    fn strangers(&self) -> Vec<(&IfName, &IfName)> {
+        let on_ours = |(name, link)| {
+            let link: &Link = link;
+            let bridge = link.controller.as_ref()?;
+            let ours = self.desired.bridges.contains_key(bridge);
+            let filtered = self.datapath.ports.values().any(|port| port.ifindex == link.index);
+            let known = self.desired.ports.contains_key(name) || filtered;
+            (ours && !known).then_some((name, bridge))
+        };
+        self.observed.links.iter().filter_map(on_ours).collect()
+    }
+}

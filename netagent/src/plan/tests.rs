@@ -1,0 +1,280 @@
+//! Plans as an operator reads them: what is printed for a node in a given state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netagent_common::vlan::Vid;
+
+use super::*;
+use crate::{
+    bond::{BondOption, LacpRate, Mode},
+    config,
+    names::Mac,
+    state::{BondState, BridgeState, Kernel, Kind, Link, ObservedPort, VlanFlags},
+};
+
+const OOB: &str = "
+clusterNetworks:
+  oob: { uplink: { nics: [eth2, eth3], bond: { mode: 802.3ad } } }
+networks:
+  corp-net: { clusterNetwork: oob, vlan: 100 }
+ports:
+  - { device: tap7, network: corp-net }
+";
+
+fn desired(yaml: &str) -> Desired {
+    config::parse(yaml, "test").unwrap().desired
+}
+
+fn name(text: &str) -> IfName {
+    text.parse().unwrap()
+}
+
+fn link(index: u32, kind: Kind) -> Link {
+    Link {
+        index,
+        up: true,
+        carrier: true,
+        mtu: 1500,
+        txqlen: 1000,
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        controller: None,
+        alias: None,
+        kind,
+        addresses: BTreeSet::new(),
+        vlans: BTreeMap::new(),
+        member: None,
+    }
+}
+
+/// A node with two NICs and a tap, and a kernel that has everything.
+fn fresh() -> Observed {
+    let kernel = Kernel { bonding: true, vlan_devices: true, bridge: true, vlan_filtering: true };
+    let mut observed = Observed { kernel, ..Observed::default() };
+    for (index, nic) in [(2, "eth2"), (3, "eth3")] {
+        observed.links.insert(name(nic), link(index, Kind::Other(String::new())));
+    }
+    observed.links.insert(name("tap7"), link(9, Kind::Other("tun".to_owned())));
+    observed
+}
+
+/// The node as the plan for `OOB` leaves it.
+fn settled() -> (Observed, ObservedDatapath) {
+    let mut observed = fresh();
+    let desired = desired(OOB);
+    let bond = &desired.bonds[&name("oob-bo")];
+    let state = BondState { options: bond.options.clone(), ..BondState::default() };
+    let owned = Some("netagent".to_owned());
+    let native = (Vid::MIN, VlanFlags { pvid: true, untagged: true });
+    let tagged = (vid(100), VlanFlags::default());
+    let access = (vid(100), VlanFlags { pvid: true, untagged: true });
+    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) };
+    observed.links.insert(
+        name("oob-bo"),
+        Link {
+            alias: owned.clone(),
+            controller: Some(name("oob-br")),
+            vlans: BTreeMap::from([native, tagged]),
+            ..link(20, Kind::Bond(state))
+        },
+    );
+    observed.links.insert(name("oob-br"), Link { alias: owned, ..link(21, Kind::Bridge(bridge)) });
+    for nic in ["eth2", "eth3"] {
+        observed.links.get_mut(&name(nic)).unwrap().controller = Some(name("oob-bo"));
+    }
+    let tap = observed.links.get_mut(&name("tap7")).unwrap();
+    tap.controller = Some(name("oob-br"));
+    tap.vlans = BTreeMap::from([access]);
+    let datapath = carried_out(&desired, &observed);
+    (observed, datapath)
+}
+
+fn vid(number: u16) -> Vid {
+    Vid::new(number).unwrap()
+}
+
+/// The datapath after the steps for it have been taken.
+fn carried_out(desired: &Desired, observed: &Observed) -> ObservedDatapath {
+    let mut datapath = ObservedDatapath::default();
+    let plan = plan(desired, observed, &datapath).unwrap();
+    for change in plan.changes {
+        match change {
+            Change::Datapath(DatapathChange::SetPolicy(device, policy)) => {
+                let ifindex = observed.links[&device].index;
+                let port: &mut ObservedPort = datapath.ports.entry(device).or_default();
+                (port.ifindex, port.policy) = (ifindex, *policy);
+            }
+            Change::Datapath(DatapathChange::Attach(device, hook)) => {
+                datapath.ports.entry(device).or_default().attached.insert(hook);
+            }
+            _ => {}
+        }
+    }
+    datapath
+}
+
+/// What `netagent plan` prints.
+fn steps(desired: &Desired, observed: &Observed, datapath: &ObservedDatapath) -> String {
+    let plan = plan(desired, observed, datapath).unwrap();
+    let steps = plan.changes.iter().map(ToString::to_string);
+    let impact = plan.impact.iter().map(|impact| format!("# {impact}"));
+    let guarded = plan.guarded.iter().map(|name| format!("# guarded: {name}"));
+    steps.chain(impact).chain(guarded).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_fresh_node_gets_programs_before_its_ports_are_bridged() {
+    let plan = steps(&desired(OOB), &fresh(), &ObservedDatapath::default());
+    insta::assert_snapshot!(plan, @r"
+    ip link add oob-bo type bond mode 802.3ad miimon 100
+    ip link set eth2 down master oob-bo
+    ip link set eth3 down master oob-bo
+    ip link set oob-bo up
+    ip link add oob-br type bridge vlan_filtering 1 vlan_default_pvid 0
+    ip link set oob-br address <that of oob-bo>
+    ip link set oob-br up
+    policy oob-bo: uplink in oob, vids 1,100, pvid 1, admit all
+    attach uplink_in to oob-bo
+    attach uplink_out to oob-bo
+    ip link set oob-bo master oob-br
+    bridge vlan add dev oob-bo vid 1 pvid untagged
+    bridge vlan add dev oob-bo vid 100
+    attach uplink_xdp to oob-bo
+    policy oob-bo: uplink in oob, vids 1,100, pvid 1, admit all, early drop by XDP
+    policy tap7: access in corp-net, vids 100, pvid 100, admit untagged-and-priority
+    attach port_in to tap7
+    attach port_out to tap7
+    ip link set tap7 master oob-br
+    bridge vlan add dev tap7 vid 100 pvid untagged
+    ");
+}
+
+#[test]
+fn a_settled_node_has_nothing_to_do() {
+    let (observed, datapath) = settled();
+    assert_eq!(steps(&desired(OOB), &observed, &datapath), "");
+}
+
+#[test]
+fn an_option_that_needs_the_bond_down_says_what_that_costs() {
+    let (mut observed, datapath) = settled();
+    let Kind::Bond(state) = &mut observed.links.get_mut(&name("oob-bo")).unwrap().kind else {
+        panic!("is a bond")
+    };
+    state.options.push(BondOption::LacpRate(LacpRate::Slow));
+    let desired = desired(&OOB.replace("mode: 802.3ad", "mode: 802.3ad, lacpRate: fast"));
+    insta::assert_snapshot!(steps(&desired, &observed, &datapath), @r"
+    ip link set oob-bo down
+    ip link set oob-bo type bond lacp_rate fast
+    ip link set oob-bo up
+    # bond oob-bo: lacp_rate slow → fast: needs the bond down; ports without uplink meanwhile: 1
+    ");
+}
+
+#[test]
+fn another_mode_takes_the_members_out_and_keeps_the_bond() {
+    let (observed, datapath) = settled();
+    let desired = desired(&OOB.replace("802.3ad", "balance-tlb"));
+    let plan = steps(&desired, &observed, &datapath);
+    assert!(!plan.contains("delete"), "{plan}");
+    insta::assert_snapshot!(plan, @r"
+    detach uplink_xdp from oob-bo
+    ip link set eth2 nomaster up
+    ip link set eth3 nomaster up
+    ip link set oob-bo down
+    ip link set oob-bo type bond mode balance-tlb
+    ip link set oob-bo type bond miimon 100
+    ip link set eth2 down master oob-bo
+    ip link set eth3 down master oob-bo
+    ip link set oob-bo up
+    policy oob-bo: uplink in oob, vids 1,100, pvid 1, admit all
+    # bond oob-bo: mode 802.3ad → balance-tlb: needs the bond down and its members (2) out; ports without uplink meanwhile: 1
+    ");
+}
+
+#[test]
+fn another_vlan_of_one_port_touches_that_port_and_the_uplink_only() {
+    let (observed, datapath) = settled();
+    let desired = desired(&OOB.replace("vlan: 100", "vlan: 200"));
+    insta::assert_snapshot!(steps(&desired, &observed, &datapath), @r"
+    policy oob-bo: uplink in oob, vids 1,200, pvid 1, admit all, early drop by XDP
+    bridge vlan del dev oob-bo vid 100
+    bridge vlan add dev oob-bo vid 200
+    policy tap7: access in corp-net, vids 200, pvid 200, admit untagged-and-priority
+    bridge vlan del dev tap7 vid 100
+    bridge vlan add dev tap7 vid 200 pvid untagged
+    ");
+}
+
+#[test]
+fn what_the_file_names_no_more_goes_and_foreign_links_stay() {
+    let (mut observed, datapath) = settled();
+    observed.links.insert(name("virbr0"), link(30, Kind::Bridge(BridgeState::default())));
+    insta::assert_snapshot!(steps(&desired("{}"), &observed, &datapath), @r"
+    ip link set oob-bo nomaster up
+    policy oob-bo: remove, with its programs
+    ip link set tap7 nomaster up
+    policy tap7: remove, with its programs
+    ip link delete oob-br
+    ip link set eth2 nomaster up
+    ip link set eth3 nomaster up
+    ip link delete oob-bo
+    # bond oob-bo is deleted; NICs released: 2
+    ");
+}
+
+#[test]
+fn a_device_with_an_old_name_and_a_new_index_starts_anew() {
+    let (mut observed, datapath) = settled();
+    let tap = link(10, Kind::Other("tun".to_owned()));
+    observed.links.insert(name("tap7"), tap);
+    insta::assert_snapshot!(steps(&desired(OOB), &observed, &datapath), @r"
+    policy tap7: access in corp-net, vids 100, pvid 100, admit untagged-and-priority
+    attach port_in to tap7
+    attach port_out to tap7
+    ip link set tap7 master oob-br
+    bridge vlan add dev tap7 vid 100 pvid untagged
+    ");
+}
+
+#[test]
+fn the_nodes_own_links_are_guarded() {
+    let yaml = "
+clusterNetworks:
+  mgmt: { uplink: { nics: [eth2] }, host: { vlan: 10, address: 10.0.0.5/24 } }
+";
+    let mut observed = fresh();
+    observed.default_routes.insert(name("eth2"));
+    let plan = plan(&desired(yaml), &observed, &ObservedDatapath::default()).unwrap();
+    assert_eq!(plan.guarded, BTreeSet::from([name("eth2")]));
+    observed.links.insert(name("mgmt-br"), link(40, Kind::Bridge(BridgeState::default())));
+    observed.links.get_mut(&name("mgmt-br")).unwrap().alias = Some("netagent".to_owned());
+    let plan = super::plan(&desired("{}"), &observed, &ObservedDatapath::default()).unwrap();
+    assert_eq!(plan.guarded, BTreeSet::from([name("mgmt-br")]));
+}
+
+#[test]
+fn a_file_that_this_node_cannot_have_is_refused() {
+    let refusal = |observed: &Observed| {
+        let plan = plan(&desired(OOB), observed, &ObservedDatapath::default());
+        plan.unwrap_err().to_string()
+    };
+    let mut without = fresh();
+    without.kernel.bonding = false;
+    assert!(refusal(&without).starts_with("oob-bo: this kernel has no bonding"));
+    let mut taken = fresh();
+    taken.links.get_mut(&name("eth3")).unwrap().controller = Some(name("virbr0"));
+    assert_eq!(refusal(&taken), "eth3 belongs to virbr0, not oob-bo: ip link set eth3 nomaster");
+    let mut occupied = fresh();
+    occupied.links.insert(name("oob-br"), link(50, Kind::Other("dummy".to_owned())));
+    assert_eq!(refusal(&occupied), "oob-br exists and is no bridge: rename or delete it");
+}
+
+#[test]
+fn a_bond_is_changed_live_where_the_kernel_can() {
+    let (observed, datapath) = settled();
+    let yaml =
+        OOB.replace("mode: 802.3ad", "mode: 802.3ad, miimon: 50ms, xmitHashPolicy: layer3+4");
+    let plan = steps(&desired(&yaml), &observed, &datapath);
+    assert!(!plan.contains(" down") && !plan.contains("nomaster"), "{plan}");
+    assert!(Mode::Lacp.takes_xdp());
+}

@@ -1,0 +1,140 @@
+//! `show ports`: what each port is plugged into, and whether the programs run.
+
+use netagent_common::{policy::TAGS_IN_BYTES, vlan::Vid};
+use serde::Serialize;
+
+use super::table::{Column, Table, or_dash};
+use crate::{
+    change::Hook,
+    snapshot::Snapshot,
+    state::{Link, ObservedPort, PortPolicy},
+    vids::VidSet,
+};
+
+/// A port.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    device: String,
+    network: String,
+    mode: &'static str,
+    pvid: Option<u16>,
+    vids: String,
+    admit: &'static str,
+    /// `missing`: the device is gone; `down`: not set up; `no-carrier`; `up`.
+    link: &'static str,
+    bridge: Option<String>,
+    programs: Vec<&'static str>,
+    /// Those of `programs` that another build of netagent attached.
+    outdated: Vec<&'static str>,
+    /// Programs that must run and do not.
+    missing: Vec<&'static str>,
+    /// Of an uplink: `off`, `native`, `native, rxvlan hides the tags`, or `refused by the driver`.
+    xdp: Option<&'static str>,
+    #[serde(skip)]
+    short_vids: String,
+}
+
+/// One row per port.
+pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
+    let ports = snapshot.datapath.ports.iter();
+    ports
+        .map(|(device, port)| {
+            let link = snapshot.links.link(device);
+            let PortPolicy { network, pvid, vids, .. } = &port.policy;
+            let (current, other) = (&port.attached, &port.outdated);
+            // XDP is optional, and has its own column.
+            let programs = |is: &dyn Fn(&Hook) -> bool| {
+                let hooks = port.policy.hooks().iter().filter(|hook| **hook != Hook::UplinkXdp);
+                hooks.filter(|hook| is(hook)).map(|hook| hook.program()).collect()
+            };
+            Row {
+                device: device.to_string(),
+                network: network.clone(),
+                mode: port.policy.mode(),
+                pvid: pvid.map(Vid::get),
+                vids: vids.to_string(),
+                admit: port.policy.admit().name(),
+                link: link_state(link),
+                bridge: link.and_then(|link| link.controller.as_ref()).map(ToString::to_string),
+                programs: programs(&|hook| current.contains(hook) || other.contains(hook)),
+                outdated: programs(&|hook| other.contains(hook)),
+                missing: programs(&|hook| !current.contains(hook) && !other.contains(hook)),
+                xdp: xdp(port),
+                short_vids: short(vids),
+            }
+        })
+        .collect()
+}
+
+/// The table.
+pub fn table(rows: &[Row]) -> String {
+    use Column::{Number, Text};
+    let mut table = Table::new(&[
+        Text("PORT"),
+        Text("NETWORK"),
+        Text("MODE"),
+        Number("PVID"),
+        Text("VIDS"),
+        Text("ADMIT"),
+        Text("LINK"),
+        Text("BRIDGE"),
+        Text("PROGRAMS"),
+        Text("XDP"),
+    ]);
+    for row in rows {
+        let missing = row.missing.iter().map(|program| format!("{program} MISSING"));
+        let running = row.programs.iter().map(|program| {
+            format!("{program}{}", if row.outdated.contains(program) { " OUTDATED" } else { "" })
+        });
+        let programs = running.chain(missing);
+        table.row([
+            row.device.clone(),
+            row.network.clone(),
+            row.mode.to_owned(),
+            or_dash(row.pvid.map(|vid| vid.to_string())),
+            or_dash(Some(row.short_vids.clone())),
+            row.admit.to_owned(),
+            row.link.to_owned(),
+            or_dash(row.bridge.clone()),
+            programs.collect::<Vec<_>>().join(", "),
+            or_dash(row.xdp.map(str::to_owned)),
+        ]);
+    }
+    table.finish()
+}
+
+fn link_state(link: Option<&Link>) -> &'static str {
+    match link {
+        None => "missing",
+        Some(link) if !link.up => "down",
+        Some(link) if !link.carrier => "no-carrier",
+        Some(_) => "up",
+    }
+}
+
+fn xdp(port: &ObservedPort) -> Option<&'static str> {
+    let [current, other] = [&port.attached, &port.outdated];
+    let attached = current.contains(&Hook::UplinkXdp) || other.contains(&Hook::UplinkXdp);
+    if !port.policy.hooks().contains(&Hook::UplinkXdp) {
+        None
+    } else if attached && port.policy.has(TAGS_IN_BYTES) {
+        Some("native")
+    } else if attached {
+        // It then passes everything on to TC.
+        Some("native, rxvlan hides the tags")
+    } else if port.xdp_refused {
+        Some("refused by the driver")
+    } else {
+        Some("off")
+    }
+}
+
+/// The allow-list, cut where it would push the other columns off the screen.
+fn short(vids: &VidSet) -> String {
+    const RANGES: usize = 5;
+    let text = vids.to_string();
+    match text.match_indices(',').nth(RANGES - 1) {
+        Some((end, _)) => format!("{},... ({} VIDs)", &text[..end], vids.len()),
+        None => text,
+    }
+}

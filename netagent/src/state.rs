@@ -1,0 +1,17 @@
+//! Plain data: what the node should look like, and what it looks like. Knows no netlink, no aya and no file.
+
+mod desired;
+mod observed;
+mod policy;
+
+pub use self::{
+    desired::{Admit, Bond, Bridge, Desired, Filtering, Host, Port, Role},
+    observed::{
+        BondState, BridgeState, Kernel, Kind, Link, Member, Observed, ObservedDatapath,
+        ObservedPort, VlanFlags,
+    },
+    policy::PortPolicy,
+};
+
+/// The ifalias of what the agent created, and so may delete.
+pub const OWNED: &str = "netagent";

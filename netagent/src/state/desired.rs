@@ -1,0 +1,146 @@
+//! What one configuration file asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netagent_common::vlan::Vid;
+
+use crate::{
+    bond::BondOption,
+    change::Hook,
+    names::{Cidr, IfName, Mac},
+    vids::VidSet,
+};
+
+/// What one configuration file asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Desired {
+    /// Bonds by name.
+    pub bonds: BTreeMap<IfName, Bond>,
+    /// Bridges by name.
+    pub bridges: BTreeMap<IfName, Bridge>,
+    /// The node's own interfaces: a VLAN interface on a bridge, or the bridge itself.
+    pub hosts: BTreeMap<IfName, Host>,
+    /// Bridge ports by device: uplinks and VM ports.
+    pub ports: BTreeMap<IfName, Port>,
+    /// Links that carry the node itself: changed only where the operator names them.
+    pub protected: BTreeSet<IfName>,
+}
+
+/// A bond.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bond {
+    /// Its NICs.
+    pub members: BTreeSet<IfName>,
+    /// The options that the file sets, and the defaults that differ from the kernel's; in the order in which they must be set.
+    pub options: Vec<BondOption>,
+    /// Bytes.
+    pub mtu: Option<u32>,
+    /// Packets.
+    pub txqlen: Option<u32>,
+    /// Fixed address; else the bond takes its first member's.
+    pub mac: Option<Mac>,
+}
+
+/// A bridge.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridge {
+    /// Whether the kernel's own VLAN filter is on.
+    pub filtering: Filtering,
+    /// Bytes.
+    pub mtu: Option<u32>,
+    /// The device whose address the bridge keeps: its uplink. Without one it keeps what it was born with.
+    pub mac_of: Option<IfName>,
+}
+
+/// Whether a bridge filters VLANs itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filtering {
+    /// Where the kernel can.
+    Auto,
+    /// Yes; an error where the kernel cannot.
+    On,
+    /// No: eBPF alone keeps VLANs apart.
+    Off,
+}
+
+/// An interface of the node itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// The bridge beneath.
+    pub bridge: IfName,
+    /// The VLAN.
+    pub vid: Vid,
+    /// Tagged: a VLAN interface `<bridge>.<vid>`. Untagged: the bridge itself has the address.
+    pub tagged: bool,
+    /// Its addresses; others of global scope are removed.
+    pub addresses: BTreeSet<Cidr>,
+}
+
+/// A bridge port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    /// The bridge.
+    pub bridge: IfName,
+    /// What the port is plugged into: a network, or for an uplink a cluster network.
+    pub network: String,
+    /// What kind of port.
+    pub role: Role,
+    /// The VID of untagged frames.
+    pub pvid: Option<Vid>,
+    /// Whether frames of the PVID leave with their tag.
+    pub pvid_tagged: bool,
+    /// The allow-list, with the PVID.
+    pub vids: VidSet,
+    /// Which frames may come in.
+    pub admit: Admit,
+    /// Bytes; `None` leaves it.
+    pub mtu: Option<u32>,
+}
+
+/// What a port is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Towards the wire.
+    Uplink {
+        /// The NICs beneath: the bond's members, or the device itself.
+        nics: BTreeSet<IfName>,
+        /// Whether to put XDP on it.
+        xdp: bool,
+    },
+    /// A VM in one VLAN.
+    Access,
+    /// A VM in several.
+    Trunk,
+}
+
+impl Role {
+    /// The programs that such a port must have. XDP on an uplink comes on top, where it can.
+    pub const fn hooks(&self) -> &'static [Hook] {
+        match self {
+            Self::Uplink { .. } => &[Hook::UplinkIn, Hook::UplinkOut],
+            Self::Access | Self::Trunk => &[Hook::PortIn, Hook::PortOut],
+        }
+    }
+}
+
+/// Acceptable frame types (IEEE 802.1Q-2022 §6.9).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admit {
+    /// All frames.
+    All,
+    /// Tagged frames only.
+    Tagged,
+    /// Untagged and priority-tagged frames only.
+    UntaggedAndPriority,
+}
+
+impl Admit {
+    /// The 802.1Q name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Tagged => "tagged",
+            Self::UntaggedAndPriority => "untagged-and-priority",
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! What the programs are told of a port.
+
+use std::{collections::BTreeSet, fmt};
+
+use netagent_common::{policy as flags, vlan::Vid};
+
+use super::Admit;
+use crate::{change::Hook, vids::VidSet};
+
+/// What the programs are told of a port, and what they are found to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PortPolicy {
+    /// The network, or for an uplink the cluster network.
+    pub network: String,
+    /// Flags of [`netagent_common::policy`].
+    pub flags: u32,
+    /// The VID of untagged frames.
+    pub pvid: Option<Vid>,
+    /// The VID that is untagged inside a VLAN-unaware bridge.
+    pub bridge_pvid: Option<Vid>,
+    /// The allow-list.
+    pub vids: VidSet,
+    /// Interface indexes of the NICs beneath an uplink, on which XDP runs.
+    pub nics: BTreeSet<u32>,
+}
+
+impl PortPolicy {
+    /// Whether a flag of [`netagent_common::policy`] is set.
+    pub fn has(&self, flag: u32) -> bool {
+        self.flags & flag != 0
+    }
+
+    /// The admitted frame types.
+    pub fn admit(&self) -> Admit {
+        match (self.has(flags::ADMIT_UNTAGGED), self.has(flags::ADMIT_TAGGED)) {
+            (true, false) => Admit::UntaggedAndPriority,
+            (false, _) => Admit::Tagged,
+            (true, true) => Admit::All,
+        }
+    }
+
+    /// The programs that such a port can have.
+    pub fn hooks(&self) -> &'static [Hook] {
+        if self.has(flags::UPLINK) {
+            &[Hook::UplinkXdp, Hook::UplinkIn, Hook::UplinkOut]
+        } else {
+            &[Hook::PortIn, Hook::PortOut]
+        }
+    }
+
+    /// What kind of port: "uplink", "trunk" or "access".
+    pub fn mode(&self) -> &'static str {
+        if self.has(flags::UPLINK) {
+            "uplink"
+        } else if self.has(flags::TRUNK) {
+            "trunk"
+        } else {
+            "access"
+        }
+    }
+}
+
+impl fmt::Display for PortPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} in {}, vids {}, pvid ", self.mode(), self.network, self.vids)?;
+        match self.pvid {
+            Some(vid) => vid.fmt(f)?,
+            None => f.write_str("none")?,
+        }
+        f.write_str(if self.has(flags::PVID_TAGGED) { " tagged" } else { "" })?;
+        write!(f, ", admit {}", self.admit().name())?;
+        f.write_str(if self.has(flags::TAGS_IN_BYTES) { ", early drop by XDP" } else { "" })
+    }
+}

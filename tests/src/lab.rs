@@ -1,0 +1,145 @@
+//! Namespaces and links that go away with the test.
+
+use std::{
+    fs,
+    process::{Command, Output},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use crate::Feature;
+
+/// A network namespace, deleted with everything in it when dropped.
+pub struct Netns {
+    pub name: String,
+}
+
+impl Netns {
+    /// `ip netns add`, under a name that no other test has, with `lo` up and without IPv6 chatter.
+    pub fn new(role: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let netns = Self { name: format!("na-{}-{number}-{role}", std::process::id()) };
+        sh(&format!("ip netns add {}", netns.name));
+        // Router solicitations and DAD would be frames that no test sent.
+        netns
+            .sh("sysctl -qw net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.all.disable_ipv6=1");
+        netns.sh("ip link set lo up");
+        netns
+    }
+
+    /// Runs a shell line in the namespace and returns what it printed; panics where it fails.
+    pub fn sh(&self, line: &str) -> String {
+        let output = self.output(line);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line}\n{text}{errors}");
+        text
+    }
+
+    /// Runs a shell line in the namespace.
+    pub fn output(&self, line: &str) -> Output {
+        self.command(line).output().unwrap_or_else(|error| panic!("{line}: {error}"))
+    }
+
+    /// A shell line to run in the namespace. Not by `ip netns exec`, which would hide bpffs.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.name)).args(["sh", "-c", line]);
+        command
+    }
+
+    /// `ip -j ... | jq`, without jq.
+    pub fn json(&self, line: &str) -> serde_json::Value {
+        let text = self.sh(line);
+        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}"))
+    }
+
+    /// `ip -d link show NAME`; null where there is no such link.
+    pub fn link(&self, name: &str) -> serde_json::Value {
+        let output = self.output(&format!("ip -j -d link show {name}"));
+        let links: Vec<_> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        links.into_iter().next().unwrap_or_default()
+    }
+
+    /// The names of the links that belong to a bond or bridge, in their order.
+    pub fn members(&self, controller: &str) -> Vec<String> {
+        let links = self.json(&format!("ip -j link show master {controller}"));
+        let links = links.as_array().unwrap().iter();
+        let mut names: Vec<_> =
+            links.map(|link| link["ifname"].as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    }
+
+    /// A veth pair between two namespaces, both ends up; tags stay in the bytes, as on a wire.
+    pub fn veth(&self, end: &str, other: &Self, other_end: &str) {
+        sh(&format!(
+            "ip -n {} link add {end} type veth peer name {other_end} netns {}",
+            self.name, other.name
+        ));
+        for (netns, end) in [(self, end), (other, other_end)] {
+            netns.sh(&format!("ethtool -K {end} txvlan off >/dev/null && ip link set {end} up"));
+        }
+    }
+}
+
+impl Drop for Netns {
+    fn drop(&mut self) {
+        let _gone = Command::new("ip").args(["netns", "delete", &self.name]).status();
+    }
+}
+
+/// Runs a shell line; panics where it fails.
+pub fn sh(line: &str) -> String {
+    let output = output(line);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{line}\n{text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// Runs a shell line.
+pub fn output(line: &str) -> Output {
+    let output = Command::new("sh").args(["-c", line]).output();
+    output.unwrap_or_else(|error| panic!("{line}: {error}"))
+}
+
+/// `uname -r`
+pub fn kernel_release() -> String {
+    fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned()
+}
+
+/// Whether the running kernel is this one or a later one.
+pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
+    let release = kernel_release();
+    let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
+}
+
+/// Asks the kernel, in a namespace of its own.
+pub fn kernel_has(feature: Feature) -> bool {
+    static FACTS: OnceLock<[bool; 4]> = OnceLock::new();
+    let facts = FACTS.get_or_init(|| {
+        let netns = Netns::new("probe");
+        let works = |line: &str| netns.output(line).status.success();
+        [
+            works("ip link add b0 type bond"),
+            works("ip link add d0 type bridge && ip link add link d0 name d0.1 type vlan id 1"),
+            works("ip link add br0 type bridge vlan_filtering 1 && ip -d link show br0 | grep -q 'vlan_filtering 1'"),
+            kernel_is_at_least(6, 6),
+        ]
+    });
+    facts[feature as usize]
+}
+
+/// Polls until a condition holds; panics after a minute, which is far more than anything takes, even emulated on a busy
+/// machine.
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    while !holds() {
+        assert!(std::time::Instant::now() < end, "still not: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+}

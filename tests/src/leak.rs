@@ -1,0 +1,277 @@
+//! No frame of one VLAN ever reaches a port of another: every kind of port as source, every kind of tag stack, from the
+//! wire and from VMs, over VLAN-aware and VLAN-unaware bridges. What comes out of every port must be exactly what the
+//! rules below say; they are written down a second time here, on purpose, in other words than the agent's.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::{
+    Feature,
+    frame::{Frame, TEST},
+    lab::{Netns, kernel_is_at_least},
+    needs,
+    node::Node,
+    wire::Wire,
+};
+
+const C: u16 = 0x8100;
+const S: u16 = 0x88a8;
+
+/// A port as the test understands it.
+struct Port {
+    name: &'static str,
+    native: Option<u16>,
+    vids: &'static [u16],
+    takes_tags: bool,
+}
+
+const PORTS: [Port; 7] = [
+    Port {
+        name: "wire",
+        native: Some(1),
+        vids: &[1, 100, 200, 300, 301, 302, 400],
+        takes_tags: true,
+    },
+    Port { name: "a100", native: Some(100), vids: &[100], takes_tags: false },
+    Port { name: "b100", native: Some(100), vids: &[100], takes_tags: false },
+    Port { name: "a200", native: Some(200), vids: &[200], takes_tags: false },
+    Port { name: "plain", native: Some(1), vids: &[1], takes_tags: false },
+    Port { name: "trunk", native: None, vids: &[300, 301, 302], takes_tags: true },
+    Port { name: "hybrid", native: Some(200), vids: &[100, 200, 400], takes_tags: true },
+];
+
+const STACKS: &[&[(u16, u16)]] = &[
+    &[],
+    &[(C, 0)],
+    &[(C, 0xa000)],
+    &[(C, 1)],
+    &[(C, 100)],
+    &[(C, 0x7064)],
+    &[(C, 200)],
+    &[(C, 300)],
+    &[(C, 302)],
+    &[(C, 303)],
+    &[(C, 400)],
+    &[(C, 4094)],
+    &[(C, 4095)],
+    &[(S, 100)],
+    &[(S, 0)],
+    &[(C, 100), (C, 200)],
+    &[(C, 200), (C, 100)],
+    &[(C, 1), (C, 100)],
+    &[(C, 1), (S, 100)],
+    &[(C, 300), (C, 100)],
+    &[(C, 400), (S, 200)],
+    &[(C, 0), (C, 100)],
+    &[(C, 0), (C, 0)],
+    &[(C, 0), (S, 100)],
+    &[(S, 100), (C, 200)],
+    &[(S, 100), (S, 100)],
+    &[(C, 100), (C, 200), (C, 300)],
+];
+
+const CONFIG: &str = "
+clusterNetworks:
+  oob:
+    vlanFiltering: FILTERING
+    uplink: { nics: [eth2], bond: { mode: none }, xdp: XDP }
+networks:
+  v100:   { clusterNetwork: oob, vlan: 100 }
+  v200:   { clusterNetwork: oob, vlan: 200 }
+  plain:  { clusterNetwork: oob }
+  trunk:  { clusterNetwork: oob, trunk: 300-302 }
+  hybrid: { clusterNetwork: oob, trunk: '100,400', native: 200 }
+ports:
+  - { device: a100, network: v100 }
+  - { device: b100, network: v100 }
+  - { device: a200, network: v200 }
+  - { device: plain, network: plain }
+  - { device: trunk, network: trunk }
+  - { device: hybrid, network: hybrid }
+";
+
+/// The VLAN that a frame belongs to when it comes in, its priority bits, and the tags beneath.
+type Class = (u16, u16, Vec<(u16, u16)>);
+
+fn classify(port: &Port, tags: &[(u16, u16)]) -> Option<Class> {
+    match tags {
+        [(C, tci), ..] if tci & 0xfff == 4095 => None,
+        [(C, tci)] if tci % 4096 == 0 => Some((port.native?, tci & 0xf000, vec![])),
+        [(C, tci), ..] if tci % 4096 == 0 => None,
+        [(C, tci), beneath @ ..] => {
+            let vid = tci & 0xfff;
+            let allowed = port.takes_tags && port.vids.contains(&vid);
+            allowed.then(|| (vid, tci & 0xf000, beneath.to_vec()))
+        }
+        [] => Some((port.native?, 0, vec![])),
+        // Payload, to a bridge of C-tags; but before 6.12 the kernel cannot push a tag over it.
+        other => kernel_is_at_least(6, 12).then_some((port.native?, 0, other.to_vec())),
+    }
+}
+
+/// The tags with which a frame of a VLAN leaves a port, if it does.
+fn leaves(port: &Port, (vid, priority, beneath): &Class) -> Option<Vec<(u16, u16)>> {
+    if !port.vids.contains(vid) {
+        return None;
+    }
+    if port.native == Some(*vid) {
+        // Untagged; whatever is beneath must not come to light.
+        return beneath.is_empty().then(Vec::new);
+    }
+    let mut tags = vec![(C, priority | vid)];
+    tags.extend(beneath);
+    Some(tags)
+}
+
+/// A node with a port of every kind.
+struct Switch {
+    node: Node,
+    _others: Netns,
+    wires: Vec<Wire>,
+}
+
+fn switch(filtering: &str, xdp: &str) -> Switch {
+    let node = Node::new();
+    let others = Netns::new("others");
+    let mut wires = Vec::new();
+    for port in &PORTS {
+        let end = if port.name == "wire" { "eth2" } else { port.name };
+        node.netns.veth(end, &others, port.name);
+        wires.push(Wire::open(&others, port.name));
+    }
+    node.apply(&CONFIG.replace("FILTERING", filtering).replace("XDP", xdp));
+    node.assert_settled();
+    Switch { node, _others: others, wires }
+}
+
+/// Sends everything from everywhere and compares what comes out.
+fn no_frame_leaves_its_vlan(filtering: &str, xdp: &str) {
+    let switch = switch(filtering, xdp);
+    let mut expected: Vec<BTreeMap<u32, Frame>> = PORTS.iter().map(|_| BTreeMap::new()).collect();
+    let mut number = 0;
+    for (source, port) in PORTS.iter().enumerate() {
+        for stack in STACKS {
+            number += 1;
+            let frame = Frame::numbered(number, stack);
+            if let Some(class) = classify(port, stack) {
+                for (sink, to) in PORTS.iter().enumerate().filter(|(sink, _)| *sink != source) {
+                    if let Some(tags) = leaves(to, &class) {
+                        expected[sink].insert(number, frame.with_tags(&tags));
+                    }
+                }
+            }
+            switch.wires[source].send(&frame);
+        }
+    }
+    assert!(expected.iter().all(|frames| !frames.is_empty()), "the test would prove nothing");
+    for (wire, mut expected) in switch.wires.iter().zip(expected) {
+        // Once all have come, some time for those that must not.
+        let mut patience = Duration::from_secs(5);
+        while let Some(bytes) = wire.receive(patience) {
+            let Some(frame) = Frame::from_bytes(&bytes).filter(|frame| frame.ethertype == TEST)
+            else {
+                continue;
+            };
+            let sent = &STACKS[(frame.number() as usize - 1) % STACKS.len()];
+            let source = PORTS[(frame.number() as usize - 1) / STACKS.len()].name;
+            match expected.remove(&frame.number()) {
+                None => panic!("{} got {frame:?}, sent by {source} as {sent:?}", wire.name),
+                Some(wanted) => assert_eq!(frame, wanted, "{}: from {source}", wire.name),
+            }
+            if expected.is_empty() {
+                patience = Duration::from_millis(200);
+            }
+        }
+        assert!(expected.is_empty(), "{} did not get {:?}", wire.name, expected.values());
+    }
+    assert_vlan_1_is_only_where_asked_for(&switch, filtering);
+}
+
+/// VLAN 1 is on no VM port that did not ask for it, neither in the policy nor in the bridge.
+fn assert_vlan_1_is_only_where_asked_for(switch: &Switch, filtering: &str) {
+    if filtering == "off" {
+        return;
+    }
+    let vlans = switch.node.netns.json("bridge -j vlan show");
+    for port in &PORTS {
+        let name = if port.name == "wire" { "eth2" } else { port.name };
+        let entry = vlans.as_array().unwrap().iter().find(|entry| entry["ifname"] == name).unwrap();
+        let mut vids = Vec::new();
+        for range in entry["vlans"].as_array().unwrap() {
+            let first = range["vlan"].as_u64().unwrap();
+            let last = range["vlanEnd"].as_u64().unwrap_or(first);
+            vids.extend((first..=last).map(|vid| u16::try_from(vid).unwrap()));
+        }
+        assert_eq!(vids, port.vids, "{name}");
+    }
+}
+
+#[test]
+fn no_frame_leaves_its_vlan_on_an_unaware_bridge() {
+    no_frame_leaves_its_vlan("off", "off");
+}
+
+#[test]
+fn no_frame_leaves_its_vlan_on_an_unaware_bridge_with_xdp() {
+    no_frame_leaves_its_vlan("off", "auto");
+}
+
+#[test]
+fn no_frame_leaves_its_vlan_on_an_aware_bridge() {
+    if needs(&[Feature::VlanFiltering]) {
+        no_frame_leaves_its_vlan("on", "off");
+    }
+}
+
+#[test]
+fn no_frame_leaves_its_vlan_on_an_aware_bridge_with_xdp() {
+    if needs(&[Feature::VlanFiltering]) {
+        no_frame_leaves_its_vlan("on", "auto");
+    }
+}
+
+/// A tag in the skb's metadata is invisible to XDP, which reads the inner one: the uplink of one node on the
+/// uplink of another, whose frames carry their tags there.
+#[test]
+fn a_hidden_tag_lets_nothing_through() {
+    let (near, far) = (Node::new(), Node::new());
+    let vms = Netns::new("vms");
+    near.netns.veth("eth2", &far.netns, "eth2");
+    for node in [&near, &far] {
+        node.netns.sh("ethtool -K eth2 txvlan on rxvlan on >/dev/null");
+    }
+    far.netns.veth("sender", &vms, "sender");
+    near.netns.veth("a100", &vms, "a100");
+    near.netns.veth("a200", &vms, "a200");
+    let base = "
+clusterNetworks:
+  oob: { vlanFiltering: off, uplink: { nics: [eth2], bond: { mode: none } } }
+";
+    far.apply(&format!(
+        "{base}
+networks: {{ any: {{ clusterNetwork: oob, trunk: '100-300' }} }}
+ports: [{{ device: sender, network: any }}]
+"
+    ));
+    near.apply(&format!("{base}
+networks: {{ v100: {{ clusterNetwork: oob, vlan: 100 }}, v200: {{ clusterNetwork: oob, vlan: 200 }} }}
+ports: [{{ device: a100, network: v100 }}, {{ device: a200, network: v200 }}]
+"));
+    let [sender, a100, a200] = ["sender", "a100", "a200"].map(|name| Wire::open(&vms, name));
+    // Outer tag, as it travels in the metadata; inner tag, which XDP takes for the outer one.
+    sender.send(&Frame::numbered(1, &[(C, 300), (C, 100)]));
+    sender.send(&Frame::numbered(2, &[(C, 300), (C, 200)]));
+    sender.send(&Frame::numbered(3, &[(C, 200), (C, 100)]));
+    sender.send(&Frame::numbered(4, &[(C, 300)]));
+    sender.send(&Frame::numbered(5, &[(C, 100)]));
+    sender.send(&Frame::numbered(6, &[(C, 200)]));
+    for (wire, number) in [(a100, 5), (a200, 6)] {
+        let mut got = Vec::new();
+        let mut patience = Duration::from_secs(5);
+        while let Some(bytes) = wire.receive(patience) {
+            let frame = Frame::from_bytes(&bytes).filter(|frame| frame.ethertype == TEST);
+            got.extend(frame.map(|frame| (frame.number(), frame.tags)));
+            patience = Duration::from_millis(200);
+        }
+        assert_eq!(got, [(number, vec![])], "{}", wire.name);
+    }
+}

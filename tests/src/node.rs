@@ -1,0 +1,146 @@
+//! A node with an agent: its namespace, its file, its pins.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+};
+
+use crate::lab::{Netns, sh, wait_until};
+
+/// A node.
+pub struct Node {
+    pub netns: Netns,
+    pub pins: PathBuf,
+    config: PathBuf,
+}
+
+impl Node {
+    pub fn new() -> Self {
+        let netns = Netns::new("node");
+        let pins = PathBuf::from(format!("/sys/fs/bpf/{}", netns.name));
+        let config = std::env::temp_dir().join(format!("{}.yaml", netns.name));
+        Self { netns, pins, config }
+    }
+
+    /// Writes the file.
+    pub fn configure(&self, yaml: &str) {
+        fs::write(&self.config, yaml).unwrap();
+    }
+
+    /// `netagent ARGUMENTS`, with this node's pins.
+    pub fn netagent(&self, arguments: &str) -> Output {
+        self.netns.output(&self.line(arguments))
+    }
+
+    /// Path of the file.
+    pub fn config(&self) -> String {
+        self.config.display().to_string()
+    }
+
+    /// Path of a pin, such as `maps/DROPS`.
+    pub fn pin(&self, name: &str) -> String {
+        self.pins.join("v1").join(name).display().to_string()
+    }
+
+    /// The same, and what it printed; panics where it fails.
+    pub fn ok(&self, arguments: &str) -> String {
+        let output = self.netagent(arguments);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "netagent {arguments}\n{text}{errors}");
+        text
+    }
+
+    /// The same, and its one-line complaint; panics where it works.
+    pub fn refused(&self, arguments: &str) -> String {
+        let output = self.netagent(arguments);
+        let errors = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(1), "netagent {arguments}\n{text}{errors}");
+        assert_eq!(errors.lines().count(), 1, "{errors}");
+        errors
+    }
+
+    /// Writes the file and applies it.
+    pub fn apply(&self, yaml: &str) -> String {
+        self.configure(yaml);
+        self.ok(&format!("apply -c {}", self.config()))
+    }
+
+    /// Applying the same file again must find nothing to do.
+    pub fn assert_settled(&self) {
+        assert_eq!(self.ok(&format!("plan -c {}", self.config())), "nothing to do\n");
+    }
+
+    /// `netagent ARGUMENTS`, to be started.
+    pub fn command(&self, arguments: &str) -> Command {
+        self.netns.command(&format!("exec {}", self.line(arguments)))
+    }
+
+    /// Packets that were received from and transmitted to a port in a VLAN.
+    pub fn packets(&self, device: &str, vlan: &str) -> (u64, u64) {
+        let ports: serde_json::Value = serde_json::from_str(&self.ok("show vlans -j")).unwrap();
+        let of = |list: &serde_json::Value, key: &str, name: &str| {
+            let found = list.as_array().unwrap().iter().find(|entry| entry[key] == name);
+            found.cloned().unwrap_or_else(|| panic!("no {key} {name} in {list}"))
+        };
+        let vlan = of(&of(&ports, "device", device)["vlans"], "vlan", vlan);
+        (vlan["rx_packets"].as_u64().unwrap(), vlan["tx_packets"].as_u64().unwrap())
+    }
+
+    /// Starts the daemon and waits until it is ready.
+    pub fn run(&self) -> Daemon<'_> {
+        let mut command = self.command(&format!("run -c {}", self.config()));
+        let child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let daemon = Daemon { node: self, child };
+        wait_until("netagent run is ready", || daemon.get("readyz").starts_with("ready"));
+        daemon
+    }
+
+    fn line(&self, arguments: &str) -> String {
+        let netagent = std::env::var("NETAGENT").unwrap_or_else(|_| {
+            panic!("NETAGENT does not name the binary: run the tests by `cargo xtask test`")
+        });
+        format!("{netagent} --pins {} {arguments}", self.pins.display())
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _gone = self.netagent("detach");
+        let _gone = fs::remove_file(&self.config);
+    }
+}
+
+/// A running daemon, killed when dropped.
+pub struct Daemon<'a> {
+    node: &'a Node,
+    pub child: Child,
+}
+
+impl Daemon<'_> {
+    /// What it serves under a path; empty if it does not answer.
+    pub fn get(&self, path: &str) -> String {
+        let line = format!("curl -s --max-time 5 http://127.0.0.1:9469/{path}");
+        String::from_utf8_lossy(&self.node.netns.output(&line).stdout).into_owned()
+    }
+
+    /// `kill -HUP`: read the file again.
+    pub fn hangup(&self) {
+        sh(&format!("kill -HUP {}", self.child.id()));
+    }
+
+    /// `kill -9`, and waits until it is gone.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+impl Drop for Daemon<'_> {
+    fn drop(&mut self) {
+        let _gone = self.child.kill();
+        let _gone = self.child.wait();
+    }
+}

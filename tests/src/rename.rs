@@ -1,0 +1,48 @@
+//! A device that is renamed while it is a port keeps its filter, and is never a port without one.
+
+use std::time::Duration;
+
+use crate::{frame::Frame, lab::Netns, node::Node, wire::Wire};
+
+const CONFIG: &str = "
+clusterNetworks:
+  oob: { vlanFiltering: off, uplink: { nics: [eth2], bond: { mode: none }, xdp: off } }
+networks:
+  v100: { clusterNetwork: oob, vlan: 100 }
+  v200: { clusterNetwork: oob, vlan: 200 }
+ports:
+  - { device: tap7, network: v100 }
+  - { device: tap8, network: v200 }
+";
+
+#[test]
+fn a_renamed_port_leaves_the_bridge_before_its_programs_go_to_the_next_of_its_name() {
+    let (node, vms) = (Node::new(), Netns::new("vms"));
+    for name in ["eth2", "tap7", "tap8"] {
+        node.netns.veth(name, &vms, name);
+    }
+    node.apply(CONFIG);
+    let [old, other] = ["tap7", "tap8"].map(|name| Wire::open(&vms, name));
+    let leaks = |number| {
+        old.send(&Frame::numbered(number, &[(0x8100, 200)]));
+        other.receive(Duration::from_millis(300)).is_some()
+    };
+
+    node.netns.sh("ip link set tap7 down && ip link set tap7 name was7 && ip link set was7 up");
+    assert!(!leaks(1), "renamed, and still filtered");
+    node.ok(&format!("apply -c {}", node.config()));
+    assert!(!leaks(2), "still filtered after an apply that misses it");
+
+    node.netns.veth("tap7", &vms, "new7");
+    node.ok(&format!("apply -c {}", node.config()));
+    node.assert_settled();
+    assert!(!leaks(3), "its programs are with the new tap7, so it must not be a port any more");
+    let was = node.netns.json("ip -j link show was7");
+    assert!(was[0]["master"].is_null(), "{was}");
+    let new = Wire::open(&vms, "new7");
+    new.send(&Frame::numbered(4, &[]));
+    let wire = Wire::open(&vms, "eth2");
+    new.send(&Frame::numbered(5, &[]));
+    let arrived = wire.receive(Duration::from_secs(5)).and_then(|bytes| Frame::from_bytes(&bytes));
+    assert_eq!(arrived.map(|frame| frame.tags), Some(vec![(0x8100, 100)]));
+}

@@ -1,0 +1,221 @@
+//! The agent dies, starts again, finds other devices than it left, finds pins that are not its own.
+
+use std::{
+    process::Stdio,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    frame::{Frame, TEST},
+    lab::{Netns, wait_until},
+    node::Node,
+    wire::Wire,
+};
+
+const C: u16 = 0x8100;
+
+/// A file with an uplink and these ports, as (device, VLAN).
+fn file(ports: &[(&str, u16)]) -> String {
+    let port = |(port, vid): &(&str, u16)| format!("  - {{ device: {port}, network: v{vid} }}\n");
+    format!(
+        "
+clusterNetworks: {{ oob: {{ uplink: {{ nics: [eth2], bond: {{ mode: none }} }} }} }}
+networks: {{ v100: {{ clusterNetwork: oob, vlan: 100 }}, v200: {{ clusterNetwork: oob, vlan: 200 }} }}
+ports:
+{}",
+        ports.iter().map(port).collect::<Vec<_>>().concat()
+    )
+}
+
+const BOTH: [(&str, u16); 2] = [("a100", 100), ("a200", 200)];
+
+/// A node, and the other ends of its links.
+pub struct Lab {
+    pub node: Node,
+    vms: Netns,
+    switch: Netns,
+}
+
+impl Lab {
+    pub fn new() -> Self {
+        let (node, vms, switch) = (Node::new(), Netns::new("vms"), Netns::new("switch"));
+        node.netns.veth("eth2", &switch, "eth2");
+        let lab = Self { node, vms, switch };
+        lab.plug("a100", 1100);
+        lab.plug("a200", 1200);
+        lab.node.configure(&file(&BOTH));
+        lab
+    }
+
+    /// A VM's link, whose end in the node has this index.
+    fn plug(&self, port: &str, index: u32) {
+        self.node.netns.sh(&format!(
+            "ip link add {port} index {index} type veth peer name {port} netns {}",
+            self.vms.name
+        ));
+        for netns in [&self.node.netns, &self.vms] {
+            netns.sh(&format!("ethtool -K {port} txvlan off >/dev/null && ip link set {port} up"));
+        }
+    }
+
+    /// From the wire, each VM gets its VLAN and nothing else; from a VM, the wire gets its VLAN, and nothing tagged.
+    pub fn assert_filters(&self) {
+        let wire = Wire::open(&self.switch, "eth2");
+        let vms = BOTH.map(|(port, vid)| (Wire::open(&self.vms, port), vid));
+        // Their VIDs are their numbers.
+        for vid in [100, 200, 300] {
+            wire.send(&Frame::numbered(vid.into(), &[(C, vid)]));
+        }
+        for (vm, vid) in &vms {
+            assert_eq!(received(vm), [(u32::from(*vid), vec![])], "{}", vm.name);
+            vm.send(&Frame::numbered(1, &[(C, 300 - vid)]));
+            vm.send(&Frame::numbered(u32::from(*vid), &[]));
+        }
+        let expected = BOTH.map(|(_, vid)| (u32::from(vid), vec![(C, vid)]));
+        assert_eq!(received(&wire), expected, "{}", wire.name);
+    }
+
+    /// Every program that is attached, with the link that holds it.
+    fn held(&self) -> String {
+        let node = &self.node;
+        let links = format!(
+            "for pin in {}*/*; do echo $pin; bpftool -j link show pinned $pin; done",
+            node.pin("links/")
+        );
+        let filters = "for dev in eth2 a100 a200; do for side in ingress egress; do tc filter show dev $dev $side; done; done";
+        node.netns.sh(&format!("{links}; {filters}"))
+    }
+}
+
+/// Numbers and tags of the test frames that come until none comes for a while.
+fn received(wire: &Wire) -> Vec<(u32, Vec<(u16, u16)>)> {
+    let (mut got, mut patience) = (Vec::new(), Duration::from_secs(2));
+    while let Some(bytes) = wire.receive(patience) {
+        if let Some(frame) = Frame::from_bytes(&bytes).filter(|frame| frame.ethertype == TEST) {
+            got.push((frame.number(), frame.tags));
+            patience = Duration::from_millis(200);
+        }
+    }
+    got
+}
+
+#[test]
+fn filtering_goes_on_without_the_agent_and_its_next_life_takes_over_what_is_attached() {
+    let lab = Lab::new();
+    let daemon = lab.node.run();
+    lab.assert_filters();
+    let before = lab.held();
+    daemon.kill();
+    lab.assert_filters();
+    let daemon = lab.node.run();
+    lab.assert_filters();
+    assert_eq!(lab.held(), before);
+    daemon.kill();
+    lab.node.assert_settled();
+    // Three rounds of frames went by; a program that is attached twice would have counted twice.
+    for (port, vid) in BOTH {
+        assert_eq!(lab.node.packets(port, &vid.to_string()), (3, 3), "{port}");
+    }
+}
+
+#[test]
+fn an_apply_that_is_killed_at_any_point_is_completed_by_the_next() {
+    let lab = Lab::new();
+    let apply = format!("apply -c {}", lab.node.config());
+    let started = Instant::now();
+    lab.node.ok(&apply);
+    let whole = started.elapsed();
+    for point in 0..10 {
+        // Every other time from nothing, else a change of all ports.
+        if point % 2 == 0 {
+            lab.node.ok("detach");
+        } else {
+            lab.node.apply(&file(&[("a100", 200), ("a200", 100)]));
+        }
+        lab.node.configure(&file(&BOTH));
+        let mut killed = lab.node.command(&apply).stdout(Stdio::null()).spawn().unwrap();
+        thread::sleep(whole * point / 10);
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        lab.node.ok(&apply);
+        lab.node.assert_settled();
+        lab.assert_filters();
+    }
+}
+
+#[test]
+fn a_device_with_the_index_of_another_has_nothing_of_it() {
+    let lab = Lab::new();
+    let apply = format!("apply -c {}", lab.node.config());
+    lab.node.ok(&apply);
+    // The two change places, and a stranger has a former index of one.
+    lab.node.netns.sh("ip link del a100; ip link del a200");
+    lab.plug("a100", 1200);
+    lab.plug("a200", 1100);
+    lab.node.ok(&apply);
+    lab.node.assert_settled();
+    lab.assert_filters();
+    lab.node.netns.sh("ip link del a100");
+    lab.plug("a100", 1300);
+    lab.plug("stranger", 1200);
+    lab.node.ok(&apply);
+    lab.node.assert_settled();
+    lab.assert_filters();
+    let shown = lab.node.ok("show ports -j");
+    assert!(!shown.contains("stranger"), "{shown}");
+    let stranger = lab.node.netns.link("stranger");
+    assert!(stranger["master"].is_null(), "{stranger}");
+    let policies = lab.node.netns.sh(&format!(
+        "bpftool map dump pinned {} | grep -c '\"ifindex\": 1200' || true",
+        lab.node.pin("maps/PORT_INDEX")
+    ));
+    assert_eq!(policies.trim(), "0", "the stranger leads to a policy");
+}
+
+#[test]
+fn devices_that_go_and_come_while_the_agent_runs_are_never_open() {
+    let lab = Lab::new();
+    let daemon = lab.node.run();
+    for index in [1201, 1202, 1200] {
+        lab.node.netns.sh("ip link del a200");
+        assert!(daemon.get("readyz").starts_with("ready"), "a VM may go");
+        lab.plug("a200", index);
+        let (vm, wire) = (Wire::open(&lab.vms, "a200"), Wire::open(&lab.switch, "eth2"));
+        wait_until("the new device is plugged in", || {
+            vm.send(&Frame::numbered(1, &[(C, 100)]));
+            vm.send(&Frame::numbered(2, &[]));
+            lab.node.netns.link("a200")["master"] == "oob-br"
+        });
+        wait_until("it is ready", || {
+            vm.send(&Frame::numbered(1, &[(C, 100)]));
+            daemon.get("readyz").starts_with("ready")
+        });
+        let got = received(&wire);
+        assert!(
+            got.iter().all(|(number, tags)| (*number, &tags[..]) == (2, &[(C, 200)])),
+            "{got:?}"
+        );
+        wait_until("nothing is left to do", || {
+            lab.node.netagent(&format!("plan -c {}", lab.node.config())).status.success()
+        });
+        lab.assert_filters();
+    }
+}
+
+#[test]
+fn a_file_that_is_bad_changes_nothing_and_the_next_good_one_is_taken() {
+    let lab = Lab::new();
+    lab.node.configure(&file(&BOTH[..1]));
+    let daemon = lab.node.run();
+    let before = lab.node.netns.sh("ip -j link");
+    lab.node.configure(&file(&[("a100", 100), ("a100", 200)]));
+    daemon.hangup();
+    assert!(daemon.get("readyz").starts_with("ready"));
+    assert_eq!(lab.node.netns.sh("ip -j link"), before);
+    lab.node.configure(&file(&BOTH));
+    daemon.hangup();
+    wait_until("the new port is plugged in", || lab.node.netns.link("a200")["master"] == "oob-br");
+    wait_until("it is ready", || daemon.get("readyz").starts_with("ready"));
+    lab.assert_filters();
+}

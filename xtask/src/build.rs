@@ -1,0 +1,47 @@
+//! What the tests, the demo and the benchmarks run: built by cargo, found by its own account.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+use serde_json::Value;
+
+/// One profile for everything, so that a fresh machine compiles once.
+const PROFILE: &str = "--release";
+
+/// The agent.
+pub fn netagent() -> Result<PathBuf> {
+    println!("build: netagent and its eBPF programs");
+    executable(&["build", PROFILE, "--locked", "--package", "netagent", "--bin", "netagent"])
+}
+
+/// A package's tests, in one executable.
+pub fn tests(package: &str) -> Result<PathBuf> {
+    println!("build: tests of {package}");
+    executable(&["test", PROFILE, "--locked", "--no-run", "--package", package, "--lib"])
+}
+
+/// This package's own tests.
+pub fn own_tests() -> Result<PathBuf> {
+    println!("build: tests of xtask");
+    executable(&["test", "--locked", "--no-run", "--package", "xtask"])
+}
+
+fn executable(arguments: &[&str]) -> Result<PathBuf> {
+    let output = Command::new("cargo")
+        .args(arguments)
+        .args(["--quiet", "--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("start cargo")?;
+    if !output.status.success() {
+        bail!("cargo {}: {}", arguments.join(" "), output.status);
+    }
+    let messages = String::from_utf8_lossy(&output.stdout);
+    messages
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .filter_map(|message| Some(PathBuf::from(message.get("executable")?.as_str()?)))
+        .next_back()
+        .with_context(|| format!("cargo {}: made no executable", arguments.join(" ")))
+}

@@ -1,0 +1,195 @@
+//! The Debian cloud kernels that the virtual machines boot: fetched once with apt from the archive
+//! that this machine is already configured for, unpacked below target/vm and never installed.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{output, run};
+use crate::setup;
+
+/// A kernel that Debian offers.
+pub struct Source {
+    pub name: &'static str,
+    suite: &'static str,
+    /// Whether the project has to work on this kernel. One that only looks ahead may be missing.
+    gate: bool,
+}
+
+pub const SOURCES: [Source; 3] = [
+    Source { name: "6.1", suite: "bookworm", gate: true },
+    Source { name: "6.12", suite: "trixie", gate: true },
+    Source { name: "sid", suite: "sid", gate: false },
+];
+
+/// A kernel on disk.
+pub struct Kernel {
+    pub name: &'static str,
+    /// What `uname -r` says under it.
+    pub release: String,
+    pub vmlinuz: PathBuf,
+    /// Holds modules.dep; the modules are not compressed.
+    pub modules: PathBuf,
+}
+
+/// Every key of Debian's archive that this machine knows.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Where kernels and everything else about virtual machines is kept.
+pub fn store() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("vm")
+}
+
+/// Every kernel that can be had.
+pub fn all() -> Result<Vec<Kernel>> {
+    SOURCES.iter().filter_map(|source| fetch(source).transpose()).collect()
+}
+
+/// The kernel of this name.
+pub fn named(name: &str) -> Result<Kernel> {
+    let source = SOURCES.iter().find(|source| source.name == name);
+    let source = source.with_context(|| format!("find kernel {name} in the list of kernels"))?;
+    fetch(source)?.with_context(|| format!("get kernel {name}"))
+}
+
+/// The kernel, downloaded if it is not here yet. `None`: it cannot be had and nothing depends on it.
+pub fn fetch(source: &Source) -> Result<Option<Kernel>> {
+    let dir = store().join(source.name);
+    let root = dir.join("root");
+    if !root.exists() {
+        println!("kernel: fetching {} from Debian {}", source.name, source.suite);
+        if dir.exists() {
+            fs::remove_dir_all(&dir).context("remove a kernel that was only half fetched")?;
+        }
+        let fetched = download(source.suite, &dir)
+            .and_then(|()| unpack(&dir, &root))
+            .with_context(|| format!("fetch kernel {}", source.name));
+        match fetched {
+            Err(error) if !source.gate => {
+                eprintln!("\nWARNING: there is NO kernel {}: {error:#}\n", source.name);
+                return Ok(None);
+            }
+            fetched => fetched?,
+        }
+    }
+
+    let modules = only_entry(&root.join("lib/modules"))?;
+    let release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    // Debian's kernels from 7.0 on keep the image with the modules.
+    let places = [modules.join("vmlinuz"), root.join(format!("boot/vmlinuz-{release}"))];
+    let vmlinuz = places.into_iter().find(|path| path.exists());
+    let vmlinuz = vmlinuz.with_context(|| format!("find the image of kernel {release}"))?;
+    Ok(Some(Kernel { name: source.name, release, vmlinuz, modules }))
+}
+
+/// Downloads the packages that hold the suite's cloud kernel into `dir`/debs.
+fn download(suite: &str, dir: &Path) -> Result<()> {
+    let apt = dir.with_file_name(format!("apt-{suite}"));
+    let debs = dir.join("debs");
+    for dir in [&apt.join("lists/partial"), &apt.join("cache/archives/partial"), &debs] {
+        fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+    }
+    let tool = |name: &str| {
+        let mut command = Command::new(name);
+        for (option, value) in [
+            ("Dir::Etc::sourcelist", apt.join("sources.list")),
+            ("Dir::Etc::sourceparts", "/dev/null".into()),
+            ("Dir::State::lists", apt.join("lists")),
+            ("Dir::State::status", "/dev/null".into()),
+            ("Dir::Cache", apt.join("cache")),
+            ("APT::Architecture", "amd64".into()),
+            // apt's own user cannot write here.
+            ("APT::Sandbox::User", "root".into()),
+            // By default an update that failed to download anything succeeds.
+            ("APT::Update::Error-Mode", "any".into()),
+        ] {
+            command.arg("-o").arg(format!("{option}={}", value.display()));
+        }
+        command.current_dir(&debs);
+        command
+    };
+
+    let archive = archive()?;
+    let update = |trust: &str| {
+        // sid's lists are not re-signed when nothing changes, hence check-valid-until.
+        let options = format!("lang=none target=Packages check-valid-until=no {trust}");
+        let line = format!("deb [{options}] {archive} {suite} main\n");
+        fs::write(apt.join("sources.list"), line).context("write sources.list")?;
+        output(tool("apt-get").args(["-q", "update"]))
+    };
+    if let Err(error) = update(&format!("signed-by={KEYRING}")) {
+        let text = format!("{error:#}");
+        // As apt says with gpgv and, since Debian 13, with sqv.
+        if !text.contains("NO_PUBKEY") && !text.contains("Missing key") {
+            return Err(error);
+        }
+        println!("kernel: no key in {KEYRING} verifies Debian {suite}: taking it unverified");
+        update("trusted=yes")?;
+    }
+
+    let mut depends = tool("apt-cache");
+    depends.args(["depends", "--important", "--recurse", "linux-image-cloud-amd64"]);
+    let depends = output(&mut depends)?;
+    let packages: Vec<_> = depends.lines().filter(|name| holds_kernel(name)).collect();
+    if packages.is_empty() {
+        bail!("Debian {suite} has no cloud kernel");
+    }
+    output(tool("apt-get").arg("download").args(packages))?;
+    Ok(())
+}
+
+/// The main Debian archive of this machine's apt configuration, as apt itself reads it.
+fn archive() -> Result<String> {
+    let query = || {
+        let filter = ["Origin: Debian", "Label: Debian", "Component: main", "Created-By: Packages"];
+        let targets = ["indextargets", "--format", "$(REPO_URI)"];
+        output(Command::new("apt-get").args(targets).args(filter))
+    };
+    let mut targets = query()?;
+    if targets.is_empty() {
+        // Which archive is Debian's is known only from the lists that it sends.
+        setup::apt_update()?;
+        targets = query()?;
+    }
+    let archive = targets.lines().next();
+    archive.map(str::to_owned).context("find a Debian archive in the configuration of apt")
+}
+
+/// Whether a package holds part of a kernel, as opposed to one that only depends on such packages.
+/// Since 7.0 the image and the modules are packages of their own.
+fn holds_kernel(package: &str) -> bool {
+    ["linux-image-", "linux-binary-", "linux-modules-"].iter().any(|prefix| {
+        let version =
+            package.strip_prefix(prefix).and_then(|rest| rest.strip_suffix("-cloud-amd64"));
+        version.is_some_and(|version| version.starts_with(|c: char| c.is_ascii_digit()))
+    })
+}
+
+fn unpack(dir: &Path, root: &Path) -> Result<()> {
+    // Renamed at the end: a root that exists is complete.
+    let partial = dir.join("root.partial");
+    let debs = dir.join("debs");
+    for deb in fs::read_dir(&debs).with_context(|| format!("list {}", debs.display()))? {
+        run(Command::new("dpkg-deb").arg("-x").arg(deb?.path()).arg(&partial))?;
+    }
+    if !partial.join("lib").exists() {
+        symlink("usr/lib", partial.join("lib")).context("link lib")?;
+    }
+    let modules = only_entry(&partial.join("lib/modules"))?;
+    run(Command::new("find")
+        .arg(&modules)
+        .args(["-name", "*.xz", "-exec", "xz", "-d", "{}", "+"]))?;
+    // Writes modules.dep, which is not in the packages.
+    output(Command::new("depmod").arg("-b").arg(&partial).args(modules.file_name()))?;
+    fs::rename(&partial, root).context("rename the unpacked kernel")?;
+    fs::remove_dir_all(&debs).context("remove the kernel's packages")
+}
+
+fn only_entry(dir: &Path) -> Result<PathBuf> {
+    let mut entries = fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))?;
+    let entry = entries.next().with_context(|| format!("find anything in {}", dir.display()))??;
+    Ok(entry.path())
+}

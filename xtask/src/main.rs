@@ -1,0 +1,95 @@
+//! The chores of this project that cargo does not do itself: `cargo xtask --help`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Parser;
+
+mod bench;
+mod build;
+mod check;
+mod command;
+mod cpio;
+mod demo;
+mod initramfs;
+mod kernel;
+mod setup;
+mod tally;
+mod test;
+mod vm;
+
+#[derive(Parser)]
+#[command(about = "Builds and tests netagent")]
+enum Task {
+    /// Install what this machine lacks
+    Setup,
+    /// Run all tests: on this machine, and on every kernel of the matrix in a virtual machine
+    Test {
+        /// Only this kernel of the matrix, or `host`; can be repeated
+        #[arg(long)]
+        on: Vec<String>,
+        /// Only tests whose name contains this
+        filter: Option<String>,
+    },
+    /// Measure what a packet costs
+    Bench {
+        /// Write the figures to this file as well
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+    /// Check formatting, lints (agent and programs), documentation and dependencies
+    Check,
+    /// Show the main job at work, in a lab of namespaces: on this machine if its kernel can, else in a virtual machine
+    Demo {
+        /// In a virtual machine with this kernel
+        #[arg(long, value_parser = kernel::SOURCES.map(|source| source.name))]
+        kernel: Option<String>,
+    },
+    /// Fetch the kernels to test on and list them
+    Kernels,
+    /// Run a shell command line in a virtual machine
+    Vm {
+        #[arg(long, default_value = "6.1", value_parser = kernel::SOURCES.map(|source| source.name))]
+        kernel: String,
+        /// Let the guest's clock count instructions
+        #[arg(long)]
+        icount: bool,
+        /// How many seconds it may take
+        #[arg(long, default_value_t = 300)]
+        timeout: u64,
+        #[arg(last = true, required = true)]
+        command: Vec<String>,
+    },
+}
+
+/// What `vm` has aboard besides busybox.
+const TOOLS: [&str; 8] = ["ip", "tc", "bridge", "bpftool", "ethtool", "ping", "tcpdump", "dnsmasq"];
+
+fn main() -> Result<ExitCode> {
+    match Task::parse() {
+        Task::Setup => setup::all()?,
+        Task::Test { on, filter } => return test::run(&on, filter.as_deref()),
+        Task::Bench { json } => bench::run(json.as_deref())?,
+        Task::Check => check::all()?,
+        Task::Demo { kernel } => return demo::run(kernel.as_deref()),
+        Task::Kernels => {
+            for kernel::Kernel { name, release, vmlinuz, .. } in kernel::all()? {
+                println!("{name}\t{release}\t{}", vmlinuz.display());
+            }
+        }
+        Task::Vm { kernel, icount, timeout, command } => {
+            let spec = vm::Spec {
+                script: command.join(" "),
+                binaries: TOOLS.map(PathBuf::from).to_vec(),
+                timeout: Duration::from_secs(timeout),
+                icount,
+                ..vm::Spec::default()
+            };
+            let outcome = vm::run(&kernel::named(&kernel)?, &spec)?;
+            return Ok(ExitCode::from(u8::try_from(outcome.status)?));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
