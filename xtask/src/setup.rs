@@ -2,6 +2,7 @@
 //! The Rust toolchain itself is not ours: rust-toolchain.toml names it and rustup installs it.
 
 use std::collections::HashSet;
+use std::fs;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -33,7 +34,18 @@ const BPF_LINKER: &str = "0.10.4";
 /// Installs whatever is missing.
 pub fn all() -> Result<()> {
     apt(&PACKAGES)?;
-    bpf_linker()
+    bpf_linker()?;
+    bpffs()
+}
+
+/// systemd mounts it; containers and small machines may have none.
+fn bpffs() -> Result<()> {
+    let mounts = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
+    if mounts.lines().any(|line| line.split(' ').nth(1) == Some("/sys/fs/bpf")) {
+        return Ok(());
+    }
+    println!("setup: mount -t bpf bpf /sys/fs/bpf");
+    run(Command::new("mount").args(["-t", "bpf", "bpf", "/sys/fs/bpf"])).context("mount bpffs")
 }
 
 /// Installs the Debian packages that are missing; takes no network when none is.
