@@ -34,11 +34,31 @@ pub enum Reason {
     NoPolicy = 8,
     /// The kernel refused to push or pop the tag.
     TagFailed = 9,
+    /// From a source address that is not one of the port's.
+    MacSpoofed = 10,
+    /// ARP or RARP in the name of an address that is not one of the port's.
+    ArpSpoofed = 11,
+    /// IPv6 neighbour discovery in the name of an address that is not one of the port's.
+    NdSpoofed = 12,
+    /// From one source address more than the port may have.
+    MacLimit = 13,
+    /// What only a DHCP server sends, from a VM that is to be none.
+    DhcpServer = 14,
+    /// What only a router sends (router advertisement, redirect), from a VM that is to be none.
+    RouterAdvertisement = 15,
+    /// Between two ports of which one is isolated.
+    Isolated = 16,
+    /// Above the port's limit of broadcast frames.
+    BroadcastStorm = 17,
+    /// Above the port's limit of multicast frames.
+    MulticastStorm = 18,
+    /// Above the port's limit of frames to unknown stations.
+    UnknownStorm = 19,
 }
 
 impl Reason {
     /// Every reason, in the order of the discriminants.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 20] = [
         Self::Untagged,
         Self::VlanNotAllowed,
         Self::TaggedOnAccess,
@@ -49,6 +69,16 @@ impl Reason {
         Self::EgressFiltered,
         Self::NoPolicy,
         Self::TagFailed,
+        Self::MacSpoofed,
+        Self::ArpSpoofed,
+        Self::NdSpoofed,
+        Self::MacLimit,
+        Self::DhcpServer,
+        Self::RouterAdvertisement,
+        Self::Isolated,
+        Self::BroadcastStorm,
+        Self::MulticastStorm,
+        Self::UnknownStorm,
     ];
 
     /// The name in metrics, tables and documents.
@@ -64,6 +94,16 @@ impl Reason {
             Self::EgressFiltered => "egress-filtered",
             Self::NoPolicy => "no-policy",
             Self::TagFailed => "tag-failed",
+            Self::MacSpoofed => "mac-spoofed",
+            Self::ArpSpoofed => "arp-spoofed",
+            Self::NdSpoofed => "nd-spoofed",
+            Self::MacLimit => "mac-limit",
+            Self::DhcpServer => "dhcp-server",
+            Self::RouterAdvertisement => "router-advertisement",
+            Self::Isolated => "isolated",
+            Self::BroadcastStorm => "broadcast-storm",
+            Self::MulticastStorm => "multicast-storm",
+            Self::UnknownStorm => "unknown-storm",
         }
     }
 
@@ -75,10 +115,20 @@ impl Reason {
     /// Whether a frame can be dropped for this reason in a direction.
     pub const fn applies_to(self, direction: Direction) -> bool {
         match self {
-            Self::Untagged | Self::VlanNotAllowed | Self::TaggedOnAccess | Self::ReservedVid => {
-                matches!(direction, Direction::Receive)
-            }
-            Self::EgressFiltered => matches!(direction, Direction::Transmit),
+            Self::Untagged
+            | Self::VlanNotAllowed
+            | Self::TaggedOnAccess
+            | Self::ReservedVid
+            | Self::MacSpoofed
+            | Self::ArpSpoofed
+            | Self::NdSpoofed
+            | Self::MacLimit
+            | Self::DhcpServer
+            | Self::RouterAdvertisement
+            | Self::BroadcastStorm
+            | Self::MulticastStorm
+            | Self::UnknownStorm => matches!(direction, Direction::Receive),
+            Self::EgressFiltered | Self::Isolated => matches!(direction, Direction::Transmit),
             Self::Malformed
             | Self::LinkLocal
             | Self::StackedTag
@@ -174,6 +224,6 @@ mod tests {
             assert_eq!(reason as usize, position);
             assert_eq!(Reason::from_u16(reason as u16), Some(reason));
         }
-        assert_eq!(Reason::from_u16(10), None);
+        assert_eq!(Reason::from_u16(20), None);
     }
 }

@@ -114,6 +114,18 @@ fn first_vid(reason: Reason, pvid: Option<Vid>) -> Option<u16> {
         Reason::Untagged | Reason::Malformed | Reason::LinkLocal => Some(0),
         Reason::ReservedVid => Some(RESERVED_VID),
         Reason::TaggedOnAccess | Reason::StackedTag | Reason::TagFailed => pvid.map(Vid::get),
-        Reason::VlanNotAllowed | Reason::EgressFiltered | Reason::NoPolicy => None,
+        Reason::VlanNotAllowed
+        | Reason::EgressFiltered
+        | Reason::NoPolicy
+        | Reason::MacSpoofed
+        | Reason::ArpSpoofed
+        | Reason::NdSpoofed
+        | Reason::MacLimit
+        | Reason::DhcpServer
+        | Reason::RouterAdvertisement
+        | Reason::Isolated
+        | Reason::BroadcastStorm
+        | Reason::MulticastStorm
+        | Reason::UnknownStorm => None,
     }
 }

@@ -153,5 +153,17 @@ const fn meaning(reason: Reason) -> &'static str {
         Reason::TagFailed => {
             "the kernel could not push or pop the tag; short of memory, else please report it"
         }
+        Reason::MacSpoofed | Reason::ArpSpoofed | Reason::NdSpoofed => {
+            "the guest uses a MAC address that is not one of its port's (macs)"
+        }
+        Reason::MacLimit => "the guest uses more MAC addresses than its port may have (maxMacs)",
+        Reason::DhcpServer => "the guest answers DHCP, which its port forbids (dhcpGuard)",
+        Reason::RouterAdvertisement => {
+            "the guest plays an IPv6 router, which its port forbids (raGuard)"
+        }
+        Reason::Isolated => "from or to an isolated port, which talks to the uplink only (isolated)",
+        Reason::BroadcastStorm | Reason::MulticastStorm | Reason::UnknownStorm => {
+            "above the port's limit (storm)"
+        }
     }
 }
