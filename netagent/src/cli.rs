@@ -18,7 +18,7 @@ use crate::{
     datapath::pins,
     names::IfName,
     plan::Plan,
-    show,
+    reason, show,
 };
 
 /// Bonds, bridges and per-port VLAN policy for hypervisor hosts, enforced and counted by eBPF.
@@ -55,6 +55,14 @@ enum Command {
         /// What to print.
         #[arg(default_value = "vlans")]
         what: What,
+        /// Print JSON.
+        #[arg(short, long)]
+        json: bool,
+    },
+    /// Say what a reason for drops means, what usually causes it, and what to do; needs no root.
+    Explain {
+        /// The reason, as `show drops` prints it. Default: list them all.
+        reason: Option<String>,
         /// Print JSON.
         #[arg(short, long)]
         json: bool,
@@ -102,6 +110,7 @@ impl Cli {
             Command::Check { config } => check(&config),
             Command::Schema => schema(),
             Command::Completions { shell } => completions(shell),
+            Command::Explain { reason, json } => explain(reason.as_deref(), json),
             command => {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
@@ -158,7 +167,10 @@ async fn on_the_node(command: Command, pins: &Path) -> Result<ExitCode> {
             print(&show::render(what, &snapshot, json)?)?;
         }
         Command::Detach => Agent::detach(pins).await?,
-        Command::Check { .. } | Command::Schema | Command::Completions { .. } => {}
+        Command::Check { .. }
+        | Command::Schema
+        | Command::Completions { .. }
+        | Command::Explain { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -200,6 +212,15 @@ fn check(path: &Path) -> Result<ExitCode> {
     let uplinks = desired.bonds.len();
     let (bridges, ports) = (desired.bridges.len(), desired.ports.len());
     print(&format!("{}: {bridges} bridges, {uplinks} bonds, {ports} ports\n", path.display()))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn explain(name: Option<&str>, json: bool) -> Result<ExitCode> {
+    let text = match name {
+        Some(name) => reason::one(reason::named(name)?, json),
+        None => reason::list(json),
+    };
+    print(&text?)?;
     Ok(ExitCode::SUCCESS)
 }
 

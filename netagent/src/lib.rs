@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod names;
 pub mod netlink;
 pub mod plan;
+pub mod reason;
 pub mod server;
 pub mod show;
 pub mod snapshot;

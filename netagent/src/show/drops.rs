@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::table::{Column, Table};
 use crate::{
     datapath::counters::{Count, DropKind},
+    reason::explain,
     snapshot::Snapshot,
 };
 
@@ -82,10 +83,10 @@ pub fn table(rows: &[Row]) -> String {
     }
     for reason in Reason::ALL {
         if rows.iter().any(|row| row.kind == reason) {
-            text.extend([reason.name(), ": ", meaning(reason), "\n"]);
+            text.extend([reason.name(), ": ", explain(reason).meaning, "\n"]);
         }
     }
-    text
+    text + "netagent explain REASON says more\n"
 }
 
 /// The drops of one port in one line: "12 vlan-not-allowed(200,300), 3 untagged".
@@ -116,54 +117,5 @@ impl Row {
     /// The port.
     pub fn device(&self) -> &str {
         &self.device
-    }
-}
-
-/// What a reason means, and what usually causes it.
-const fn meaning(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Untagged => {
-            "untagged, and the port has no native VLAN for it; give it one (native), or let the peer tag its frames"
-        }
-        Reason::VlanNotAllowed => {
-            "tagged with a VID outside the port's allow-list; on an uplink, the switch sends VLANs that no network of \
-             this node uses (prune them there); on a port, the guest uses a VLAN that its network lacks"
-        }
-        Reason::TaggedOnAccess => {
-            "the guest tags frames on a port of one VLAN; remove the VLAN in the guest, or use a trunk network"
-        }
-        Reason::ReservedVid => {
-            "tagged with VID 4095, which must never be sent; a faulty or hostile sender"
-        }
-        Reason::Malformed => "too short for its headers; a faulty or hostile sender",
-        Reason::LinkLocal => {
-            "STP, LACP, LLDP and the like (01:80:C2:00:00:0X) stop at the port of a VM; harmless, the guest runs such a \
-             protocol"
-        }
-        Reason::StackedTag => {
-            "a second tag beneath the one that would be removed; QinQ that this port is not for, or VLAN hopping"
-        }
-        Reason::EgressFiltered => {
-            "the bridge flooded it here, and its VLAN is not on this port; expected where the bridge does not filter \
-             VLANs itself, else the bridge's VLANs differ from the policy"
-        }
-        Reason::NoPolicy => {
-            "a program runs on a device that has no policy; a port that was just removed, else run netagent apply"
-        }
-        Reason::TagFailed => {
-            "the kernel could not push or pop the tag; short of memory, else please report it"
-        }
-        Reason::MacSpoofed | Reason::ArpSpoofed | Reason::NdSpoofed => {
-            "the guest uses a MAC address that is not one of its port's (macs)"
-        }
-        Reason::MacLimit => "the guest uses more MAC addresses than its port may have (maxMacs)",
-        Reason::DhcpServer => "the guest answers DHCP, which its port forbids (dhcpGuard)",
-        Reason::RouterAdvertisement => {
-            "the guest plays an IPv6 router, which its port forbids (raGuard)"
-        }
-        Reason::Isolated => "from or to an isolated port, which talks to the uplink only (isolated)",
-        Reason::BroadcastStorm | Reason::MulticastStorm | Reason::UnknownStorm => {
-            "above the port's limit (storm)"
-        }
     }
 }

@@ -53,10 +53,11 @@ fn drops_table() {
 
     receive: from the VM or the wire into the node; transmit: from the node to the VM or the wire
     other: no port with a policy, or more ports and VLANs with drops than are counted apart
-    vlan-not-allowed: tagged with a VID outside the port's allow-list; on an uplink, the switch sends VLANs that no network of this node uses (prune them there); on a port, the guest uses a VLAN that its network lacks
-    tagged-on-access: the guest tags frames on a port of one VLAN; remove the VLAN in the guest, or use a trunk network
-    link-local: STP, LACP, LLDP and the like (01:80:C2:00:00:0X) stop at the port of a VM; harmless, the guest runs such a protocol
-    no-policy: a program runs on a device that has no policy; a port that was just removed, else run netagent apply
+    vlan-not-allowed: tagged with a VID that is not in the port's allow-list
+    tagged-on-access: tagged with a VLAN of the port, where only untagged frames are taken
+    link-local: STP, LACP, LLDP or the like (01:80:C2:00:00:00 to 0F) stops at the port of a VM
+    no-policy: on a device for which the programs have no policy
+    netagent explain REASON says more
     ");
 }
 
