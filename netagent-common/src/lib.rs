@@ -4,6 +4,7 @@
 //! - [`vlan`]: VIDs and tags as IEEE 802.1Q defines them.
 //! - [`policy`]: what a port may send and receive, and [`policy::decide`], called by every program.
 //! - [`counters`]: traffic by (port, VID), drops by (port, VID, direction, reason).
+//! - [`sample`]: dropped frames, for who wants to see them.
 //!
 //! Every map value is `repr(C)`, in host byte order, without implicit padding, and holds integers and
 //! arrays of integers only, so that any bytes are a valid value. The tests of this crate assert sizes
@@ -12,6 +13,7 @@
 
 pub mod counters;
 pub mod policy;
+pub mod sample;
 pub mod vlan;
 
 /// Version of the map layout. Part of the pin directory's name, so that programs and maps of two

@@ -12,6 +12,7 @@
     reason = "fields of the contexts are wider than what they hold"
 )]
 
+mod drops;
 mod maps;
 mod packet;
 
@@ -42,8 +43,7 @@ pub fn uplink_xdp(ctx: XdpContext) -> u32 {
     let Ok(headers) = packet::xdp_headers(&ctx) else { return XDP_PASS };
     match decide(policy, headers, Direction::Receive) {
         Verdict::Drop(vid, reason @ (Reason::VlanNotAllowed | Reason::ReservedVid)) => {
-            let bytes = (ctx.data_end() - ctx.data()) as u64;
-            maps::count_drop(policy.port, vid, Direction::Receive, reason, bytes);
+            drops::xdp(ctx.ctx, policy.port, vid, reason);
             XDP_DROP
         }
         Verdict::Drop(..) | Verdict::Pass(..) => XDP_PASS,
@@ -81,7 +81,7 @@ fn filter(ctx: &TcContext, direction: Direction) -> i32 {
     let skb = Skb(ctx);
     let bytes = skb.bytes();
     let Some(policy) = maps::policy(skb.ifindex()) else {
-        maps::count_drop(ANY_PORT, ANY_VID, direction, Reason::NoPolicy, bytes);
+        drops::skb(skb.raw(), ANY_PORT, ANY_VID, direction, Reason::NoPolicy);
         return TC_ACT_SHOT;
     };
     let verdict = match skb.headers(direction) {
@@ -98,7 +98,7 @@ fn filter(ctx: &TcContext, direction: Direction) -> i32 {
         },
         Verdict::Drop(vid, reason) => (vid, reason),
     };
-    maps::count_drop(policy.port, vid, direction, reason, bytes);
+    drops::skb(skb.raw(), policy.port, vid, direction, reason);
     TC_ACT_SHOT
 }
 

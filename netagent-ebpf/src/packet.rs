@@ -2,13 +2,17 @@
 
 use aya_ebpf::{
     EbpfContext as _, Global,
-    bindings::__sk_buff,
-    helpers::generated::{bpf_skb_vlan_pop, bpf_skb_vlan_push},
+    bindings::{__sk_buff, xdp_md},
+    helpers::generated::{
+        bpf_skb_load_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push, bpf_xdp_get_buff_len,
+        bpf_xdp_load_bytes,
+    },
     programs::{TcContext, XdpContext},
 };
 use netagent_common::{
     counters::{Direction, Reason},
     policy::{Headers, Tagging},
+    sample::CAPTURE,
     vlan::{TPID_C, is_link_local, is_tpid},
 };
 
@@ -26,7 +30,8 @@ static CAN_STACK_TAGS: Global<u8> = Global::new(0);
 pub struct Skb<'a>(pub &'a TcContext);
 
 impl Skb<'_> {
-    fn raw(&self) -> *mut __sk_buff {
+    /// The context as the kernel gave it.
+    pub fn raw(&self) -> *mut __sk_buff {
         self.0.as_ptr().cast()
     }
 
@@ -122,8 +127,9 @@ pub fn xdp_headers(ctx: &XdpContext) -> Result<Headers, Reason> {
 
 #[inline(always)]
 fn tag_in_bytes(start: usize, end: usize, tpid: u16, link_local: bool) -> Result<Headers, Reason> {
-    let tci = u16::from_be_bytes(read(start, end, ETHERNET)?);
-    let ethertype = u16::from_be_bytes(read(start, end, ETHERNET + TAG - 2)?);
+    // Both at once: one check of the bounds.
+    let [a, b, c, d] = read::<TAG>(start, end, ETHERNET)?;
+    let (tci, ethertype) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     Ok(Headers { tpid, tci, ethertype, link_local })
 }
 
@@ -135,4 +141,66 @@ fn read<const N: usize>(start: usize, end: usize, offset: usize) -> Result<[u8; 
     }
     // SAFETY: within the packet, as just checked; a byte array has no alignment.
     Ok(unsafe { *((start + offset) as *const [u8; N]) })
+}
+
+/// Bytes of a frame, as they are counted.
+#[inline(always)]
+pub fn skb_bytes(skb: *mut __sk_buff) -> u64 {
+    // SAFETY: the verifier checks field reads of the context.
+    u64::from(unsafe { (*skb).len })
+}
+
+/// Bytes of a frame at XDP, as they are counted.
+#[inline(always)]
+pub fn xdp_bytes(xdp: *mut xdp_md) -> u64 {
+    let xdp = XdpContext::new(xdp);
+    (xdp.data_end() - xdp.data()) as u64
+}
+
+/// What of a frame went into its sample; see there.
+pub struct Copied {
+    pub ifindex: u32,
+    pub length: u32,
+    pub captured: u32,
+    pub tpid: u16,
+    pub tci: u16,
+}
+
+/// Copies the beginning of a frame to `CAPTURE` bytes.
+#[inline(always)]
+pub fn copy_skb(skb: *mut __sk_buff, to: *mut u8) -> Copied {
+    // SAFETY: the verifier checks field reads of the context, and that the copy stays within the buffer.
+    unsafe {
+        let length = (*skb).len;
+        let captured = capture(length);
+        let failed = bpf_skb_load_bytes(skb.cast(), 0, to.cast(), captured);
+        let (tpid, tci) = match (*skb).vlan_present {
+            0 => (0, 0),
+            _ => (u16::from_be((*skb).vlan_proto as u16), (*skb).vlan_tci as u16),
+        };
+        let captured = if failed == 0 { captured } else { 0 };
+        Copied { ifindex: (*skb).ifindex, length, captured, tpid, tci }
+    }
+}
+
+/// The same at XDP, where all tags that can be seen are in the bytes.
+#[inline(always)]
+pub fn copy_xdp(xdp: *mut xdp_md, to: *mut u8) -> Copied {
+    // SAFETY: as above.
+    unsafe {
+        let length = bpf_xdp_get_buff_len(xdp) as u32;
+        let captured = capture(length);
+        let failed = bpf_xdp_load_bytes(xdp, 0, to.cast(), captured);
+        let captured = if failed == 0 { captured } else { 0 };
+        Copied { ifindex: (*xdp).ingress_ifindex, length, captured, tpid: 0, tci: 0 }
+    }
+}
+
+/// How much to copy, from 1 to `CAPTURE`, in a form that lets the verifier of 6.1 see both bounds: it learns nothing from
+/// a comparison with 0. Of an empty frame it asks for too much, which the helpers refuse.
+#[inline(always)]
+fn capture(length: u32) -> u32 {
+    const { assert!(CAPTURE.is_power_of_two()) };
+    let most = CAPTURE as u32;
+    (length.min(most).wrapping_sub(1) & (most - 1)) + 1
 }

@@ -17,6 +17,7 @@ use netagent_common::{
     MAX_BLOCKS, MAX_DROPS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE, PORT_INDEX_SPILL,
     counters::{ANY_PORT, ANY_VID, Direction, DropStats, RawDropKey, Reason, VlanStats},
     policy::{Policy, PortRef},
+    sample::{RING_BYTES, Unsampled, WINDOWS, Watch, Window},
 };
 
 use super::pins::Pins;
@@ -34,8 +35,8 @@ const fn spec<K, V>(name: &'static str, kind: MapType, entries: u32) -> Spec {
     Spec { name, kind, key: size_of::<K>(), value: size_of::<V>(), entries }
 }
 
-/// As netagent-ebpf/src/maps.rs defines them.
-const SPECS: [Spec; 7] = [
+/// As netagent-ebpf/src/maps.rs and drops.rs define them.
+const SPECS: [Spec; 11] = [
     spec::<u32, PortRef>("PORT_INDEX", MapType::Array, PORT_INDEX_SIZE),
     spec::<u32, u32>("PORT_SPILL", MapType::Hash, PORT_INDEX_SPILL),
     spec::<u32, Policy>("POLICY", MapType::Array, 2 * MAX_PORTS),
@@ -43,6 +44,11 @@ const SPECS: [Spec; 7] = [
     spec::<u32, VlanStats>("VLAN_STATS", MapType::PerCpuArray, MAX_PAIRS),
     spec::<RawDropKey, DropStats>("DROPS", MapType::PerCpuHash, MAX_DROPS),
     spec::<u32, u32>("DROP_QUOTA", MapType::Array, MAX_PORTS),
+    // The kernel takes a ring buffer for a map without keys and values, of so many bytes.
+    spec::<(), ()>("DROP_EVENTS", MapType::RingBuf, RING_BYTES),
+    spec::<u32, Watch>("MONITOR", MapType::Array, 1),
+    spec::<u32, Window>("MONITOR_RATE", MapType::Array, WINDOWS),
+    spec::<u32, Unsampled>("MONITOR_MISSED", MapType::PerCpuArray, 1),
 ];
 
 /// Names of the maps.
@@ -106,12 +112,7 @@ impl Maps {
     /// Opens the pins.
     pub fn open(pins: &Pins) -> Result<Self> {
         check(pins)?;
-        let open = |name: &str| -> Result<Map> {
-            let path = pins.maps().join(name);
-            let data = MapData::from_pin(&path)
-                .with_context(|| format!("open the pinned map {}", path.display()))?;
-            Ok(Map::from_map_data(data)?)
-        };
+        let open = |name| pinned(pins, name);
         Ok(Self {
             index: open("PORT_INDEX")?.try_into()?,
             spill: open("PORT_SPILL")?.try_into()?,
@@ -164,6 +165,14 @@ impl Maps {
             ("DROPS", u32::try_from(drops).unwrap_or(u32::MAX), MAX_DROPS),
         ]
     }
+}
+
+/// Opens the pin of a map.
+pub fn pinned(pins: &Pins, name: &str) -> Result<Map> {
+    let path = pins.maps().join(name);
+    let data = MapData::from_pin(&path)
+        .with_context(|| format!("open the pinned map {}", path.display()))?;
+    Ok(Map::from_map_data(data)?)
 }
 
 /// The same value for every CPU.
