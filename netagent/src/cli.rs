@@ -16,6 +16,7 @@ use crate::{
     config::{self, Config},
     daemon,
     datapath::pins,
+    monitor,
     names::IfName,
     plan::Plan,
     reason, show,
@@ -59,6 +60,11 @@ enum Command {
         #[arg(short, long)]
         json: bool,
     },
+    /// Print frames as they are dropped, one line each.
+    ///
+    /// At most 100 per second and port; the last line says how many were not shown. Runs beside `netagent run`,
+    /// or without it.
+    Monitor(monitor::Options),
     /// Say what a reason for drops means, what usually causes it, and what to do; needs no root.
     Explain {
         /// The reason, as `show drops` prints it. Default: list them all.
@@ -166,6 +172,7 @@ async fn on_the_node(command: Command, pins: &Path) -> Result<ExitCode> {
             };
             print(&show::render(what, &snapshot, json)?)?;
         }
+        Command::Monitor(options) => monitor::run(pins, &options).await?,
         Command::Detach => Agent::detach(pins).await?,
         Command::Check { .. }
         | Command::Schema

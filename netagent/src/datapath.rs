@@ -1,11 +1,13 @@
 //! The datapath: programs, maps and counters of one pin directory. Knows aya and the kernel's BPF, no netlink.
 
+pub mod clock;
 pub mod counters;
 mod link;
 mod maps;
 mod offload;
 pub mod pins;
 pub mod programs;
+pub mod samples;
 mod table;
 
 use std::{

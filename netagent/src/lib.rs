@@ -13,6 +13,7 @@ pub mod config;
 pub mod daemon;
 pub mod datapath;
 pub mod metrics;
+pub mod monitor;
 pub mod names;
 pub mod netlink;
 pub mod plan;

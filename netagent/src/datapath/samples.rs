@@ -1,0 +1,207 @@
+//! The monitor's end of the ring of samples: opened by its pin, read by one process at a time.
+
+use std::{fs, time::Duration};
+
+use anyhow::{Context as _, Result, bail};
+use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
+use netagent_common::sample::{Sample, Unsampled, Watch};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use super::{
+    clock::boot_time,
+    maps::{self, Maps},
+    pins::Pins,
+    table::Table,
+};
+use crate::names::IfName;
+
+/// For how long the programs take samples without hearing from the monitor again.
+const LEASE: Duration = Duration::from_secs(3);
+
+/// The open ring.
+pub struct Samples {
+    pins: Pins,
+    maps: Maps,
+    table: Table,
+    /// The table may be read again for a port that is not in it.
+    may_look: bool,
+    ring: AsyncFd<RingBuf<MapData>>,
+    monitor: Array<MapData, Watch>,
+    missed: PerCpuArray<MapData, Unsampled>,
+    /// When sampling began, as the programs count time.
+    began: u64,
+    /// What was missed before that.
+    before: Unsampled,
+    watch: Watch,
+    /// A ring has one reader.
+    _lock: fs::File,
+}
+
+impl Samples {
+    /// Opens what is pinned. Nothing is sampled yet.
+    pub fn open(pins: &Pins) -> Result<Self> {
+        if !maps::are_there(pins) {
+            bail!("nothing is attached: run `netagent apply` or `netagent run` first");
+        }
+        pins.check()?;
+        let lock = lock(pins)?;
+        let maps = Maps::open(pins)?;
+        let table = Table::read(&maps)?;
+        let ring = RingBuf::try_from(maps::pinned(pins, "DROP_EVENTS")?)?;
+        // SAFETY: the descriptor is the map's, which the ring owns and keeps.
+        let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+        Ok(Self {
+            pins: pins.clone(),
+            maps,
+            table,
+            may_look: true,
+            ring: ring.map_err(|error| error.into_parts().1).context("wait for samples")?,
+            monitor: maps::pinned(pins, "MONITOR")?.try_into()?,
+            missed: maps::pinned(pins, "MONITOR_MISSED")?.try_into()?,
+            began: 0,
+            before: Unsampled::default(),
+            watch: Watch::NOTHING,
+            _lock: lock,
+        })
+    }
+
+    /// The number of a device's port.
+    pub fn port(&self, device: &IfName) -> Option<u16> {
+        self.table.ports.get(device).map(|entry| entry.policy.port)
+    }
+
+    /// Starts sampling.
+    pub fn begin(&mut self, watch: Watch) -> Result<()> {
+        // One that was killed may have left its wishes, and samples that nobody wants any more.
+        self.end()?;
+        self.began = boot_time();
+        while self.take().is_some() {}
+        self.before = self.total()?;
+        self.watch = watch;
+        self.extend()
+    }
+
+    /// Asks the programs to go on; to be called more often than once in three seconds.
+    pub fn extend(&mut self) -> Result<()> {
+        if !self.maps.are_pinned(&self.pins) {
+            bail!("the pins were taken away (netagent detach): start the monitor again");
+        }
+        self.may_look = true;
+        let until = boot_time() + u64::try_from(LEASE.as_nanos())?;
+        self.set(Watch { until, ..self.watch })
+    }
+
+    /// Stops sampling. What was sampled before can still be read.
+    pub fn end(&mut self) -> Result<()> {
+        self.set(Watch::NOTHING)
+    }
+
+    fn set(&mut self, watch: Watch) -> Result<()> {
+        self.monitor.set(0, &watch, 0).context("tell the programs what to sample")
+    }
+
+    /// Waits until there is a sample, unless it returned before and [`rest`](Self::rest) was not called.
+    pub async fn readable(&self) -> Result<()> {
+        self.ring.readable().await.context("wait for samples")?.retain_ready();
+        Ok(())
+    }
+
+    /// Notes that [`take`](Self::take) found none.
+    pub fn rest(&mut self) {
+        // Not ready, or the driver is gone: either way there is nothing to clear.
+        let _nothing = self.ring.try_io_mut(Interest::READABLE, |_| {
+            Err::<(), _>(std::io::ErrorKind::WouldBlock.into())
+        });
+    }
+
+    /// Takes the next sample out of the ring.
+    pub fn take(&mut self) -> Option<Sample> {
+        loop {
+            let sample = read(&self.ring.get_mut().next()?);
+            if let Some(sample) = sample.filter(|sample| sample.time >= self.began) {
+                return Some(sample);
+            }
+        }
+    }
+
+    /// The device of a sample: its port's, or where the frame was seen if that is no port.
+    pub fn device(&mut self, sample: &Sample) -> String {
+        if let Some(name) = self.of_port(sample) {
+            return name;
+        }
+        // A port that is new; of a flood on a device without a policy this asks once in a while.
+        if self.may_look && sample.port != netagent_common::counters::ANY_PORT {
+            self.may_look = false;
+            if let Ok(table) = Table::read(&self.maps) {
+                self.table = table;
+            }
+            if let Some(name) = self.of_port(sample) {
+                return name;
+            }
+        }
+        name_of(sample.ifindex).unwrap_or_else(|| format!("if{}", sample.ifindex))
+    }
+
+    fn of_port(&self, sample: &Sample) -> Option<String> {
+        let mut ports = self.table.ports.iter();
+        let (device, _) = ports.find(|(_, entry)| {
+            let here = entry.policy.ifindex == sample.ifindex;
+            entry.policy.port == sample.port && (here || entry.nics.contains(&sample.ifindex))
+        })?;
+        Some(device.to_string())
+    }
+
+    /// Drops without a sample since it began.
+    pub fn unsampled(&self) -> Result<Unsampled> {
+        let Unsampled { filtered, limited, lost } = self.total()?;
+        Ok(Unsampled {
+            filtered: filtered - self.before.filtered,
+            limited: limited - self.before.limited,
+            lost: lost - self.before.lost,
+        })
+    }
+
+    fn total(&self) -> Result<Unsampled> {
+        let cpus = self.missed.get(&0, 0).context("read what was not sampled")?;
+        Ok(cpus.iter().fold(Unsampled::default(), |sum, cpu| Unsampled {
+            filtered: sum.filtered + cpu.filtered,
+            limited: sum.limited + cpu.limited,
+            lost: sum.lost + cpu.lost,
+        }))
+    }
+}
+
+impl Drop for Samples {
+    fn drop(&mut self) {
+        // Where this fails, the lease runs out.
+        let _ = self.end();
+    }
+}
+
+fn read(item: &[u8]) -> Option<Sample> {
+    // SAFETY: as many bytes as a sample has, any of which are valid.
+    (item.len() == size_of::<Sample>())
+        .then(|| unsafe { item.as_ptr().cast::<Sample>().read_unaligned() })
+}
+
+fn name_of(ifindex: u32) -> Option<String> {
+    let mut name = [0u8; libc::IF_NAMESIZE];
+    // SAFETY: the buffer is as large as the call asks for.
+    let found = unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) };
+    (!found.is_null()).then(|| super::table::text(&name))
+}
+
+/// Not the lock of who may change things: the monitor runs beside the daemon.
+fn lock(pins: &Pins) -> Result<fs::File> {
+    let path = pins.maps();
+    let directory = fs::File::open(&path).with_context(|| format!("open {}", path.display()))?;
+    match directory.try_lock() {
+        Ok(()) => Ok(directory),
+        Err(fs::TryLockError::WouldBlock) => {
+            bail!("another netagent monitor is running, and samples have one reader: end it first")
+        }
+        Err(fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("lock {}", path.display()))
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! A dropped frame, as a line and as JSON.
+
+use std::borrow::Cow;
+
+use netagent_common::{
+    counters::{ANY_VID, Direction, Reason},
+    sample::Sample,
+    vlan::is_tpid,
+};
+use serde_json::json;
+
+use crate::names::Mac;
+
+/// Length of a tag.
+const TAG: u32 = 4;
+/// Length of both addresses.
+const ADDRESSES: usize = 12;
+
+/// A dropped frame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// When, in nanoseconds since 1970.
+    pub time: u64,
+    /// The port's device.
+    pub device: String,
+    /// From the VM or the wire, or towards it.
+    pub direction: Direction,
+    /// The VID of the drop's counter.
+    pub vid: u16,
+    /// Its name.
+    pub reason: Cow<'static, str>,
+    /// Bytes of the frame with its tags.
+    pub length: u32,
+    /// The first of them.
+    pub bytes: Vec<u8>,
+}
+
+impl Event {
+    /// `epoch`: when the boot was, in nanoseconds since 1970.
+    pub fn new(sample: &Sample, epoch: u64, device: String) -> Self {
+        let captured = sample.bytes.len().min(sample.captured as usize);
+        let mut bytes = sample.bytes[..captured].to_vec();
+        let mut length = sample.length;
+        // The tag goes back to where it was before the kernel took it out.
+        if sample.tpid != 0 && captured >= ADDRESSES {
+            let [tpid, tci] = [sample.tpid, sample.tci].map(u16::to_be_bytes);
+            bytes.splice(ADDRESSES..ADDRESSES, [tpid, tci].concat());
+            length += TAG;
+        }
+        Self {
+            time: epoch + sample.time,
+            device,
+            direction: if sample.direction == 0 { Direction::Receive } else { Direction::Transmit },
+            vid: sample.vid,
+            reason: Reason::from_u16(sample.reason).map_or_else(
+                || format!("reason-{}", sample.reason).into(),
+                |known| known.name().into(),
+            ),
+            length,
+            bytes,
+        }
+    }
+
+    /// "receive" or "transmit".
+    pub fn direction(&self) -> &'static str {
+        match self.direction {
+            Direction::Receive => "receive",
+            Direction::Transmit => "transmit",
+        }
+    }
+
+    /// As `show drops` names it.
+    pub fn vlan(&self) -> Cow<'static, str> {
+        match self.vid {
+            0 => "none".into(),
+            ANY_VID => "other".into(),
+            vid => vid.to_string().into(),
+        }
+    }
+
+    /// The two bytes at an offset.
+    fn word(&self, offset: usize) -> Option<u16> {
+        let word = self.bytes.get(offset..)?.first_chunk()?;
+        Some(u16::from_be_bytes(*word))
+    }
+
+    /// The Ethertype behind the outer tag.
+    fn ethertype(&self) -> Option<String> {
+        let outer = self.word(ADDRESSES)?;
+        let ethertype = if is_tpid(outer) { self.word(ADDRESSES + TAG as usize)? } else { outer };
+        Some(format!("0x{ethertype:04x}"))
+    }
+
+    fn mac(&self, offset: usize) -> Option<String> {
+        Some(Mac(*self.bytes.get(offset..)?.first_chunk()?).to_string())
+    }
+
+    /// For the eye. What the frame is too short for is `-`.
+    pub fn line(&self) -> String {
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        format!(
+            "{} {} {} vlan {} {} {} > {} ethertype {} length {}\n",
+            utc(self.time),
+            self.device,
+            self.direction(),
+            self.vlan(),
+            self.reason,
+            or_dash(self.mac(6)),
+            or_dash(self.mac(0)),
+            or_dash(self.ethertype()),
+            self.length
+        )
+    }
+
+    /// For programs, with the bytes.
+    pub fn json(&self) -> String {
+        let hex = |text: String, byte: &u8| text + &format!("{byte:02x}");
+        let frame = self.bytes.iter().fold(String::new(), hex);
+        let object = json!({
+            "time": utc(self.time),
+            "device": self.device,
+            "direction": self.direction(),
+            "vlan": self.vlan(),
+            "reason": self.reason,
+            "source": self.mac(6),
+            "destination": self.mac(0),
+            "ethertype": self.ethertype(),
+            "length": self.length,
+            "frame": frame,
+        });
+        object.to_string() + "\n"
+    }
+}
+
+/// RFC 3339, in microseconds, as the daemon's log has it.
+fn utc(time: u64) -> String {
+    let (seconds, nanos) = (time / 1_000_000_000, time % 1_000_000_000);
+    let seconds = libc::time_t::try_from(seconds).unwrap_or_default();
+    // SAFETY: plain integers and a pointer, all of which may be zero.
+    let mut date: libc::tm = unsafe { std::mem::zeroed() };
+    // SAFETY: buffers of the right types, which outlive the call.
+    unsafe { libc::gmtime_r(&raw const seconds, &raw mut date) };
+    format!(
+        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
+        date.tm_year + 1900,
+        date.tm_mon + 1,
+        date.tm_mday,
+        date.tm_hour,
+        date.tm_min,
+        date.tm_sec,
+        nanos / 1000
+    )
+}
