@@ -21,6 +21,7 @@ mod lacp;
 mod leak;
 mod metrics;
 mod mgmt;
+mod monitor;
 mod pins;
 mod rename;
 mod restart;

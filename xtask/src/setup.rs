@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::command::{output, run};
 
 /// What the tests and the virtual machines use.
-const PACKAGES: [&str; 14] = [
+const PACKAGES: [&str; 15] = [
     "bpftool",
     "busybox-static",
     "build-essential",
@@ -24,6 +24,7 @@ const PACKAGES: [&str; 14] = [
     "prometheus",
     "qemu-system-x86",
     "tcpdump",
+    "tshark",
     "xz-utils",
 ];
 
