@@ -22,6 +22,7 @@ mod leak;
 mod metrics;
 mod mgmt;
 mod monitor;
+mod oracle;
 mod pins;
 mod rename;
 mod restart;

@@ -19,7 +19,7 @@ use crate::{frame::Frame, lab::Netns};
 /// `struct tpacket_auxdata`
 #[repr(C)]
 #[derive(Clone, Copy)]
-struct Auxdata {
+pub struct Auxdata {
     status: u32,
     len: u32,
     snaplen: u32,
@@ -29,10 +29,22 @@ struct Auxdata {
     vlan_tpid: u16,
 }
 
+impl Auxdata {
+    /// The kernel has taken the outer tag out of the bytes: puts it back.
+    pub fn restore_tag(&self, bytes: &mut Vec<u8>) {
+        if self.status & TP_STATUS_VLAN_VALID != 0 {
+            let has_tpid = self.status & TP_STATUS_VLAN_TPID_VALID != 0;
+            let tpid = if has_tpid { self.vlan_tpid } else { 0x8100 };
+            let tag = [tpid.to_be_bytes(), self.vlan_tci.to_be_bytes()].concat();
+            bytes.splice(12..12, tag);
+        }
+    }
+}
+
 const TP_STATUS_VLAN_VALID: u32 = 1 << 4;
 const TP_STATUS_VLAN_TPID_VALID: u32 = 1 << 6;
-const PACKET_AUXDATA: i32 = 8;
-const PACKET_IGNORE_OUTGOING: i32 = 23;
+pub const PACKET_AUXDATA: i32 = 8;
+pub const PACKET_IGNORE_OUTGOING: i32 = 23;
 
 /// An open packet socket.
 pub struct Wire {
@@ -133,17 +145,13 @@ impl Wire {
             usize::try_from(length).unwrap()
         };
         bytes.truncate(length);
-        // The kernel has taken the outer tag out of the bytes: put it back.
-        if let Some(auxdata) = auxdata.filter(|aux| aux.status & TP_STATUS_VLAN_VALID != 0) {
-            let has_tpid = auxdata.status & TP_STATUS_VLAN_TPID_VALID != 0;
-            let tpid = if has_tpid { auxdata.vlan_tpid } else { 0x8100 };
-            let tag = [tpid.to_be_bytes(), auxdata.vlan_tci.to_be_bytes()].concat();
-            bytes.splice(12..12, tag);
+        if let Some(auxdata) = auxdata {
+            auxdata.restore_tag(&mut bytes);
         }
         Some(bytes)
     }
 }
 
-fn check(result: i32) -> io::Result<i32> {
+pub fn check(result: i32) -> io::Result<i32> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

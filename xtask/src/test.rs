@@ -3,6 +3,7 @@
 //!
 //! A test that a kernel cannot run prints `skipped: NAME: why`. One that no kernel has run is a failure.
 
+use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -21,6 +22,9 @@ const TOOLS: [&str; 13] = [
     "bpftool", "bridge", "curl", "dnsmasq", "ethtool", "find", "ip", "nsenter", "ping", "sysctl",
     "tc", "tcpdump", "timeout",
 ];
+
+/// What the tests read from the environment: how much the oracle tries.
+const VARIABLES: [&str; 3] = ["NETAGENT_SEED", "NETAGENT_POLICIES", "NETAGENT_FRAMES"];
 
 /// Runs them. `on`: only there; `filter`: only tests of that name.
 pub fn run(on: &[String], filter: Option<&str>) -> Result<ExitCode> {
@@ -102,9 +106,13 @@ impl Tests<'_> {
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let (unit, real) = (name(&self.unit), name(&self.real));
+        let variables: String = VARIABLES
+            .iter()
+            .filter_map(|name| Some(format!("{name}={} ", env::var(name).ok()?)))
+            .collect();
         let options = format!("{} --show-output --test-threads 1", self.filter);
         let script = format!(
-            "export NETAGENT=/bin/netagent; failed=0
+            "export NETAGENT=/bin/netagent {variables}; failed=0
              {unit} netlink::tests {options} --ignored || failed=1
              {real} {options} || failed=1
              exit $failed"

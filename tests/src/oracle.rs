@@ -1,0 +1,121 @@
+//! The kernel's own VLAN-filtering bridge as the oracle: random policies and random frames go into it, into netagent over
+//! a VLAN-aware bridge and into netagent over a VLAN-unaware one, and out of every port must come the same bytes. Where
+//! netagent differs on purpose, a [`rule::Rule`] says so, and exactly that is demanded.
+//!
+//! `NETAGENT_SEED`, `NETAGENT_POLICIES` and `NETAGENT_FRAMES` (all together) change what is tried. A failure is shrunk
+//! and printed as a [`case::Case`] that belongs in regressions.rs.
+
+mod bridges;
+mod case;
+mod compare;
+mod generate;
+mod output;
+mod policy;
+mod regressions;
+mod rng;
+mod rule;
+mod sent;
+mod shrink;
+mod socket;
+
+use std::{env, time::Duration};
+
+use self::{
+    bridges::Bridges,
+    case::Case,
+    compare::{Differences, Mismatch, compare},
+    rng::Rng,
+    rule::Around,
+};
+use crate::{
+    Feature,
+    lab::{kernel_is_at_least, kernel_release},
+    needs,
+};
+
+/// What a kernel of the matrix has to do, unless the environment says otherwise.
+const POLICIES: u32 = 70;
+const FRAMES: u32 = 36_000;
+/// For what may come late, and for what should have come.
+const GRACE: Duration = Duration::from_millis(20);
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Sends a case's frames and compares.
+fn try_case(
+    bridges: &mut Bridges,
+    case: Case,
+    around: Around,
+    batch: Option<usize>,
+) -> Result<Differences, Mismatch> {
+    bridges.apply(&case.policy);
+    let (mut outputs, first) = bridges.send(case.frames, batch);
+    bridges.collect(&mut outputs, GRACE);
+    let compared = compare(&case.policy, case.frames, around, &outputs, first);
+    if matches!(&compared, Err(mismatch) if mismatch.got.is_none()) {
+        bridges.collect(&mut outputs, PATIENCE);
+        return compare(&case.policy, case.frames, around, &outputs, first);
+    }
+    compared
+}
+
+fn around() -> Around {
+    Around { stacks_tags: kernel_is_at_least(6, 12) }
+}
+
+/// A number of the environment.
+fn variable(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|value| value.parse().unwrap_or_else(|error| panic!("{name}: {error}")))
+}
+
+fn count(name: &str, default: u32) -> u32 {
+    variable(name).map_or(default, |value| u32::try_from(value).unwrap())
+}
+
+#[test]
+fn netagent_does_what_the_kernels_bridge_does() {
+    if !needs(&[Feature::VlanFiltering]) {
+        return;
+    }
+    let seed = variable("NETAGENT_SEED").unwrap_or_else(|| Rng::seed(&kernel_release()));
+    let policies = count("NETAGENT_POLICIES", POLICIES);
+    let frames = count("NETAGENT_FRAMES", FRAMES);
+    println!("oracle: NETAGENT_SEED={seed} NETAGENT_POLICIES={policies} NETAGENT_FRAMES={frames}");
+    let (mut rng, around) = (Rng(seed), around());
+    let mut bridges = Bridges::new();
+    let mut differences = Differences::new();
+    for policy_number in 0..policies {
+        let policy = generate::policy(&mut rng);
+        // The remainder goes to the last ones.
+        let [start, end] = [policy_number, policy_number + 1].map(|n| frames * n / policies);
+        let of_policy = (start..end).map(|n| generate::frame(&mut rng, &policy, around, n));
+        let case = Case { policy, frames: generate::keep(of_policy.collect()) };
+        match try_case(&mut bridges, case, around, None) {
+            Ok(of_case) => of_case
+                .into_iter()
+                .for_each(|(rule, count)| *differences.entry(rule).or_default() += count),
+            Err(mismatch) => {
+                println!("oracle: policy {policy_number}: {mismatch}{}", bridges.drops());
+                let (case, mismatch) = shrink::shrink(&mut bridges, case, mismatch, around);
+                panic!("{mismatch}a case for regressions.rs:\n{case}");
+            }
+        }
+    }
+    let total: u64 = differences.values().sum();
+    println!(
+        "oracle: kernel {}: {frames} frames over {policies} policies, {total} differences on purpose: {differences:?}",
+        kernel_release()
+    );
+}
+
+#[test]
+fn what_once_differed_does_so_no_more() {
+    if !needs(&[Feature::VlanFiltering]) || regressions::REGRESSIONS.is_empty() {
+        return;
+    }
+    let mut bridges = Bridges::new();
+    for case in regressions::REGRESSIONS {
+        if let Err(mismatch) = try_case(&mut bridges, *case, around(), Some(1)) {
+            panic!("{mismatch}{case}");
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The three bridges side by side, made once and told one policy after another.
+
+use std::{collections::HashMap, fmt::Write as _, time::Duration};
+
+use super::{
+    output::{Output, Outputs},
+    policy::{PORTS, Policy},
+    sent::Sent,
+    socket::{Outgoing, Socket},
+};
+use crate::{
+    lab::{Netns, wait_until},
+    node::Node,
+};
+
+/// The kernel's own bridge, netagent over a VLAN-aware one, netagent over a VLAN-unaware one. Their devices start with
+/// these letters.
+pub const BRIDGES: [char; 3] = ['k', 'a', 'u'];
+/// Frames under way at a time: no queue on their way (the shortest has 256) may overflow.
+const BATCH: usize = 32;
+
+pub struct Bridges {
+    kernel: Netns,
+    node: Node,
+    /// The other ends of all links.
+    _ends: Netns,
+    socket: Socket,
+    /// Interface indexes of the other ends: by bridge and port, in the bytes or hidden.
+    ways_in: Vec<[i32; 2]>,
+    places: HashMap<i32, (usize, usize)>,
+    number: u32,
+}
+
+impl Bridges {
+    pub fn new() -> Self {
+        let (kernel, node, ends) = (Netns::new("kernel"), Node::new(), Netns::new("ends"));
+        for (letter, netns) in BRIDGES.into_iter().zip([&kernel, &node.netns, &node.netns]) {
+            for port in 0..PORTS {
+                link(netns, &ends, &format!("{letter}{port}"), port % 2 == 0);
+            }
+        }
+        let up = || ends.json("ip -j link show up");
+        wait_until("all links are up", || {
+            let links = up();
+            let state =
+                |link: &serde_json::Value| link["operstate"] == "UP" || link["ifname"] == "lo";
+            links.as_array().unwrap().iter().all(state)
+        });
+        let mut indexes = HashMap::new();
+        for link in up().as_array().unwrap() {
+            let index = i32::try_from(link["ifindex"].as_i64().unwrap()).unwrap();
+            indexes.insert(link["ifname"].as_str().unwrap().to_owned(), index);
+        }
+        let mut ways_in = Vec::new();
+        let mut places = HashMap::new();
+        for (bridge, letter) in BRIDGES.into_iter().enumerate() {
+            for port in 0..PORTS {
+                let name = format!("{letter}{port}");
+                ways_in.push([indexes[&name], indexes[&format!("{name}-hide")]]);
+                places.insert(indexes[&name], (bridge, port));
+            }
+        }
+        let socket = Socket::open(&ends);
+        Self { kernel, node, _ends: ends, socket, ways_in, places, number: 0 }
+    }
+
+    /// Tells them a policy. They forget all stations.
+    pub fn apply(&self, policy: &Policy) {
+        let mut yaml = ["clusterNetworks:\n", "networks:\n", "ports:\n"].map(str::to_owned);
+        for (letter, filtering) in [(BRIDGES[1], "on"), (BRIDGES[2], "off")] {
+            for (section, part) in yaml.iter_mut().zip(policy.yaml(letter, filtering)) {
+                section.push_str(&part);
+            }
+        }
+        self.node.apply(&yaml.concat());
+        let [aware, unaware] = [BRIDGES[1], BRIDGES[2]];
+        self.node.netns.sh(&format!(
+            "ip link set {aware}-br type bridge fdb_flush && ip link set {unaware}-br type bridge fdb_flush"
+        ));
+        let [links, vlans] = policy.commands(BRIDGES[0]);
+        let letter = BRIDGES[0];
+        self.kernel.sh(&format!(
+            "ip link delete {letter}-br 2>/dev/null\n\
+             ip -batch - <<END && bridge -batch - <<END\n{links}END\n{vlans}END"
+        ));
+    }
+
+    /// Sends frames to all three, and returns what came out, by bridge. Their numbers start with the second of the pair.
+    pub fn send(&mut self, frames: &[Sent], batch: Option<usize>) -> (Outputs, u32) {
+        let first = self.number;
+        let mut outputs = Outputs::default();
+        for batch in frames.chunks(batch.unwrap_or(BATCH)) {
+            let numbers = self.number..;
+            let bytes: Vec<_> =
+                batch.iter().zip(numbers).map(|(sent, number)| sent.to_bytes(number)).collect();
+            let mut outgoing = Vec::new();
+            for (sent, (bytes, virtio)) in batch.iter().zip(&bytes) {
+                for bridge in 0..BRIDGES.len() {
+                    let ifindex =
+                        self.ways_in[bridge * PORTS + sent.from][usize::from(sent.hidden)];
+                    outgoing.push(Outgoing { ifindex, virtio, bytes });
+                }
+            }
+            self.socket.send(&outgoing);
+            self.number += u32::try_from(batch.len()).unwrap();
+            self.collect(&mut outputs, Duration::ZERO);
+        }
+        (outputs, first)
+    }
+
+    /// Adds what comes out within a time.
+    pub fn collect(&mut self, outputs: &mut Outputs, patience: Duration) {
+        for received in self.socket.receive(patience) {
+            // The hidden ways' ends in between see frames as well.
+            if let Some((bridge, port)) = self.places.get(&received.ifindex)
+                && let Some(output) = Output::new(received)
+            {
+                outputs.add(*bridge, *port, output);
+            }
+        }
+    }
+
+    /// What the agent says of itself, to go with a failure.
+    pub fn drops(&self) -> String {
+        self.node.ok("show drops")
+    }
+}
+
+/// A link from a bridge to its other end, and a way for hidden tags to it: what goes into `<name>-hide` comes out of
+/// `<name>-seek`, where the kernel takes the tag out of the bytes, and from there goes into the link.
+fn link(netns: &Netns, ends: &Netns, name: &str, tags_in_bytes: bool) {
+    let mut links = String::new();
+    for (end, other) in [(name, None), (&format!("{name}-hide"), Some(format!("{name}-seek")))] {
+        let peer = other.clone().unwrap_or_else(|| format!("{name} netns {}", netns.name));
+        writeln!(links, "link add {end} mtu 9000 type veth peer mtu 9000 name {peer}").unwrap();
+        writeln!(links, "link set {end} up").unwrap();
+        if let Some(other) = other {
+            writeln!(links, "link set {other} up").unwrap();
+        }
+    }
+    ends.sh(&format!(
+        "ip -batch - <<END && tc qdisc add dev {name}-seek clsact && \
+         tc filter add dev {name}-seek ingress matchall action mirred egress redirect dev {name}\n{links}END"
+    ));
+    netns.sh(&format!("ip link set {name} up"));
+    if tags_in_bytes {
+        netns.sh(&format!("ethtool -K {name} txvlan off tx-vlan-stag-hw-insert off >/dev/null"));
+    }
+}

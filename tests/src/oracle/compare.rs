@@ -1,0 +1,148 @@
+//! Whether netagent did what the kernel's bridge did, but for the rules.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use super::{
+    bridges::BRIDGES,
+    output::{Output, Outputs},
+    policy::{Policy, Port},
+    rule::{self, Around, Rule, Shared},
+    sent::Sent,
+};
+
+/// How often each rule made a difference.
+pub type Differences = BTreeMap<Rule, u64>;
+
+/// A difference that no rule explains.
+#[derive(Clone, Debug)]
+pub struct Mismatch {
+    pub bridge: usize,
+    pub port: usize,
+    /// Which frame, counted from the first of the batch.
+    pub frame: usize,
+    pub expected: Option<Vec<u8>>,
+    pub got: Option<Vec<u8>>,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bridge, port, frame, .. } = self;
+        let over = ["", "a VLAN-aware", "a VLAN-unaware"][*bridge];
+        writeln!(f, "netagent over {over} bridge, port {port}, frame {frame}:")?;
+        for (what, bytes) in [("expected", &self.expected), ("came out", &self.got)] {
+            match bytes {
+                None => writeln!(f, "  {what}: nothing")?,
+                Some(bytes) => {
+                    let head = &bytes[..bytes.len().min(40)];
+                    writeln!(f, "  {what}: {} bytes: {head:02x?}", bytes.len())?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The rules of one frame: as it comes in, and by port as it goes out of an aware and of an unaware bridge.
+struct Fate {
+    on_entry: Option<Rule>,
+    on_exit: Vec<[Option<Rule>; 2]>,
+}
+
+impl Fate {
+    /// The rule that stops it.
+    fn rule(&self, bridge: usize, port: usize) -> Option<Rule> {
+        self.on_entry.or(self.on_exit[port][bridge - 1])
+    }
+}
+
+/// Which rules stop each frame, given those before it.
+fn fates(policy: &Policy, frames: &[Sent], around: Around) -> Vec<Fate> {
+    let ports = policy.ports();
+    let mut shared = Shared::default();
+    let mut fate = |sent: &Sent| {
+        let entry = &ports[sent.from];
+        let on_entry = rule::on_entry(policy, entry, sent, around);
+        let vid = rule::vlan(entry, sent);
+        if on_entry.is_none() && vid.is_some() {
+            shared.learn(sent);
+        }
+        let on_exit = |(number, port): (usize, &Port)| {
+            let aware = vid.and_then(|vid| rule::on_exit(port, sent, vid));
+            [aware, aware.or_else(|| shared.rule(sent, number))]
+        };
+        Fate { on_entry, on_exit: ports.iter().enumerate().map(on_exit).collect() }
+    };
+    frames.iter().map(&mut fate).collect()
+}
+
+/// Compares what came out. The first frame has the number `first`.
+pub fn compare(
+    policy: &Policy,
+    frames: &[Sent],
+    around: Around,
+    outputs: &Outputs,
+    first: u32,
+) -> Result<Differences, Mismatch> {
+    let fates = fates(policy, frames, around);
+    let mut differences = Differences::new();
+    for port in 0..policy.ports().len() {
+        let kernels = in_flows(outputs.of(0, port), frames, first);
+        for bridge in 1..BRIDGES.len() {
+            let mut expected = Vec::new();
+            for (frame, bytes) in &kernels {
+                match fates[*frame].rule(bridge, port) {
+                    Some(rule) => *differences.entry(rule).or_default() += 1,
+                    None => expected.push((*frame, *bytes)),
+                }
+            }
+            let got = in_flows(outputs.of(bridge, port), frames, first);
+            if let Some((frame, expected, got)) = first_difference(&expected, &got) {
+                return Err(Mismatch { bridge, port, frame, expected, got });
+            }
+        }
+    }
+    Ok(differences)
+}
+
+type Flow<'a> = Vec<(usize, &'a [u8])>;
+
+/// What came out of one port, by the port that it came from; within that in its order.
+fn in_flows<'a>(outputs: &'a [Output], frames: &[Sent], first: u32) -> Flow<'a> {
+    let frame = |output: &'a Output| {
+        let frame = usize::try_from(output.number.wrapping_sub(first)).unwrap();
+        assert!(frame < frames.len(), "frame {} came late", output.number);
+        (frame, output.bytes.as_slice())
+    };
+    let mut flow: Flow<'_> = outputs.iter().map(frame).collect();
+    flow.sort_by_key(|(frame, _)| frames[*frame].from);
+    flow
+}
+
+/// A frame, as it was expected and as it came out.
+type Difference = (usize, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// The first frame that makes a difference.
+fn first_difference(expected: &Flow<'_>, got: &Flow<'_>) -> Option<Difference> {
+    if expected == got {
+        return None;
+    }
+    let copies = |flow: &Flow<'_>, frame| {
+        let of_frame = flow.iter().filter(|(other, _)| *other == frame);
+        of_frame.map(|(_, bytes)| bytes.to_vec()).collect::<Vec<_>>()
+    };
+    let frames: BTreeSet<_> = expected.iter().chain(got).map(|(frame, _)| *frame).collect();
+    let differs = frames.into_iter().find(|frame| copies(expected, *frame) != copies(got, *frame));
+    let disordered = || {
+        let mut pairs = expected.iter().zip(got);
+        pairs.find(|(one, other)| one.0 != other.0).map(|(one, _)| one.0)
+    };
+    let frame = differs.or_else(disordered)?;
+    let (expected, got) = (copies(expected, frame), copies(got, frame));
+    // Of two copies where one was expected, the second is the difference.
+    let nth = expected.iter().zip(&got).take_while(|(one, other)| one == other).count();
+    let nth = if differs.is_some() { nth } else { 0 };
+    Some((frame, expected.get(nth).cloned(), got.get(nth).cloned()))
+}
