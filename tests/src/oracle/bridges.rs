@@ -34,11 +34,8 @@ pub struct Bridges {
 impl Bridges {
     pub fn new() -> Self {
         let (kernel, node, ends) = (Netns::new("kernel"), Node::new(), Netns::new("ends"));
-        for (letter, netns) in BRIDGES.into_iter().zip([&kernel, &node.netns, &node.netns]) {
-            for port in 0..PORTS {
-                link(netns, &ends, &format!("{letter}{port}"), port % 2 == 0);
-            }
-        }
+        links(&BRIDGES[..1], &kernel, &ends);
+        links(&BRIDGES[1..], &node.netns, &ends);
         let up = || ends.json("ip -j link show up");
         wait_until("all links are up", || {
             let links = up();
@@ -73,14 +70,13 @@ impl Bridges {
             }
         }
         self.node.apply(&yaml.concat());
-        let [aware, unaware] = [BRIDGES[1], BRIDGES[2]];
-        self.node.netns.sh(&format!(
-            "ip link set {aware}-br type bridge fdb_flush && ip link set {unaware}-br type bridge fdb_flush"
-        ));
-        let [links, vlans] = policy.commands(BRIDGES[0]);
-        let letter = BRIDGES[0];
+        let [kernel, aware, unaware] = BRIDGES;
+        let flush =
+            [aware, unaware].map(|letter| format!("link set {letter}-br type bridge fdb_flush\n"));
+        self.node.netns.sh(&format!("ip -batch - <<END\n{}END", flush.concat()));
+        let [links, vlans] = policy.commands(kernel);
         self.kernel.sh(&format!(
-            "ip link delete {letter}-br 2>/dev/null\n\
+            "ip link delete {kernel}-br 2>/dev/null\n\
              ip -batch - <<END && bridge -batch - <<END\n{links}END\n{vlans}END"
         ));
     }
@@ -126,24 +122,33 @@ impl Bridges {
     }
 }
 
-/// A link from a bridge to its other end, and a way for hidden tags to it: what goes into `<name>-hide` comes out of
-/// `<name>-seek`, where the kernel takes the tag out of the bytes, and from there goes into the link.
-fn link(netns: &Netns, ends: &Netns, name: &str, tags_in_bytes: bool) {
-    let mut links = String::new();
-    for (end, other) in [(name, None), (&format!("{name}-hide"), Some(format!("{name}-seek")))] {
-        let peer = other.clone().unwrap_or_else(|| format!("{name} netns {}", netns.name));
-        writeln!(links, "link add {end} mtu 9000 type veth peer mtu 9000 name {peer}").unwrap();
-        writeln!(links, "link set {end} up").unwrap();
-        if let Some(other) = other {
-            writeln!(links, "link set {other} up").unwrap();
+/// Links from bridges to their other ends, each with a way for hidden tags: what goes into `<name>-hide` comes out of
+/// `<name>-seek`, where the kernel takes the tag out of the bytes, and from there goes into the link. All of them at
+/// once, as processes are what takes an emulated machine long.
+fn links(letters: &[char], netns: &Netns, ends: &Netns) {
+    let (mut links, mut filters, mut ups, mut offloads) =
+        <(String, String, String, String)>::default();
+    for (letter, port) in
+        letters.iter().flat_map(|letter| (0..PORTS).map(move |port| (letter, port)))
+    {
+        let name = format!("{letter}{port}");
+        let inside = format!("{name} netns {}", netns.name);
+        for (end, other) in [(&name, &inside), (&format!("{name}-hide"), &format!("{name}-seek"))] {
+            writeln!(links, "link add {end} mtu 9000 type veth peer mtu 9000 name {other}")
+                .unwrap();
+            writeln!(links, "link set {end} up").unwrap();
+        }
+        writeln!(links, "link set {name}-seek up").unwrap();
+        writeln!(ups, "link set {name} up").unwrap();
+        writeln!(filters, "qdisc add dev {name}-seek clsact").unwrap();
+        let redirect = format!("matchall action mirred egress redirect dev {name}");
+        writeln!(filters, "filter add dev {name}-seek ingress {redirect}").unwrap();
+        // What goes to every other port has its tag in the bytes.
+        if port % 2 == 0 {
+            let off = "txvlan off tx-vlan-stag-hw-insert off";
+            writeln!(offloads, "ethtool -K {name} {off} >/dev/null").unwrap();
         }
     }
-    ends.sh(&format!(
-        "ip -batch - <<END && tc qdisc add dev {name}-seek clsact && \
-         tc filter add dev {name}-seek ingress matchall action mirred egress redirect dev {name}\n{links}END"
-    ));
-    netns.sh(&format!("ip link set {name} up"));
-    if tags_in_bytes {
-        netns.sh(&format!("ethtool -K {name} txvlan off tx-vlan-stag-hw-insert off >/dev/null"));
-    }
+    ends.sh(&format!("ip -batch - <<END && tc -batch - <<END\n{links}END\n{filters}END"));
+    netns.sh(&format!("ip -batch - <<END\n{ups}END\n{offloads}"));
 }

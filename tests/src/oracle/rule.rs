@@ -96,7 +96,9 @@ pub struct Shared(HashMap<[u8; 6], usize>);
 impl Shared {
     /// A frame came in and was let in.
     pub fn learn(&mut self, sent: &Sent) {
-        self.0.insert(sent.source, sent.from);
+        if !sent.is_short() {
+            self.0.insert(sent.source, sent.from);
+        }
     }
 
     /// The rule that stops a frame from going out of a port.

@@ -71,17 +71,18 @@ impl Sent {
         (bytes, virtio(ip, segments))
     }
 
-    /// Where the payload is too short for a number, the source has it.
+    /// Where the payload is too short for a number, the source has it, and teaches nothing of use.
+    pub const fn is_short(&self) -> bool {
+        matches!(self.content, Content::Test(0..4) | Content::Cut(_))
+    }
+
     fn source(&self, number: u32) -> [u8; 6] {
-        match self.content {
-            Content::Test(0..4) | Content::Cut(_) => {
-                let mut source = [0; 6];
-                source[..3].copy_from_slice(&SHORT);
-                source[3..].copy_from_slice(&number.to_be_bytes()[1..]);
-                source
-            }
-            _ => self.source,
+        let mut source = self.source;
+        if self.is_short() {
+            source[..3].copy_from_slice(&SHORT);
+            source[3..].copy_from_slice(&number.to_be_bytes()[1..]);
         }
+        source
     }
 }
 

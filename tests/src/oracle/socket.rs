@@ -78,7 +78,8 @@ impl Socket {
             });
             let sent = sent.unwrap_or_else(|error| {
                 let frame = &frames[frames.len() - rest.len()];
-                panic!("send {:x?} {:x?}: {error}", frame.virtio, frame.bytes)
+                let head = &frame.bytes[..frame.bytes.len().min(40)];
+                panic!("send {:02x?} {head:02x?}: {error}", frame.virtio)
             });
             rest = &mut rest[usize::try_from(sent).unwrap()..];
         }
