@@ -1,6 +1,6 @@
 //! What the tests, the demo and the benchmarks run: built by cargo, found by its own account.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -11,24 +11,41 @@ const PROFILE: &str = "--release";
 
 /// The agent.
 pub fn netagent() -> Result<PathBuf> {
-    println!("build: netagent and its eBPF programs");
-    executable(&["build", PROFILE, "--locked", "--package", "netagent", "--bin", "netagent"])
+    netagent_with(Command::new("cargo"))
 }
 
 /// A package's tests, in one executable.
 pub fn tests(package: &str) -> Result<PathBuf> {
+    tests_with(Command::new("cargo"), package)
+}
+
+/// A cargo that builds another copy of the tree, into a target directory beside it.
+pub fn cargo_in(tree: &Path) -> Command {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(tree).env("CARGO_TARGET_DIR", tree.with_file_name("target"));
+    cargo
+}
+
+/// The agent, by this cargo.
+pub fn netagent_with(cargo: Command) -> Result<PathBuf> {
+    println!("build: netagent and its eBPF programs");
+    executable(cargo, &["build", PROFILE, "--locked", "--package", "netagent", "--bin", "netagent"])
+}
+
+/// A package's tests, by this cargo.
+pub fn tests_with(cargo: Command, package: &str) -> Result<PathBuf> {
     println!("build: tests of {package}");
-    executable(&["test", PROFILE, "--locked", "--no-run", "--package", package, "--lib"])
+    executable(cargo, &["test", PROFILE, "--locked", "--no-run", "--package", package, "--lib"])
 }
 
 /// This package's own tests.
 pub fn own_tests() -> Result<PathBuf> {
     println!("build: tests of xtask");
-    executable(&["test", "--locked", "--no-run", "--package", "xtask"])
+    executable(Command::new("cargo"), &["test", "--locked", "--no-run", "--package", "xtask"])
 }
 
-fn executable(arguments: &[&str]) -> Result<PathBuf> {
-    let output = Command::new("cargo")
+fn executable(mut cargo: Command, arguments: &[&str]) -> Result<PathBuf> {
+    let output = cargo
         .args(arguments)
         .args(["--quiet", "--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit())

@@ -15,6 +15,7 @@ mod cpio;
 mod demo;
 mod initramfs;
 mod kernel;
+mod mutate;
 mod setup;
 mod tally;
 mod test;
@@ -32,6 +33,15 @@ enum Task {
         on: Vec<String>,
         /// Only tests whose name contains this
         filter: Option<String>,
+    },
+    /// Break the decision on purpose, in several ways, and demand that the oracle test finds each
+    Mutate {
+        /// The kernel of the matrix to do it on
+        #[arg(long, default_value = "6.12", value_parser = kernel::SOURCES.map(|source| source.name))]
+        on: String,
+        /// Only mutations whose name contains this
+        #[arg(default_value = "")]
+        filter: String,
     },
     /// Measure what a packet costs
     Bench {
@@ -71,6 +81,7 @@ fn main() -> Result<ExitCode> {
     match Task::parse() {
         Task::Setup => setup::all()?,
         Task::Test { on, filter } => return test::run(&on, filter.as_deref()),
+        Task::Mutate { on, filter } => mutate::all(&on, &filter)?,
         Task::Bench { json } => bench::run(json.as_deref())?,
         Task::Check => check::all()?,
         Task::Demo { kernel } => return demo::run(kernel.as_deref()),

@@ -117,15 +117,20 @@ impl Tests<'_> {
              {real} {options} || failed=1
              exit $failed"
         );
-        let mut binaries: Vec<PathBuf> = TOOLS.map(PathBuf::from).to_vec();
-        binaries.extend([&self.netagent, &self.unit, &self.real].map(Clone::clone));
-        let files = ["examples/oob.yaml", "examples/mgmt.yaml", "examples/full.yaml"]
-            .map(|file| (root().join(file), Path::new("/").join(file)))
-            .to_vec();
-        let timeout = Duration::from_mins(40);
-        let label = format!("[{}] ", kernel.name);
-        vm::Spec { script, binaries, files, label, memory: 2048, timeout, icount: false }
+        let binaries = [&self.netagent, &self.unit, &self.real].map(PathBuf::as_path);
+        guest(script, &binaries, format!("[{}] ", kernel.name))
     }
+}
+
+/// A virtual machine with all that the tests need.
+pub fn guest(script: String, executables: &[&Path], label: String) -> vm::Spec {
+    let mut binaries: Vec<PathBuf> = TOOLS.map(PathBuf::from).to_vec();
+    binaries.extend(executables.iter().map(|path| path.to_path_buf()));
+    let files = ["examples/oob.yaml", "examples/mgmt.yaml", "examples/full.yaml"]
+        .map(|file| (root().join(file), Path::new("/").join(file)))
+        .to_vec();
+    let timeout = Duration::from_mins(40);
+    vm::Spec { script, binaries, files, label, memory: 2048, timeout, icount: false }
 }
 
 /// The workspace.
