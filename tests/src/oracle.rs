@@ -18,12 +18,12 @@ mod sent;
 mod shrink;
 mod socket;
 
-use std::{env, time::Duration};
+use std::{collections::BTreeSet, env, time::Duration};
 
 use self::{
     bridges::Bridges,
     case::Case,
-    compare::{Differences, Mismatch, compare},
+    compare::{Figures, Mismatch, compare},
     rng::Rng,
     rule::Around,
 };
@@ -46,7 +46,7 @@ fn try_case(
     case: Case,
     around: Around,
     batch: Option<usize>,
-) -> Result<Differences, Mismatch> {
+) -> Result<Figures, Mismatch> {
     bridges.apply(&case.policy);
     let (mut outputs, first) = bridges.send(case.frames, batch);
     bridges.collect(&mut outputs, GRACE);
@@ -82,17 +82,16 @@ fn netagent_does_what_the_kernels_bridge_does() {
     println!("oracle: NETAGENT_SEED={seed} NETAGENT_POLICIES={policies} NETAGENT_FRAMES={frames}");
     let (mut rng, around) = (Rng(seed), around());
     let mut bridges = Bridges::new();
-    let mut differences = Differences::new();
+    let (mut figures, mut lengths) = (Figures::default(), BTreeSet::new());
     for policy_number in 0..policies {
         let policy = generate::policy(&mut rng);
         // The remainder goes to the last ones.
         let [start, end] = [policy_number, policy_number + 1].map(|n| frames * n / policies);
         let of_policy = (start..end).map(|n| generate::frame(&mut rng, &policy, around, n));
         let case = Case { policy, frames: generate::keep(of_policy.collect()) };
+        lengths.extend(case.frames.iter().map(|sent| sent.to_bytes(0).0.len()));
         match try_case(&mut bridges, case, around, None) {
-            Ok(of_case) => of_case
-                .into_iter()
-                .for_each(|(rule, count)| *differences.entry(rule).or_default() += count),
+            Ok(of_case) => figures.add(of_case),
             Err(mismatch) => {
                 println!("oracle: policy {policy_number}: {mismatch}{}", bridges.drops());
                 let (case, mismatch) = shrink::shrink(&mut bridges, case, mismatch, around);
@@ -100,11 +99,17 @@ fn netagent_does_what_the_kernels_bridge_does() {
             }
         }
     }
-    let total: u64 = differences.values().sum();
+    let Figures { equal, differences } = figures;
+    let lengths = lengths.range(..=1518).count();
     println!(
-        "oracle: kernel {}: {frames} frames over {policies} policies, {total} differences on purpose: {differences:?}",
-        kernel_release()
+        "oracle: kernel {}: {frames} frames of {lengths} lengths over {policies} policies; {equal} came out alike, \
+         {} not, on purpose: {differences:?}",
+        kernel_release(),
+        differences.values().sum::<u64>()
     );
+    // A run as small as someone may ask for can miss a lot.
+    let whole = (policies, frames) >= (POLICIES, FRAMES);
+    assert!(!whole || lengths == 1518 - 14 + 1, "some lengths were not tried");
 }
 
 #[test]

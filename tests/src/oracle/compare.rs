@@ -13,8 +13,23 @@ use super::{
     sent::Sent,
 };
 
-/// How often each rule made a difference.
-pub type Differences = BTreeMap<Rule, u64>;
+/// What was compared.
+#[derive(Default)]
+pub struct Figures {
+    /// Frames that came out of netagent's ports as they came out of the kernel's.
+    pub equal: u64,
+    /// Frames that came out of the kernel's only, by the rule that says so.
+    pub differences: BTreeMap<Rule, u64>,
+}
+
+impl Figures {
+    pub fn add(&mut self, other: Self) {
+        self.equal += other.equal;
+        for (rule, count) in other.differences {
+            *self.differences.entry(rule).or_default() += count;
+        }
+    }
+}
 
 /// A difference that no rule explains.
 #[derive(Clone, Debug)]
@@ -85,16 +100,16 @@ pub fn compare(
     around: Around,
     outputs: &Outputs,
     first: u32,
-) -> Result<Differences, Mismatch> {
+) -> Result<Figures, Mismatch> {
     let fates = fates(policy, frames, around);
-    let mut differences = Differences::new();
+    let mut figures = Figures::default();
     for port in 0..policy.ports().len() {
         let kernels = in_flows(outputs.of(0, port), frames, first);
         for bridge in 1..BRIDGES.len() {
             let mut expected = Vec::new();
             for (frame, bytes) in &kernels {
                 match fates[*frame].rule(bridge, port) {
-                    Some(rule) => *differences.entry(rule).or_default() += 1,
+                    Some(rule) => *figures.differences.entry(rule).or_default() += 1,
                     None => expected.push((*frame, *bytes)),
                 }
             }
@@ -102,9 +117,10 @@ pub fn compare(
             if let Some((frame, expected, got)) = first_difference(&expected, &got) {
                 return Err(Mismatch { bridge, port, frame, expected, got });
             }
+            figures.equal += got.len() as u64;
         }
     }
-    Ok(differences)
+    Ok(figures)
 }
 
 type Flow<'a> = Vec<(usize, &'a [u8])>;

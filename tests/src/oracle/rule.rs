@@ -42,7 +42,9 @@ pub struct Around {
 
 /// The VLAN to which a bridge of C-tags assigns a frame; `None`: it is dropped.
 pub fn vlan(port: &Port, sent: &Sent) -> Option<u16> {
-    if matches!(sent.content, Content::Cut(_)) || is_group(sent.source) || sent.source == [0; 6] {
+    // No station has such an address. A short frame has its number for an address.
+    let nobody = (is_group(sent.source) || sent.source == [0; 6]) && !sent.is_short();
+    if matches!(sent.content, Content::Cut(_)) || nobody {
         return None;
     }
     match sent.tags.first() {
