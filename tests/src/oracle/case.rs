@@ -7,7 +7,7 @@ use super::{
     sent::{C, Q, S, Sent},
 };
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Case {
     pub policy: Policy,
     pub frames: &'static [Sent],

@@ -173,3 +173,32 @@ pub fn is_fair(policy: &Policy, frames: &[Sent], around: Around) -> bool {
         !matches!(sent.source, [0x02, 0x10, ..]) || sent.source[2..4] == vlan.to_be_bytes()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn what_is_generated_can_be_compared_and_meets_every_rule_on_entry() {
+        let mut rules = BTreeSet::new();
+        for stacks_tags in [false, true] {
+            let (mut rng, around) = (Rng(1), Around { stacks_tags });
+            for _ in 0..50 {
+                let policy = policy(&mut rng);
+                let frames: Vec<_> =
+                    (0..200).map(|n| frame(&mut rng, &policy, around, n)).collect();
+                assert!(is_fair(&policy, &frames, around), "{policy:?} {frames:?}");
+                let ports = policy.ports();
+                rules.extend(
+                    frames.iter().filter_map(|sent| {
+                        rule::on_entry(&policy, &ports[sent.from], sent, around)
+                    }),
+                );
+            }
+        }
+        // Those of the way out are two more.
+        assert_eq!(rules.len(), 6, "{rules:?}");
+    }
+}

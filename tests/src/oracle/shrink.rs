@@ -7,6 +7,9 @@ use super::{
     try_case,
 };
 
+/// Each try tells the bridges a policy, which takes seconds: what is not small by then is small enough.
+const TRIES: usize = 100;
+
 /// Tries smaller cases while they fail.
 pub fn shrink(
     bridges: &mut Bridges,
@@ -15,20 +18,20 @@ pub fn shrink(
     around: Around,
 ) -> (Case, Mismatch) {
     let mut smallest = (case, mismatch);
-    loop {
-        let (case, mismatch) = &smallest;
-        let candidates = candidates(*case, mismatch.frame).into_iter();
-        let mut fair =
-            candidates.filter(|case| generate::is_fair(&case.policy, case.frames, around));
-        let smaller = fair.find_map(|case| {
-            // One by one: what only happens in a burst stays as it is.
-            Some((case, try_case(bridges, case, around, Some(1)).err()?))
+    let mut tried = Vec::new();
+    while tried.len() < TRIES {
+        let candidates = candidates(smallest.0, smallest.1.frame);
+        let next = candidates.into_iter().find(|case| {
+            !tried.contains(case) && generate::is_fair(&case.policy, case.frames, around)
         });
-        match smaller {
-            Some(smaller) => smallest = smaller,
-            None => return smallest,
+        let Some(case) = next else { break };
+        tried.push(case);
+        // One by one: what only happens in a burst stays as it is.
+        if let Err(mismatch) = try_case(bridges, case, around, Some(1)) {
+            smallest = (case, mismatch);
         }
     }
+    smallest
 }
 
 /// Cases that are a bit smaller, those that save most first.
