@@ -11,31 +11,26 @@ const PROFILE: &str = "--release";
 
 /// The agent.
 pub fn netagent() -> Result<PathBuf> {
-    netagent_with(Command::new("cargo"))
+    netagent_by(Command::new("cargo"))
 }
 
-/// A package's tests, in one executable.
-pub fn tests(package: &str) -> Result<PathBuf> {
-    tests_with(Command::new("cargo"), package)
-}
-
-/// A cargo that builds another copy of the tree, into a target directory beside it.
-pub fn cargo_in(tree: &Path) -> Command {
+/// The agent of another copy of the tree, built into a target directory beside it.
+pub fn netagent_in(tree: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(tree).env("CARGO_TARGET_DIR", tree.with_file_name("target"));
-    cargo
+    netagent_by(cargo)
 }
 
-/// The agent, by this cargo.
-pub fn netagent_with(cargo: Command) -> Result<PathBuf> {
+fn netagent_by(cargo: Command) -> Result<PathBuf> {
     println!("build: netagent and its eBPF programs");
     executable(cargo, &["build", PROFILE, "--locked", "--package", "netagent", "--bin", "netagent"])
 }
 
-/// A package's tests, by this cargo.
-pub fn tests_with(cargo: Command, package: &str) -> Result<PathBuf> {
+/// A package's tests, in one executable.
+pub fn tests(package: &str) -> Result<PathBuf> {
     println!("build: tests of {package}");
-    executable(cargo, &["test", PROFILE, "--locked", "--no-run", "--package", package, "--lib"])
+    let test = ["test", PROFILE, "--locked", "--no-run", "--package", package, "--lib"];
+    executable(Command::new("cargo"), &test)
 }
 
 /// This package's own tests.
