@@ -13,6 +13,7 @@ mod check;
 mod command;
 mod cpio;
 mod demo;
+mod fuzz;
 mod initramfs;
 mod kernel;
 mod mutate;
@@ -57,6 +58,12 @@ enum Task {
         #[arg(long, value_parser = kernel::SOURCES.map(|source| source.name))]
         kernel: Option<String>,
     },
+    /// Feed random frames and policies to the decision and the guards, led by coverage
+    Fuzz {
+        /// How many inputs
+        #[arg(long, default_value_t = fuzz::RUNS)]
+        runs: u32,
+    },
     /// Fetch the kernels to test on and list them
     Kernels,
     /// Run a shell command line in a virtual machine
@@ -85,6 +92,7 @@ fn main() -> Result<ExitCode> {
         Task::Bench { json } => bench::run(json.as_deref())?,
         Task::Check => check::all()?,
         Task::Demo { kernel } => return demo::run(kernel.as_deref()),
+        Task::Fuzz { runs } => fuzz::run(runs)?,
         Task::Kernels => {
             for kernel::Kernel { name, release, vmlinuz, .. } in kernel::all()? {
                 println!("{name}\t{release}\t{}", vmlinuz.display());
