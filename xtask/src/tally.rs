@@ -38,7 +38,9 @@ impl Tally {
                         self.failures.push(format!("{test} ({place})"));
                         failed += 1;
                     }
-                    _ => {}
+                    result if result.starts_with("ignored") => {}
+                    // Something was printed in between: whether it ran is not known.
+                    _ => self.failures.push(format!("{test}: no result ({place})")),
                 }
             } else if let Some(result) = line.strip_prefix("test result: ") {
                 // "ok. 5 passed; 0 failed; ..."
@@ -78,9 +80,57 @@ impl Tally {
     }
 }
 
+/// What of a test executable's output is worth showing as it comes: all but what tests print that do well (libtest
+/// prints that for the tally), of which one kind of line says more than the names.
+#[derive(Default)]
+pub struct Digest {
+    of_successes: bool,
+}
+
+impl Digest {
+    /// Whether to show the next line.
+    pub fn shows(&mut self, line: &str) -> bool {
+        match line {
+            "successes:" => self.of_successes = true,
+            _ if line.starts_with("failures:") || line.starts_with("test result: ") => {
+                self.of_successes = false;
+            }
+            _ => {}
+        }
+        !self.of_successes && !line.is_empty()
+            || line.starts_with("skipped: ")
+            || line.starts_with("oracle: ")
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_digest_leaves_out_what_tests_print_that_do_well() {
+        let text = "test a ... ok\n\nsuccesses:\n\n---- a stdout ----\noracle: 5 frames\nchatter\n\nsuccesses:\n    a\n\n\
+                    failures:\n\n---- b stdout ----\nwhy\n\ntest result: FAILED. 1 passed; 1 failed";
+        let mut digest = Digest::default();
+        let shown: Vec<_> = text.lines().filter(|line| digest.shows(line)).collect();
+        assert_eq!(
+            shown,
+            [
+                "test a ... ok",
+                "oracle: 5 frames",
+                "failures:",
+                "---- b stdout ----",
+                "why",
+                "test result: FAILED. 1 passed; 1 failed"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_read_is_a_failure() {
+        let tally = tally(&["test a ... INFO chatter\nok\ntest result: ok. 1 passed; 0 failed"]);
+        assert!(!tally.report(true).1);
+    }
 
     fn tally(places: &[&str]) -> Tally {
         let mut tally = Tally::default();

@@ -14,8 +14,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow};
 
 use crate::kernel::Kernel;
-use crate::tally::Tally;
-use crate::{build, kernel, setup, vm};
+use crate::tally::{Digest, Tally};
+use crate::{build, fuzz, kernel, setup, vm};
 
 /// What the tests call in a virtual machine.
 const TOOLS: [&str; 13] = [
@@ -44,6 +44,9 @@ pub fn run(on: &[String], filter: Option<&str>) -> Result<ExitCode> {
             let mut unit = Command::new(unit);
             unit.args([tests.filter, "--show-output"]);
             here(&mut unit, "without privileges", &mut tally)?;
+        }
+        if filter.is_none() {
+            fuzz::run(fuzz::RUNS)?;
         }
         heading("on this machine's kernel");
         let mut real = Command::new(&tests.real);
@@ -113,8 +116,10 @@ impl Tests<'_> {
         let options = format!("{} --show-output --test-threads 1", self.filter);
         let script = format!(
             "export NETAGENT=/bin/netagent {variables}; failed=0
-             {unit} netlink::tests {options} --ignored || failed=1
-             {real} {options} || failed=1
+             # What agents log would come between the words of a line that tells a result.
+             {unit} netlink::tests {options} --ignored 2>>/log || failed=1
+             {real} {options} 2>>/log || failed=1
+             [ $failed = 0 ] || {{ echo 'failures: the last that was logged:'; tail -n 100 /log; }}
              exit $failed"
         );
         let binaries = [&self.netagent, &self.unit, &self.real].map(PathBuf::as_path);
@@ -126,11 +131,12 @@ impl Tests<'_> {
 pub fn guest(script: String, executables: &[&Path], label: String) -> vm::Spec {
     let mut binaries: Vec<PathBuf> = TOOLS.map(PathBuf::from).to_vec();
     binaries.extend(executables.iter().map(|path| path.to_path_buf()));
-    let files = ["examples/oob.yaml", "examples/mgmt.yaml", "examples/full.yaml"]
-        .map(|file| (root().join(file), Path::new("/").join(file)))
+    let files = ["oob.yaml", "mgmt.yaml", "full.yaml", "qinq.yaml"]
+        .map(|file| Path::new("examples").join(file))
+        .map(|file| (root().join(&file), Path::new("/").join(file)))
         .to_vec();
     let timeout = Duration::from_mins(40);
-    vm::Spec { script, binaries, files, label, memory: 2048, timeout, icount: false }
+    vm::Spec { script, binaries, files, label, memory: 2048, timeout, digest: true, icount: false }
 }
 
 /// The workspace.
@@ -147,10 +153,12 @@ fn here(command: &mut Command, place: &str, tally: &mut Tally) -> Result<()> {
     let mut child =
         command.stdout(Stdio::piped()).spawn().with_context(|| format!("start {command:?}"))?;
     let stdout = child.stdout.take().context("read what the tests print")?;
-    let mut lines = Vec::new();
+    let (mut lines, mut digest) = (Vec::new(), Digest::default());
     for line in BufReader::new(stdout).lines() {
         let line = line.context("read what the tests print")?;
-        println!("{line}");
+        if digest.shows(&line) {
+            println!("{line}");
+        }
         lines.push(line);
     }
     let status = child.wait().context("wait for the tests")?;

@@ -13,6 +13,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::initramfs;
 use crate::kernel::{self, Kernel};
+use crate::tally::Digest;
 
 /// What the guest's init prints before it starts and, followed by the script's exit status, when it
 /// is done.
@@ -35,6 +36,8 @@ pub struct Spec {
     /// In MiB.
     pub memory: u32,
     pub timeout: Duration,
+    /// The script runs tests: only what is worth it of their output is shown.
+    pub digest: bool,
     /// Whether the guest's clock counts instructions, one to the nanosecond, rather than time: then
     /// what the guest measures does not depend on this machine or its load.
     pub icount: bool,
@@ -49,6 +52,7 @@ impl Default for Spec {
             label: String::new(),
             memory: 1024,
             timeout: Duration::from_secs(300),
+            digest: false,
             icount: false,
         }
     }
@@ -143,7 +147,7 @@ fn watch(console: &Receiver<String>, spec: &Spec) -> Result<Outcome> {
     let Spec { label, timeout, .. } = spec;
     let deadline = Instant::now() + *timeout;
     let mut lines = Vec::new();
-    let mut begun = false;
+    let (mut begun, mut digest) = (false, Digest::default());
     let problem = loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let line = match console.recv_timeout(left) {
@@ -162,7 +166,9 @@ fn watch(console: &Receiver<String>, spec: &Spec) -> Result<Outcome> {
             None => (line.as_str(), None),
         };
         if status.is_none() || !text.is_empty() {
-            println!("{label}{text}");
+            if !spec.digest || digest.shows(text) {
+                println!("{label}{text}");
+            }
             lines.push(text.to_owned());
         }
         if let Some(status) = status {
