@@ -19,48 +19,103 @@ const CONFIG: &str = "
 clusterNetworks:
   oob: { vlanFiltering: off, uplink: { nics: [eth2], bond: { mode: none } } }
 networks:
-  trunk: { clusterNetwork: oob, trunk: '100,200-299' }
+  trunk:  { clusterNetwork: oob, trunk: '100,200-299' }
+  access: { clusterNetwork: oob, vlan: 100 }
 ports:
   - { device: vm, network: trunk }
+  - { device: plain, network: access }
+  - { device: macs, network: access, security: { macs: ['02:02:02:02:02:02'] } }
+  - { device: few, network: access, security: { maxMacs: 4 } }
+  - { device: dhcp, network: access, security: { dhcpGuard: true } }
+  - { device: ra, network: access, security: { raGuard: true } }
+  - { device: storm, network: access, security: { storm: { broadcast: 10000000 } } }
 ";
 
-/// Programs, devices, the VID of the frame, what the case is.
-const CASES: [(&str, &str, u16, &str); 6] = [
-    ("uplink_in", "eth2", 100, "uplink_in: count, check, pass"),
-    ("uplink_in", "eth2", 500, "uplink_in: denied VLAN"),
-    ("port_in", "vm", 100, "port_in: count, check, pass"),
-    ("port_in", "vm", 500, "port_in: denied VLAN"),
-    ("uplink_xdp", "eth2", 100, "uplink_xdp: pass"),
-    ("uplink_xdp", "eth2", 500, "uplink_xdp: denied VLAN"),
-];
+const DEVICES: [&str; 8] = ["eth2", "vm", "plain", "macs", "few", "dhcp", "ra", "storm"];
 
-/// Measures every case against a program that does nothing.
+/// What is measured against what, with which frame.
+struct Case {
+    name: String,
+    /// Pinned program and device.
+    measured: (String, &'static str),
+    base: (String, &'static str),
+    base_name: &'static str,
+    frame: Vec<u8>,
+}
+
+/// Behind the addresses: a tag, or what a guard looks into.
+const ARP: &[u8] = &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 2, 2, 2, 2, 2];
+const UDP: &[u8] = &[8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17];
+const ND: &[u8] = &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255];
+const TEST: &[u8] = &[0x88, 0xb5];
+
+fn frame(destination: u8, rest: &[u8]) -> Vec<u8> {
+    let mut frame = [vec![destination; 6], vec![2; 6], rest.to_vec()].concat();
+    frame.resize(64, 0);
+    frame
+}
+
+fn cases() -> Vec<Case> {
+    let pin = |program: &str| format!("v1/programs/*/{program}");
+    let against_nothing = |program: &'static str, device, vid: u16, what: &str| {
+        let tag = [&[0x81, 0][..], &vid.to_be_bytes(), TEST].concat();
+        let empty = if program == "uplink_xdp" { "empty_xdp" } else { "empty_tc" };
+        Case {
+            name: format!("{program}: {what}"),
+            measured: (pin(program), device),
+            base: (format!("empty/{empty}"), device),
+            base_name: "a program that is empty",
+            frame: frame(2, &tag),
+        }
+    };
+    // The programs have the code of one check; see Hook::optional for the flags in their names.
+    let check = |program, device, frame, what: &str| Case {
+        name: format!("port_in with {what}"),
+        measured: (pin(program), device),
+        base: (pin("port_in"), "plain"),
+        base_name: "port_in without",
+        frame,
+    };
+    vec![
+        against_nothing("uplink_in", "eth2", 100, "count, check, pass"),
+        against_nothing("uplink_in", "eth2", 500, "denied VLAN"),
+        against_nothing("port_in", "vm", 100, "count, check, pass"),
+        against_nothing("port_in", "vm", 500, "denied VLAN"),
+        against_nothing("uplink_xdp", "eth2", 100, "pass"),
+        against_nothing("uplink_xdp", "eth2", 500, "denied VLAN"),
+        check("port_in-800", "macs", frame(2, TEST), "macs"),
+        check("port_in-800", "macs", frame(2, ARP), "macs, ARP"),
+        check("port_in-1000", "few", frame(2, TEST), "maxMacs"),
+        check("port_in-2000", "dhcp", frame(2, TEST), "dhcpGuard"),
+        check("port_in-2000", "dhcp", frame(2, UDP), "dhcpGuard, UDP"),
+        check("port_in-4000", "ra", frame(2, TEST), "raGuard"),
+        check("port_in-4000", "ra", frame(2, ND), "raGuard, ICMPv6"),
+        check("port_in-8000", "storm", frame(2, TEST), "storm, unicast"),
+        check("port_in-8000", "storm", frame(0xff, TEST), "storm, broadcast"),
+    ]
+}
+
+/// Measures every case against its base.
 pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
     let lab = Lab::build(netagent)?;
-    let mut full = vec![Vec::new(); CASES.len()];
-    let mut empty = vec![Vec::new(); CASES.len()];
+    let cases = cases();
+    let mut figures = vec![(Vec::new(), Vec::new()); cases.len()];
     for round in 0..ROUNDS {
         println!("bench: host round {} of {ROUNDS}", round + 1);
-        for (case, (program, device, vid, _)) in CASES.iter().enumerate() {
-            let base = if *program == "uplink_xdp" { "empty_xdp" } else { "empty_tc" };
-            empty[case].push(lab.nanoseconds(
-                &format!("{}/empty/{base}", lab.pins),
-                device,
-                *vid,
-            )?);
-            let pin = format!("{}/v1/programs/*/{program}", lab.pins);
-            full[case].push(lab.nanoseconds(&pin, device, *vid)?);
+        for (case, (measured, base)) in cases.iter().zip(&mut figures) {
+            for ((pin, device), values) in [(&case.base, base), (&case.measured, measured)] {
+                values.push(lab.nanoseconds(pin, device, &case.frame)?);
+            }
         }
     }
-    let figures =
-        CASES.iter().zip(full.iter_mut().zip(&mut empty)).map(|(case, (full, empty))| Figure {
-            name: case.3.to_owned(),
-            place: "host",
-            netagent: median(full),
-            baseline: median(empty),
-            baseline_name: "a program that is empty",
-            unit: "ns per call",
-        });
+    let figures = cases.into_iter().zip(&mut figures).map(|(case, (measured, base))| Figure {
+        name: case.name,
+        place: "host",
+        netagent: median(measured),
+        baseline: median(base),
+        baseline_name: case.base_name,
+        unit: "ns per call",
+    });
     Ok(figures.collect())
 }
 
@@ -84,9 +139,9 @@ impl Lab {
         fs::create_dir_all(&lab.directory).context("make a directory")?;
         fs::write(lab.directory.join("config.yaml"), CONFIG).context("write the configuration")?;
         output(Command::new("ip").args(["netns", "add", &lab.netns]))?;
-        lab.sh(
-            "ip link add eth2 type veth peer name wire; ip link add vm type veth peer name guest",
-        )?;
+        for device in DEVICES {
+            lab.sh(&format!("ip link add {device} type veth peer name {device}-peer"))?;
+        }
         lab.sh(&format!(
             "{} --pins {} apply -c {}/config.yaml",
             lab.netagent.display(),
@@ -108,19 +163,14 @@ impl Lab {
         output(Command::new("nsenter").arg(netns).args(["sh", "-ec", line]))
     }
 
-    fn nanoseconds(&self, pin: &str, device: &str, vid: u16) -> Result<f64> {
+    fn nanoseconds(&self, pin: &str, device: &str, frame: &[u8]) -> Result<f64> {
         // Not from /sys, which belongs to the namespace that mounted it.
         let link = self.sh(&format!("ip -o link show {device}"))?;
         let index = link.split(':').next().context("find the interface's index")?;
         let index: u32 = index.parse().context("read the interface's index")?;
-        let mut frame = vec![2; 12];
-        frame.extend([0x81, 0x00]);
-        frame.extend(vid.to_be_bytes());
-        frame.extend([0x88, 0xb5]);
-        frame.resize(64, 0);
         let xdp = pin.ends_with("xdp");
         let context = if xdp {
-            [0, 64, 0, index, 0, 0].map(u32::to_ne_bytes).concat()
+            [0, u32::try_from(frame.len())?, 0, index, 0, 0].map(u32::to_ne_bytes).concat()
         } else {
             let mut context = vec![0; 192];
             context.splice(40..44, index.to_ne_bytes());
@@ -130,7 +180,8 @@ impl Lab {
         fs::write(&data, frame).context("write a frame")?;
         fs::write(&ctx, context).context("write a context")?;
         let run = self.sh(&format!(
-            "bpftool -j prog run pinned {pin} data_in {} ctx_in {} repeat {REPEAT}",
+            "bpftool -j prog run pinned {}/{pin} data_in {} ctx_in {} repeat {REPEAT}",
+            self.pins,
             data.display(),
             ctx.display()
         ))?;
