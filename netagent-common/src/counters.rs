@@ -1,5 +1,7 @@
 //! What the programs count. Directions are seen from the node: receive is from the VM or the wire.
 
+use crate::policy;
+
 /// Where a frame went when it was seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
@@ -52,7 +54,7 @@ pub enum Reason {
     BroadcastStorm = 17,
     /// Above the port's limit of multicast frames.
     MulticastStorm = 18,
-    /// Above the port's limit of frames to unknown stations.
+    /// Above the port's limit of frames to unknown stations: reserved.
     UnknownStorm = 19,
 }
 
@@ -110,6 +112,35 @@ impl Reason {
     /// The reason with this discriminant.
     pub fn from_u16(value: u16) -> Option<Self> {
         Self::ALL.get(usize::from(value)).copied()
+    }
+
+    /// The flag of [`crate::policy`] without which a port drops nothing for this reason; 0: every port can.
+    pub const fn flag(self) -> u32 {
+        match self {
+            Self::MacSpoofed | Self::ArpSpoofed | Self::NdSpoofed => policy::MAC_GUARD,
+            Self::MacLimit => policy::MAC_LIMIT,
+            Self::DhcpServer => policy::DHCP_GUARD,
+            Self::RouterAdvertisement => policy::RA_GUARD,
+            Self::Isolated => policy::ISOLATION,
+            Self::BroadcastStorm | Self::MulticastStorm | Self::UnknownStorm => policy::STORM,
+            Self::Untagged
+            | Self::VlanNotAllowed
+            | Self::TaggedOnAccess
+            | Self::ReservedVid
+            | Self::Malformed
+            | Self::LinkLocal
+            | Self::StackedTag
+            | Self::EgressFiltered
+            | Self::NoPolicy
+            | Self::TagFailed => 0,
+        }
+    }
+
+    /// Whether a port with these flags can drop a frame for this reason in a direction.
+    pub const fn occurs(self, flags: u32, direction: Direction) -> bool {
+        // What has no policy is no port.
+        let by_a_port = !matches!(self, Self::NoPolicy);
+        by_a_port && self.applies_to(direction) && flags & self.flag() == self.flag()
     }
 
     /// Whether a frame can be dropped for this reason in a direction.

@@ -2,7 +2,9 @@
 //! decision that both sides share.
 //!
 //! - [`vlan`]: VIDs and tags as IEEE 802.1Q defines them.
-//! - [`policy`]: what a port may send and receive, and [`policy::decide`], called by every program.
+//! - [`policy`]: what a port may send and receive; [`decide`]: what becomes of a frame there, called by every program.
+//! - [`guard`]: what a VM may say of itself, for ports that check that.
+//! - [`limit`]: how many addresses and how much broadcast a VM may use.
 //! - [`counters`]: traffic by (port, VID), drops by (port, VID, direction, reason).
 //! - [`sample`]: dropped frames, for who wants to see them.
 //!
@@ -12,6 +14,9 @@
 #![no_std]
 
 pub mod counters;
+pub mod decide;
+pub mod guard;
+pub mod limit;
 pub mod policy;
 pub mod sample;
 pub mod vlan;
@@ -26,8 +31,10 @@ pub const MAX_PORTS: u32 = 2048;
 pub const PORT_INDEX_SIZE: u32 = 1 << 16;
 /// Most ports whose ifindex shares its masked element with another port's.
 pub const PORT_INDEX_SPILL: u32 = 1024;
+/// Most addresses of VMs that may only use listed ones.
+pub const MAX_MACS: u32 = 16_384;
 /// Most (port, VID) pairs with counters; pair 0 is never handed out.
-pub const MAX_PAIRS: u32 = 16_384;
+pub const MAX_PAIRS: u32 = 15_360;
 /// Most blocks of 64 VIDs in which a port has a pair; block 0 is never handed out.
 pub const MAX_BLOCKS: u32 = 4096;
 /// Most distinct (port, VID, direction, reason) that are counted apart.

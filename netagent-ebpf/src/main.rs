@@ -12,11 +12,13 @@
     reason = "fields of the contexts are wider than what they hold"
 )]
 
+mod checks;
 mod drops;
 mod maps;
 mod packet;
 
 use aya_ebpf::{
+    Global,
     bindings::{
         TC_ACT_SHOT, TC_ACT_UNSPEC,
         xdp_action::{XDP_DROP, XDP_PASS},
@@ -26,10 +28,22 @@ use aya_ebpf::{
 };
 use netagent_common::{
     counters::{ANY_PORT, ANY_VID, Direction, Reason},
-    policy::{TAGS_IN_BYTES, Verdict, decide},
+    decide::{Verdict, decide},
+    policy::{OPTIONAL, Policy, TAGS_IN_BYTES},
 };
 
 use crate::packet::Skb;
+
+/// The optional flags that ports of this program may have. Frozen when the program is loaded: the verifier removes the code
+/// of all others.
+#[unsafe(no_mangle)]
+static FLAGS: Global<u32> = Global::new(OPTIONAL);
+
+/// The flags of a port, as far as this program knows them.
+#[inline(always)]
+fn flags(policy: &Policy) -> u32 {
+    policy.flags & (!OPTIONAL | FLAGS.load())
+}
 
 /// Drops early what `uplink_in` would drop for its VID, where the tag is known to be in the bytes. Everything else
 /// goes on to `uplink_in`, which is the authority: untagged frames above all, or LACP would die here.
@@ -41,7 +55,7 @@ pub fn uplink_xdp(ctx: XdpContext) -> u32 {
         return XDP_PASS;
     }
     let Ok(headers) = packet::xdp_headers(&ctx) else { return XDP_PASS };
-    match decide(policy, headers, Direction::Receive) {
+    match decide(policy, flags(policy), headers, Direction::Receive) {
         Verdict::Drop(vid, reason @ (Reason::VlanNotAllowed | Reason::ReservedVid)) => {
             drops::xdp(ctx.ctx, policy.port, vid, reason);
             XDP_DROP
@@ -53,49 +67,61 @@ pub fn uplink_xdp(ctx: XdpContext) -> u32 {
 /// From the wire.
 #[classifier]
 pub fn uplink_in(ctx: TcContext) -> i32 {
-    filter(&ctx, Direction::Receive)
+    filter(&ctx, Direction::Receive, no_checks)
 }
 
 /// To the wire.
 #[classifier]
 pub fn uplink_out(ctx: TcContext) -> i32 {
-    filter(&ctx, Direction::Transmit)
+    filter(&ctx, Direction::Transmit, no_checks)
 }
 
 /// From a VM.
 #[classifier]
 pub fn port_in(ctx: TcContext) -> i32 {
-    filter(&ctx, Direction::Receive)
+    filter(&ctx, Direction::Receive, checks::from_vm)
 }
 
 /// To a VM.
 #[classifier]
 pub fn port_out(ctx: TcContext) -> i32 {
-    filter(&ctx, Direction::Transmit)
+    filter(&ctx, Direction::Transmit, checks::to_vm)
+}
+
+/// What a port checks besides VLANs: the flags are those that the port has.
+type Checks = fn(&Skb<'_>, &Policy, u32) -> Option<Reason>;
+
+fn no_checks(_: &Skb<'_>, _: &Policy, _: u32) -> Option<Reason> {
+    None
 }
 
 /// Decides, tags and counts. What passes goes on to the programs and the bridge behind (`TC_ACT_UNSPEC`, which
 /// is `TCX_NEXT`); whatever goes wrong drops the frame.
 #[inline(always)]
-fn filter(ctx: &TcContext, direction: Direction) -> i32 {
+fn filter(ctx: &TcContext, direction: Direction, checks: Checks) -> i32 {
     let skb = Skb(ctx);
     let bytes = skb.bytes();
     let Some(policy) = maps::policy(skb.ifindex()) else {
         drops::skb(skb.raw(), ANY_PORT, ANY_VID, direction, Reason::NoPolicy);
         return TC_ACT_SHOT;
     };
-    let verdict = match skb.headers(direction) {
-        Ok(headers) => decide(policy, headers, direction),
+    let flags = flags(policy);
+    let verdict = match skb.headers(flags, direction) {
+        Ok(headers) => decide(policy, flags, headers, direction),
         Err(reason) => Verdict::Drop(0, reason),
     };
     let (vid, reason) = match verdict {
-        Verdict::Pass(vid, tagging) => match skb.tag(tagging) {
-            Ok(()) => {
-                maps::count(policy, vid, direction, skb.packets(), bytes);
-                return TC_ACT_UNSPEC;
+        Verdict::Pass(vid, tagging) => {
+            // Before the tag changes, which moves bytes.
+            let refused = checks(&skb, policy, flags);
+            match refused.map_or_else(|| skb.tag(tagging), Err) {
+                Ok(()) => {
+                    maps::count(policy, vid, direction, skb.packets(), bytes);
+                    return TC_ACT_UNSPEC;
+                }
+                Err(reason) => (vid, reason),
             }
-            Err(reason) => (vid, reason),
-        },
+        }
         Verdict::Drop(vid, reason) => (vid, reason),
     };
     drops::skb(skb.raw(), policy.port, vid, direction, reason);

@@ -5,9 +5,12 @@ use aya_ebpf::{
     macros::btf_map,
 };
 use netagent_common::{
-    DROPS_PER_PORT, MAX_BLOCKS, MAX_DROPS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE, PORT_INDEX_SPILL,
+    DROPS_PER_PORT, MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE,
+    PORT_INDEX_SPILL,
     counters::{ANY_PORT, ANY_VID, Direction, DropKey, DropStats, Reason, VlanStats},
-    policy::{Policy, PortRef},
+    guard::Mac,
+    limit::{MAC_SLOTS, MacSlot, StormState},
+    policy::{Policy, PortMac, PortRef},
 };
 
 /// Device to policy: element `ifindex % PORT_INDEX_SIZE`.
@@ -39,6 +42,18 @@ static DROPS: PerCpuHashMap<DropKey<Direction, Reason>, DropStats, { MAX_DROPS a
 #[btf_map]
 static DROP_QUOTA: Array<u32, { MAX_PORTS as usize }> = Array::new();
 
+/// The addresses that VMs may use, where they are listed: to the interface index of the port.
+#[btf_map]
+static ALLOWED_MACS: HashMap<PortMac, u32, { MAX_MACS as usize }> = HashMap::new();
+
+/// The source addresses that a port uses, where they are limited.
+#[btf_map]
+static PORT_MACS: Array<[MacSlot; MAC_SLOTS], { MAX_PORTS as usize }> = Array::new();
+
+/// What a port has used of its limits of broadcast, multicast and unknown unicast.
+#[btf_map]
+static STORM: Array<StormState, { MAX_PORTS as usize }> = Array::new();
+
 /// The policy of a device.
 #[inline(always)]
 pub fn policy(ifindex: u32) -> Option<&'static Policy> {
@@ -50,6 +65,25 @@ pub fn policy(ifindex: u32) -> Option<&'static Policy> {
         unsafe { *PORT_SPILL.get(&ifindex)? }
     };
     POLICY.get(record)
+}
+
+/// Whether a VM may use an address: it is listed with the policy record that is in force.
+#[inline(always)]
+pub fn owns(record: u16, mac: Mac) -> bool {
+    ALLOWED_MACS.get_ptr(&PortMac { record, mac }).is_some()
+}
+
+/// The slots of a port's source addresses. Shared between CPUs: whoever writes tears nothing, as each word has a meaning of
+/// its own.
+#[inline(always)]
+pub fn macs(port: u16) -> Option<*mut [MacSlot; MAC_SLOTS]> {
+    PORT_MACS.get_ptr_mut(u32::from(port))
+}
+
+/// What a port has used of its limits; shared between CPUs.
+#[inline(always)]
+pub fn storm(port: u16) -> Option<*mut StormState> {
+    STORM.get_ptr_mut(u32::from(port))
 }
 
 /// Counts a frame that passes.

@@ -11,15 +11,17 @@ use aya_ebpf::{
 };
 use netagent_common::{
     counters::{Direction, Reason},
-    policy::{Headers, Tagging},
+    decide::{Headers, Tagging},
+    guard::Bytes,
+    policy::TUNNEL,
     sample::CAPTURE,
-    vlan::{TPID_C, is_link_local, is_tpid},
+    vlan::{TPID_C, TPID_S, is_link_local, is_tpid},
 };
 
 /// Length of an Ethernet header.
 const ETHERNET: usize = 14;
 /// Length of a tag.
-const TAG: usize = 4;
+const TAG_LENGTH: usize = 4;
 
 /// Whether the kernel can push a tag over one that is in the metadata. Before 6.12 (commit 938863727076) that left
 /// `mac_len` four bytes too long behind TC ingress, and the frame went on with a header cut out of its middle.
@@ -41,6 +43,12 @@ impl Skb<'_> {
         unsafe { (*self.raw()).ifindex }
     }
 
+    /// The device on which the frame came into the node; 0: it was born here.
+    pub fn origin_ifindex(&self) -> u32 {
+        // SAFETY: as above.
+        unsafe { (*self.raw()).ingress_ifindex }
+    }
+
     /// Frames that this skb stands for: the segments of a GSO frame, else one.
     pub fn packets(&self) -> u64 {
         // SAFETY: as above.
@@ -54,9 +62,10 @@ impl Skb<'_> {
     }
 
     /// The headers. The kernel has moved the outer tag into the metadata before TC ingress (`skb_vlan_untag`), and
-    /// the bridge keeps its tag there, so on the way out a tag that is only in the bytes is an inner one.
+    /// the bridge keeps its tag there, so on the way out a tag that is only in the bytes is an inner one. `flags` as in
+    /// [`netagent_common::decide::decide`].
     #[inline(always)]
-    pub fn headers(&self, direction: Direction) -> Result<Headers, Reason> {
+    pub fn headers(&self, flags: u32, direction: Direction) -> Result<Headers, Reason> {
         if self.0.data() + ETHERNET > self.0.data_end() {
             // Not linear that far. Afterwards the pointers are read, and checked, again.
             self.0.pull_data(ETHERNET as u32).map_err(|_| Reason::Malformed)?;
@@ -69,14 +78,17 @@ impl Skb<'_> {
             let skb = &*self.raw();
             (skb.vlan_present, skb.vlan_tci, skb.vlan_proto)
         };
+        let mut headers = Headers { tpid: 0, tci: 0, ethertype, inner_tci: 0, link_local };
         if present != 0 {
-            let tpid = u16::from_be(proto as u16);
-            return Ok(Headers { tpid, tci: tci as u16, ethertype, link_local });
-        }
-        if matches!(direction, Direction::Receive) && is_tpid(ethertype) {
+            headers.tpid = u16::from_be(proto as u16);
+            headers.tci = tci as u16;
+        } else if matches!(direction, Direction::Receive) && is_tpid(ethertype) {
             return tag_in_bytes(start, end, ethertype, link_local);
         }
-        Ok(Headers { tpid: 0, tci: 0, ethertype, link_local })
+        if flags & TUNNEL != 0 && is_tpid(ethertype) {
+            headers.inner_tci = u16::from_be_bytes(self.read(ETHERNET).ok_or(Reason::Malformed)?);
+        }
+        Ok(headers)
     }
 
     /// Changes the outer tag. In the metadata where it can be: the bytes do not move.
@@ -84,23 +96,27 @@ impl Skb<'_> {
     pub fn tag(&self, tagging: Tagging) -> Result<(), Reason> {
         match tagging {
             Tagging::Keep => Ok(()),
-            Tagging::Push(tci) => self.push(tci),
+            Tagging::Push(tci) => self.push(TPID_C, tci),
             Tagging::Replace(tci) => {
                 self.pop()?;
-                self.push(tci)
+                self.push(TPID_C, tci)
+            }
+            Tagging::ReplaceByService(tci) => {
+                self.pop()?;
+                self.push(TPID_S, tci)
             }
             Tagging::Pop => self.pop(),
         }
     }
 
     #[inline(always)]
-    fn push(&self, tci: u16) -> Result<(), Reason> {
+    fn push(&self, tpid: u16, tci: u16) -> Result<(), Reason> {
         // SAFETY: the verifier checks field reads of the context.
         if CAN_STACK_TAGS.load() == 0 && unsafe { (*self.raw()).vlan_present } != 0 {
             return Err(Reason::StackedTag);
         }
         // SAFETY: the context is this program's own.
-        let result = unsafe { bpf_skb_vlan_push(self.raw(), TPID_C.to_be(), tci) };
+        let result = unsafe { bpf_skb_vlan_push(self.raw(), tpid.to_be(), tci) };
         if result == 0 { Ok(()) } else { Err(Reason::TagFailed) }
     }
 
@@ -109,6 +125,14 @@ impl Skb<'_> {
         // SAFETY: the context is this program's own.
         let result = unsafe { bpf_skb_vlan_pop(self.raw()) };
         if result == 0 { Ok(()) } else { Err(Reason::TagFailed) }
+    }
+}
+
+impl Bytes for Skb<'_> {
+    /// Also where the frame is not linear that far.
+    #[inline(always)]
+    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
+        self.0.load(offset).ok()
     }
 }
 
@@ -121,16 +145,16 @@ pub fn xdp_headers(ctx: &XdpContext) -> Result<Headers, Reason> {
     if is_tpid(ethertype) {
         tag_in_bytes(start, end, ethertype, link_local)
     } else {
-        Ok(Headers { tpid: 0, tci: 0, ethertype, link_local })
+        Ok(Headers { tpid: 0, tci: 0, ethertype, inner_tci: 0, link_local })
     }
 }
 
 #[inline(always)]
 fn tag_in_bytes(start: usize, end: usize, tpid: u16, link_local: bool) -> Result<Headers, Reason> {
     // Both at once: one check of the bounds.
-    let [a, b, c, d] = read::<TAG>(start, end, ETHERNET)?;
+    let [a, b, c, d] = read::<TAG_LENGTH>(start, end, ETHERNET)?;
     let (tci, ethertype) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
-    Ok(Headers { tpid, tci, ethertype, link_local })
+    Ok(Headers { tpid, tci, ethertype, inner_tci: 0, link_local })
 }
 
 /// Bytes at an offset, or `Malformed` where the frame (its linear part) ends before.

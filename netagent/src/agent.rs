@@ -194,9 +194,8 @@ pub fn refuse_unconfirmed(plan: &Plan, permission: &Permission) -> Result<()> {
 /// The uplink, if this step is about XDP and the node is as well without it.
 fn xdp_step(step: &DatapathChange) -> Option<&IfName> {
     match step {
-        DatapathChange::Attach(uplink, Hook::UplinkXdp) | DatapathChange::RxVlanOff(uplink, _) => {
-            Some(uplink)
-        }
+        DatapathChange::Attach(uplink, Hook::UplinkXdp, _)
+        | DatapathChange::RxVlanOff(uplink, _) => Some(uplink),
         DatapathChange::SetPolicy(uplink, policy)
             if policy.has(netagent_common::policy::TAGS_IN_BYTES) =>
         {

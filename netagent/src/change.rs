@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use netagent_common::vlan::Vid;
+use netagent_common::{guard, policy, vlan::Vid};
 
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
-    state::{PortPolicy, VlanFlags},
+    state::{PortPolicy, VlanFlags, checks},
 };
 
 /// One step.
@@ -75,8 +75,8 @@ pub enum DatapathChange {
     SetPolicy(IfName, Box<PortPolicy>),
     /// Forgets a port: programs off, policy and counters away.
     Forget(IfName),
-    /// Attaches a program, or replaces it in place.
-    Attach(IfName, Hook),
+    /// Attaches a program with the code for these optional flags, or replaces it in place.
+    Attach(IfName, Hook, u32),
     /// Detaches a program.
     Detach(IfName, Hook),
     /// Switches the VLAN receive offload of an uplink's NIC off, so that XDP sees tags: uplink, NIC.
@@ -106,6 +106,21 @@ impl Hook {
     /// Whether the program is one for uplinks.
     pub const fn is_of_uplink(self) -> bool {
         matches!(self, Self::UplinkXdp | Self::UplinkIn | Self::UplinkOut)
+    }
+
+    /// The flags of a port that the program on this hook has code for, of those that not every port has.
+    pub const fn optional(self, flags: u32) -> u32 {
+        flags
+            & match self {
+                Self::UplinkXdp | Self::UplinkIn | Self::UplinkOut => policy::SERVICES,
+                Self::PortIn => policy::TUNNEL | guard::GUARDS | policy::MAC_LIMIT | policy::STORM,
+                Self::PortOut => {
+                    policy::TUNNEL
+                        | policy::ISOLATION
+                        | policy::PRIORITY_IF_NONZERO
+                        | policy::PRIORITY_ALWAYS
+                }
+            }
     }
 
     /// The program's name.
@@ -220,7 +235,10 @@ impl fmt::Display for DatapathChange {
         match self {
             Self::SetPolicy(name, policy) => write!(f, "policy {name}: {policy}"),
             Self::Forget(name) => write!(f, "policy {name}: remove, with its programs"),
-            Self::Attach(name, hook) => write!(f, "attach {} to {name}", hook.program()),
+            Self::Attach(name, hook, flags) => {
+                write!(f, "attach {} to {name}", hook.program())?;
+                checks(*flags).try_for_each(|check| write!(f, ", with {check}"))
+            }
             Self::Detach(name, hook) => write!(f, "detach {} from {name}", hook.program()),
             Self::RxVlanOff(_, nic) => write!(f, "ethtool -K {nic} rxvlan off"),
         }

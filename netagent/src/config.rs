@@ -20,8 +20,10 @@ mod error;
 mod host;
 mod name;
 mod network;
+mod qinq;
 mod raw;
 mod schema;
+mod security;
 mod segment;
 #[cfg(test)]
 mod tests;

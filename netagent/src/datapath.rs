@@ -19,14 +19,13 @@ use anyhow::{Context as _, Result, bail};
 use netagent_common::{
     counters::ANY_PORT,
     policy::{UPLINK, XDP_REFUSED},
-    vlan::Vid,
 };
 
 use self::{counters::Counters, maps::Maps, pins::Pins, programs::Programs, table::Table};
 use crate::{
     change::{DatapathChange, Hook},
     names::IfName,
-    state::{Observed, ObservedDatapath, ObservedPort, PortPolicy},
+    state::{Observed, ObservedDatapath, ObservedPort},
 };
 
 /// Filters that netlink found on a device, as (hook, program id); only where TCX is missing.
@@ -70,7 +69,7 @@ impl Datapath {
         self.pins.create()?;
         self.charge = Some(self.pins.lock()?);
         // One that was killed may not have come to that.
-        self.open.iter_mut().try_for_each(|(maps, _)| maps.reserve_drops(ANY_PORT))
+        self.open.iter_mut().try_for_each(|(maps, _)| maps.reserve_drops(ANY_PORT, 0))
     }
 
     /// Forgets maps whose pins are gone: programs loaded from now on will have others.
@@ -86,7 +85,7 @@ impl Datapath {
         self.programs.load()?;
         if self.open.is_none() {
             let mut maps = Maps::open(&self.pins)?;
-            maps.reserve_drops(ANY_PORT)?;
+            maps.reserve_drops(ANY_PORT, 0)?;
             let table = Table::read(&maps)?;
             self.open = Some((maps, table));
         }
@@ -97,7 +96,10 @@ impl Datapath {
     pub fn observe(&self, links: &Observed, filters: &Filters) -> Result<ObservedDatapath> {
         let ids = self.programs.ids();
         let mut ports = BTreeMap::new();
-        for (device, entry) in self.open.iter().flat_map(|(_, table)| &table.ports) {
+        let entries = self.open.iter().flat_map(|(_, table)| {
+            table.ports.iter().map(move |(device, entry)| (table, device, entry))
+        });
+        for (table, device, entry) in entries {
             let policy = &entry.policy;
             let (mut attached, mut outdated) = (BTreeSet::new(), BTreeSet::new());
             for hook in Hook::ALL {
@@ -111,23 +113,18 @@ impl Datapath {
                     of_device.iter().find(|(on, _)| *on == hook).map(|(_, program)| *program)
                 };
                 match by_link.map(|held| held.program).or_else(by_filter) {
-                    Some(program) if ids.get(&hook) == Some(&program) => attached.insert(hook),
+                    Some(program)
+                        if ids.get(&(hook, hook.optional(policy.flags))) == Some(&program) =>
+                    {
+                        attached.insert(hook)
+                    }
                     Some(_) => outdated.insert(hook),
                     None => false,
                 };
             }
-            // Not the pairs: an agent that was killed half-way may have left more of them.
-            let vids = (0..4096).filter(|vid| policy.allows(*vid)).filter_map(Vid::new).collect();
             let observed = ObservedPort {
                 ifindex: policy.ifindex,
-                policy: PortPolicy {
-                    network: table::text(&policy.network),
-                    flags: policy.flags & !XDP_REFUSED,
-                    pvid: Vid::new(policy.pvid),
-                    bridge_pvid: Vid::new(policy.bridge_pvid),
-                    vids,
-                    nics: entry.nics.clone(),
-                },
+                policy: table.policy(entry),
                 attached,
                 outdated,
                 xdp_refused: policy.flags & XDP_REFUSED != 0,
@@ -140,7 +137,7 @@ impl Datapath {
             .keys()
             .map(|name| (name.clone(), offload::rx_vlan(name).unwrap_or(false)))
             .collect();
-        Ok(ObservedDatapath { ports, rx_vlan })
+        Ok(ObservedDatapath { ports, rx_vlan, stacked_tags: programs::stacked_tags() })
     }
 
     /// Carries out a step. `links` gives the devices as they are now.
@@ -162,9 +159,9 @@ impl Datapath {
                 let Some((maps, table)) = &mut self.open else { return Ok(()) };
                 table.forget(maps, name).with_context(|| format!("{name}: remove the policy"))
             }
-            DatapathChange::Attach(name, hook) => {
+            DatapathChange::Attach(name, hook, flags) => {
                 self.load()?;
-                self.programs.attach(name, index(name)?, *hook)
+                self.programs.attach(name, index(name)?, *hook, *flags)
             }
             DatapathChange::Detach(name, hook) => {
                 self.programs.detach(name, links.link(name).map(|link| link.index), *hook)

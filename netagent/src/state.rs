@@ -5,12 +5,14 @@ mod observed;
 mod policy;
 
 pub use self::{
-    desired::{Admit, Bond, Bridge, Desired, Filtering, Host, Port, Role},
+    desired::{
+        Admit, Bond, Bridge, Desired, Filtering, Host, Port, PriorityTags, Role, Security, Storm,
+    },
     observed::{
         BondState, BridgeState, Kernel, Kind, Link, Member, Observed, ObservedDatapath,
         ObservedPort, VlanFlags,
     },
-    policy::PortPolicy,
+    policy::{PortPolicy, checks},
 };
 
 /// The ifalias of what the agent created, and so may delete.

@@ -7,11 +7,11 @@ use super::{
     host::{self, Subnets},
     name::{ClusterName, NetworkName},
     network::{self, Network, choices},
-    raw,
+    qinq, raw, security,
     segment::{Segment, Uplink},
 };
 use crate::{
-    state::{Admit, Desired, Port, Role},
+    state::{Admit, Desired, Port, PriorityTags, Role, Security},
     vids::VidSet,
 };
 
@@ -29,6 +29,7 @@ pub fn desired(
     let networks =
         networks.0.into_iter().map(|(name, raw)| network::network(&name, raw, &segments));
     let networks: Vec<_> = networks.collect::<Result<_, _>>()?;
+    qinq::check_services(&networks)?;
 
     // Names that follow from others first: of a clash with a name written by hand, the latter is to blame.
     let mut claims = Claims::default();
@@ -83,17 +84,21 @@ fn add_segment(desired: &mut Desired, segment: &Segment, networks: &[Network<'_>
         return;
     };
     // A network in the file is in use: a VM that is plugged in later must find its VLAN on the wire.
-    let of_segment = networks.iter().filter(|network| network.segment.bridge.value == bridge);
-    let mut vids: VidSet = of_segment.flat_map(|network| network.policy.vids.iter()).collect();
+    let of_segment = || networks.iter().filter(|network| network.segment.bridge.value == bridge);
+    let mut vids: VidSet = of_segment().flat_map(|network| network.policy.vids.iter()).collect();
     vids.extend(host_vids.iter().chain(*native));
     let port = Port {
-        bridge,
+        bridge: bridge.clone(),
         network: segment.name.value.0.clone(),
         role: Role::Uplink { nics: nics.iter().map(|nic| nic.value.clone()).collect(), xdp: *xdp },
         pvid: *native,
         pvid_tagged: *native_tagged,
         vids,
         admit: Admit::All,
+        priority_tags: PriorityTags::Never,
+        customer_vids: VidSet::default(),
+        services: of_segment().filter_map(Network::service).collect(),
+        security: Security::default(),
         // A bond has its own.
         mtu: if bond.is_some() { None } else { mtu.as_ref().map(|mtu| mtu.value.0) },
     };
@@ -109,7 +114,7 @@ fn add_port(
     networks: &[Network<'_>],
     claims: &mut Claims,
 ) -> Result<(), Fault> {
-    let raw::Port { device, network: name, mtu } = raw;
+    let raw::Port { device, network: name, mtu, security } = raw;
     let Some(network) = networks.iter().find(|network| network.name == name.value.0) else {
         let names: Vec<_> = networks.iter().map(|network| network.name.as_str()).collect();
         return Err(name.fault(format!(
@@ -119,7 +124,7 @@ fn add_port(
         )));
     };
     claims.claim(&device.value, device.place, format!("a port of network {}", network.name))?;
-    let Network { name, segment, policy } = network;
+    let Network { name, segment, policy, .. } = network;
     if let (Some(mtu), Some(most)) = (&mtu, segment.mtu())
         && mtu.value.0 > most
     {
@@ -127,6 +132,13 @@ fn add_port(
         return Err(mtu.fault(format!(
             "{mtu_wanted} is above the {most} of cluster network {cluster_network}; lower it, or raise uplink.mtu there"
         )));
+    }
+    if policy.role == Role::Tunnel {
+        qinq::check_mtu(
+            network,
+            device.place,
+            mtu.as_ref().map_or(qinq::USUAL_MTU, |mtu| mtu.value.0),
+        )?;
     }
     let port = Port {
         bridge: segment.bridge.value.clone(),
@@ -136,6 +148,10 @@ fn add_port(
         pvid_tagged: policy.pvid_tagged,
         vids: policy.vids.clone(),
         admit: policy.admit,
+        priority_tags: policy.priority_tags,
+        customer_vids: policy.customer_vids.clone(),
+        services: VidSet::default(),
+        security: security::of_port(&network.security, security)?,
         mtu: mtu.map(|mtu| mtu.value.0),
     };
     desired.ports.insert(device.value, port);

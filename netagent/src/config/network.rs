@@ -4,14 +4,14 @@ use netagent_common::vlan::Vid;
 
 use super::{
     at::{At, List},
-    error::Fault,
+    error::{Fault, Place},
     name::NetworkName,
-    raw,
+    qinq, raw, security,
     segment::{self, Segment},
     value::Native,
 };
 use crate::{
-    state::{Admit, Role},
+    state::{Admit, PriorityTags, Role, Security},
     vids::VidSet,
 };
 
@@ -19,15 +19,26 @@ use crate::{
 pub struct Network<'a> {
     /// Its name.
     pub name: String,
+    /// Where the file has it.
+    pub place: Place,
     /// The cluster network that it is part of.
     pub segment: &'a Segment,
     /// The policy of its ports.
     pub policy: Policy,
+    /// What its ports check.
+    pub security: Security,
+}
+
+impl Network<'_> {
+    /// The VLAN of a QinQ network whose tag on the wire is an S-tag.
+    pub fn service(&self) -> Option<Vid> {
+        self.policy.pvid.filter(|_| self.policy.s_tag)
+    }
 }
 
 /// What a port of a network may do: the part of `state::Port` that the network decides.
 pub struct Policy {
-    /// Access or trunk.
+    /// Access, trunk or tunnel.
     pub role: Role,
     /// VID of untagged frames.
     pub pvid: Option<Vid>,
@@ -37,6 +48,12 @@ pub struct Policy {
     pub vids: VidSet,
     /// Acceptable frame types.
     pub admit: Admit,
+    /// Whether untagged frames show their priority.
+    pub priority_tags: PriorityTags,
+    /// Of QinQ: the VIDs inside the service VLAN.
+    pub customer_vids: VidSet,
+    /// Of QinQ: whether the service tag is an S-tag on the wire.
+    pub s_tag: bool,
 }
 
 /// Checks a network.
@@ -45,7 +62,19 @@ pub fn network<'a>(
     raw: raw::Network,
     segments: &'a [Segment],
 ) -> Result<Network<'a>, Fault> {
-    let raw::Network { cluster_network, vlan, trunk, native, native_tagged, admit } = raw;
+    let raw::Network {
+        cluster_network,
+        vlan,
+        trunk,
+        native,
+        native_tagged,
+        qinq,
+        customer_vids,
+        tpid,
+        admit,
+        priority_tags,
+        security,
+    } = raw;
     let Some(segment) =
         segments.iter().find(|segment| segment.name.value.0 == cluster_network.value.0)
     else {
@@ -56,27 +85,55 @@ pub fn network<'a>(
             choices(&names)
         )));
     };
-    let policy = match (vlan, trunk) {
-        (Some(_), Some(trunk)) => {
-            return Err(trunk.fault("a network has either vlan or trunk; remove one"));
-        }
-        (None, Some(trunk)) => trunk_policy(&trunk, native, native_tagged, admit)?,
-        (vlan, None) => {
-            let place =
-                native.map(|native| native.place).or(native_tagged.map(|tagged| tagged.place));
-            if let Some(place) = place {
-                return Err(Fault::new(place, "goes with trunk only; remove it"));
-            }
+    if let Some(place) = [
+        vlan.as_ref().map(|it| it.place),
+        trunk.as_ref().map(|it| it.place),
+        qinq.as_ref().map(|it| it.place),
+    ]
+    .into_iter()
+    .flatten()
+    .nth(1)
+    {
+        return Err(Fault::new(
+            place,
+            "a network has one of vlan, trunk and qinq; remove the others",
+        ));
+    }
+    let only_of = |key: &str, place: Option<Place>| match place {
+        Some(place) => Err(Fault::new(place, format!("goes with {key} only; remove it"))),
+        None => Ok(()),
+    };
+    if trunk.is_none() {
+        let tagged = native_tagged.as_ref().map(|tagged| tagged.place);
+        only_of("trunk", native.as_ref().map(|native| native.place).or(tagged))?;
+    }
+    if qinq.is_none() {
+        let vids = customer_vids.as_ref().map(|vids| vids.place);
+        only_of("qinq", vids.or(tpid.as_ref().map(|tpid| tpid.place)))?;
+    }
+    let mut policy = match (vlan, trunk, qinq) {
+        (_, Some(trunk), _) => trunk_policy(&trunk, native, native_tagged, admit)?,
+        (_, _, Some(service)) => qinq::policy(&service, customer_vids, tpid, admit, segment)?,
+        (vlan, None, None) => {
             let vid = vlan.map(|vlan| vlan.value).or(segment.native()).ok_or_else(|| {
                 name.fault(format!(
-                    "needs a vlan or trunk: the uplink of {} has native: none, so nothing is untagged",
+                    "needs vlan, trunk or qinq: the uplink of {} has native: none, so nothing is untagged",
                     cluster_network.value.0
                 ))
             })?;
             access_policy(vid, admit)?
         }
     };
-    Ok(Network { name: name.value.0.clone(), segment, policy })
+    if let Some(tags) = priority_tags {
+        let untags = policy.pvid.is_some() && !policy.pvid_tagged;
+        if tags.value != PriorityTags::Never && (!untags || policy.role == Role::Tunnel) {
+            return Err(tags
+                .fault("needs frames that reach the VM untagged: a vlan, or a trunk with native"));
+        }
+        policy.priority_tags = tags.value;
+    }
+    let security = security::of_network(security)?;
+    Ok(Network { name: name.value.0.clone(), place: name.place, segment, policy, security })
 }
 
 fn access_policy(vid: Vid, admit: Option<At<Admit>>) -> Result<Policy, Fault> {
@@ -92,6 +149,9 @@ fn access_policy(vid: Vid, admit: Option<At<Admit>>) -> Result<Policy, Fault> {
         vids: VidSet::from_iter([vid]),
         // 802.1Q-tagged frames from an access port are how a VM hops VLANs.
         admit: admit.map_or(Admit::UntaggedAndPriority, |admit| admit.value),
+        priority_tags: PriorityTags::Never,
+        customer_vids: VidSet::default(),
+        s_tag: false,
     })
 }
 
@@ -115,7 +175,16 @@ fn trunk_policy(
     }
     vids.extend(pvid);
     let admit = admit.map_or(Admit::All, |admit| admit.value);
-    Ok(Policy { role: Role::Trunk, pvid, pvid_tagged, vids, admit })
+    Ok(Policy {
+        role: Role::Trunk,
+        pvid,
+        pvid_tagged,
+        vids,
+        admit,
+        priority_tags: PriorityTags::Never,
+        customer_vids: VidSet::default(),
+        s_tag: false,
+    })
 }
 
 /// The names that would have been right.

@@ -10,12 +10,14 @@ use super::{
     at::{At, List, Section},
     name::{ClusterName, NetworkName},
     time::Millis,
-    value::{Announcements, BondMode, Links, Listen, Mtu, Native, QueueLength, Xdp},
+    value::{
+        Announcements, BondMode, Links, Listen, MacLimit, Mtu, Native, QueueLength, Rate, Tpid, Xdp,
+    },
 };
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, XmitHashPolicy},
     names::{Cidr, IfName, Mac},
-    state::{Admit, Filtering},
+    state::{Admit, Filtering, PriorityTags},
     vids::VidSet,
 };
 
@@ -114,7 +116,8 @@ pub struct Host {
     pub address: List<Cidr>,
 }
 
-/// What VMs are plugged into: one VLAN (`vlan`), several (`trunk`), or the uplink's native VLAN (neither).
+/// What VMs are plugged into: one VLAN (`vlan`), several (`trunk`), a customer's VLANs inside one of ours (`qinq`), or the
+/// uplink's native VLAN (none of these).
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[expect(clippy::struct_field_names, reason = "the file's key is clusterNetwork")]
@@ -129,8 +132,50 @@ pub struct Network {
     pub native: Option<At<Native>>,
     /// Of a trunk: whether frames of the native VLAN go to the VM with their tag. Default: false.
     pub native_tagged: Option<At<bool>>,
-    /// Which frames a VM may send. Default: `all` on a trunk, else `untagged-and-priority`.
+    /// The service VLAN (802.1ad, dot1q-tunnel): whatever the VMs send, tagged or not, travels inside it. Kernel 6.12 or later.
+    pub qinq: Option<At<Vid>>,
+    /// Of qinq: the VIDs that VMs may use inside. Default: all.
+    pub customer_vids: Option<List<VidSet>>,
+    /// Of qinq: type of the service tag on the wire: `802.1ad` (default), 0x88A8; or `802.1Q`, 0x8100.
+    pub tpid: Option<At<Tpid>>,
+    /// Which frames a VM may send. Default: `all` on a trunk and in qinq, else `untagged-and-priority`.
     pub admit: Option<At<Admit>>,
+    /// Whether frames that reach the VM untagged show their priority in a tag with VID 0: `never` (default), `if-nonzero`,
+    /// `always`.
+    pub priority_tags: Option<At<PriorityTags>>,
+    /// What is checked of the VMs' frames besides their VLAN.
+    pub security: Option<Security>,
+}
+
+/// What is checked of a VM's frames besides their VLAN. On a network: of all its ports; a port's own words go first.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Security {
+    /// On a port: the only MAC addresses that the VM may use: as source, as sender in ARP and RARP, and in IPv6 neighbour
+    /// discovery. Default: any.
+    pub macs: Option<List<Mac>>,
+    /// Most MAC addresses that a VM may use within 5 minutes, 1 to 32. Default: no limit.
+    pub max_macs: Option<At<MacLimit>>,
+    /// Whether DHCP and DHCPv6 servers behind the port are silenced. Default: false.
+    pub dhcp_guard: Option<At<bool>>,
+    /// Whether IPv6 router advertisements and redirects from the port are dropped. Default: false.
+    pub ra_guard: Option<At<bool>>,
+    /// Whether the VM talks to the uplink (and the node) only, and not to other VMs of the node. Default: false.
+    pub isolated: Option<At<bool>>,
+    /// Whether the node hears the VM's link-local frames (LLDP, LACP, STP: 01:80:C2:00:00:0X). Default: false.
+    pub allow_link_local: Option<At<bool>>,
+    /// Limits of what VMs flood.
+    pub storm: Option<Storm>,
+}
+
+/// Frames per second that a VM may send; 0: no limit. After silence it may send those of one second at once.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Storm {
+    /// To all (ff:ff:ff:ff:ff:ff). Default: no limit.
+    pub broadcast: Option<At<Rate>>,
+    /// To groups. Default: no limit.
+    pub multicast: Option<At<Rate>>,
 }
 
 /// A VM port.
@@ -143,6 +188,8 @@ pub struct Port {
     pub network: At<NetworkName>,
     /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: left as it is.
     pub mtu: Option<At<Mtu>>,
+    /// What is checked of this VM's frames; goes before what the network says.
+    pub security: Option<Security>,
 }
 
 /// Where Prometheus finds the agent.

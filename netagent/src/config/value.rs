@@ -8,7 +8,7 @@ use schemars::{Schema, json_schema};
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     names::{Cidr, IfName, Mac},
-    state::{Admit, Filtering},
+    state::{Admit, Filtering, PriorityTags},
     vids::{VidSet, parse_vid},
 };
 
@@ -99,6 +99,12 @@ words! {
         "untagged-and-priority" => Self::UntaggedAndPriority,
     }
     Xdp { "auto" => Self::Auto, "off" => Self::Off, }
+    Tpid { "802.1ad" => Self::STag, "802.1Q" => Self::CTag, }
+    PriorityTags {
+        "never" => Self::Never,
+        "if-nonzero" => Self::IfNonzero,
+        "always" => Self::Always,
+    }
 }
 
 numbers! {
@@ -108,6 +114,9 @@ numbers! {
     Links(u32) (1, 64), "number of NICs";
     // IFLA_BOND_NUM_PEER_NOTIF is a u8.
     Announcements(u8) (0, 255), "number of announcements";
+    // As many as a port has slots for (netagent_common::limit).
+    MacLimit(u16) (1, 32), "number of addresses";
+    Rate(u32) (0, 10_000_000), "number of frames per second";
 }
 
 /// Whether to put XDP on an uplink.
@@ -117,6 +126,15 @@ pub enum Xdp {
     Auto,
     /// No.
     Off,
+}
+
+/// The type of a service tag, by the names that `ip link ... vlan protocol` has for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tpid {
+    /// 0x88A8
+    STag,
+    /// 0x8100
+    CTag,
 }
 
 impl Value for Vid {

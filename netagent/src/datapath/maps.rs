@@ -14,9 +14,10 @@ use aya::{
     util::nr_cpus,
 };
 use netagent_common::{
-    MAX_BLOCKS, MAX_DROPS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE, PORT_INDEX_SPILL,
+    MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE, PORT_INDEX_SPILL,
     counters::{ANY_PORT, ANY_VID, Direction, DropStats, RawDropKey, Reason, VlanStats},
-    policy::{Policy, PortRef},
+    limit::{MAC_SLOTS, MacSlot, StormState},
+    policy::{Policy, PortMac, PortRef},
     sample::{RING_BYTES, Unsampled, WINDOWS, Watch, Window},
 };
 
@@ -36,7 +37,7 @@ const fn spec<K, V>(name: &'static str, kind: MapType, entries: u32) -> Spec {
 }
 
 /// As netagent-ebpf/src/maps.rs and drops.rs define them.
-const SPECS: [Spec; 11] = [
+const SPECS: [Spec; 14] = [
     spec::<u32, PortRef>("PORT_INDEX", MapType::Array, PORT_INDEX_SIZE),
     spec::<u32, u32>("PORT_SPILL", MapType::Hash, PORT_INDEX_SPILL),
     spec::<u32, Policy>("POLICY", MapType::Array, 2 * MAX_PORTS),
@@ -44,6 +45,9 @@ const SPECS: [Spec; 11] = [
     spec::<u32, VlanStats>("VLAN_STATS", MapType::PerCpuArray, MAX_PAIRS),
     spec::<RawDropKey, DropStats>("DROPS", MapType::PerCpuHash, MAX_DROPS),
     spec::<u32, u32>("DROP_QUOTA", MapType::Array, MAX_PORTS),
+    spec::<PortMac, u32>("ALLOWED_MACS", MapType::Hash, MAX_MACS),
+    spec::<u32, [MacSlot; MAC_SLOTS]>("PORT_MACS", MapType::Array, MAX_PORTS),
+    spec::<u32, StormState>("STORM", MapType::Array, MAX_PORTS),
     // The kernel takes a ring buffer for a map without keys and values, of so many bytes.
     spec::<(), ()>("DROP_EVENTS", MapType::RingBuf, RING_BYTES),
     spec::<u32, Watch>("MONITOR", MapType::Array, 1),
@@ -106,6 +110,12 @@ pub struct Maps {
     pub drops: PerCpuHashMap<MapData, RawDropKey, DropStats>,
     /// Keys of `drops` in use, by port.
     pub quota: Array<MapData, u32>,
+    /// Addresses that VMs may use, with the interface index of their port.
+    pub allowed_macs: HashMap<MapData, PortMac, u32>,
+    /// Addresses that VMs use, where they are limited.
+    pub port_macs: Array<MapData, [MacSlot; MAC_SLOTS]>,
+    /// What VMs have used of their limits.
+    pub storm: Array<MapData, StormState>,
 }
 
 impl Maps {
@@ -121,6 +131,9 @@ impl Maps {
             stats: open("VLAN_STATS")?.try_into()?,
             drops: open("DROPS")?.try_into()?,
             quota: open("DROP_QUOTA")?.try_into()?,
+            allowed_macs: open("ALLOWED_MACS")?.try_into()?,
+            port_macs: open("PORT_MACS")?.try_into()?,
+            storm: open("STORM")?.try_into()?,
         })
     }
 
@@ -132,11 +145,11 @@ impl Maps {
     }
 
     /// Makes the keys under which all that finds no room is counted: for no port of ours here, for each port when it gets
-    /// its policy. However many VIDs the VMs of other ports invent, a port's drops stay its own.
-    pub fn reserve_drops(&mut self, port: u16) -> Result<()> {
+    /// its policy, for the reasons that its flags allow. However many VIDs the VMs of other ports invent, a port's drops stay its own.
+    pub fn reserve_drops(&mut self, port: u16, flags: u32) -> Result<()> {
         for reason in Reason::ALL {
             for direction in [Direction::Receive, Direction::Transmit] {
-                let of_port = reason.applies_to(direction) && reason != Reason::NoPolicy;
+                let of_port = reason.occurs(flags, direction);
                 let key = RawDropKey {
                     port,
                     vid: ANY_VID,

@@ -1,4 +1,4 @@
-//! The programs: loaded once per build, pinned, attached to devices by links that outlive the agent.
+//! The programs: loaded once per build and set of optional flags, pinned, attached to devices by links that outlive the agent.
 //!
 //! TCX links (kernel 6.6, commit e420bed02507) are pinned and updated in place (BPF_LINK_UPDATE); before 6.6 clsact filters
 //! with a fixed priority and handle are replaced in place. XDP is attached native or not at all: generic XDP would
@@ -40,6 +40,11 @@ pub fn tcx() -> bool {
     kernel_is(6, 6)
 }
 
+/// Whether programs can push a tag over another (commit 938863727076).
+pub fn stacked_tags() -> bool {
+    kernel_is(6, 12)
+}
+
 fn kernel_is(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(major, minor, 0))
 }
@@ -59,37 +64,57 @@ impl Programs {
         Self { pins: pins.clone(), directory }
     }
 
-    /// Ids of the loaded programs; empty if they are not.
-    pub fn ids(&self) -> BTreeMap<Hook, u32> {
-        let id = |hook: Hook| {
-            let info = ProgramInfo::from_pin(self.directory.join(hook.program())).ok()?;
-            Some((hook, info.id()))
+    /// Ids of the loaded programs by their hook and the optional flags that they have code for.
+    pub fn ids(&self) -> BTreeMap<(Hook, u32), u32> {
+        let Ok(pinned) = fs::read_dir(&self.directory) else { return BTreeMap::new() };
+        let id = |pin: fs::DirEntry| {
+            let name = pin.file_name().into_string().ok()?;
+            let (program, flags) = match name.split_once('-') {
+                Some((program, flags)) => (program, u32::from_str_radix(flags, 16).ok()?),
+                None => (name.as_str(), 0),
+            };
+            let hook = Hook::ALL.into_iter().find(|hook| hook.program() == program)?;
+            Some(((hook, flags), ProgramInfo::from_pin(pin.path()).ok()?.id()))
         };
-        Hook::ALL.into_iter().filter_map(id).collect()
+        pinned.flatten().filter_map(id).collect()
     }
 
-    /// Loads the programs and pins them and their maps, unless that is done.
+    /// Where a program is pinned: `port_in`, or `port_in-6000` if it has code for flags 0x6000.
+    fn pin(&self, hook: Hook, flags: u32) -> PathBuf {
+        let name = hook.program();
+        self.directory.join(if flags == 0 { name.to_owned() } else { format!("{name}-{flags:x}") })
+    }
+
+    /// Loads the programs that every port has and pins them and their maps, unless that is done.
     pub fn load(&self) -> Result<()> {
-        if self.ids().len() == Hook::ALL.len() {
+        let ids = self.ids();
+        if Hook::ALL.iter().all(|hook| ids.contains_key(&(*hook, 0))) {
             return Ok(());
         }
+        let mut failed = Vec::new();
+        super::pins::remove(&self.directory, &mut failed);
+        super::pins::make(&self.directory)?;
+        self.load_some(&Hook::ALL, 0)
+    }
+
+    /// Loads programs with the code for some optional flags, and pins them.
+    fn load_some(&self, hooks: &[Hook], flags: u32) -> Result<()> {
         maps::check(&self.pins)?;
         let mut loader = EbpfLoader::new();
         for name in maps::names() {
             loader.map_pin_path(name, self.pins.maps().join(name));
         }
         // See netagent-ebpf/src/packet.rs.
-        let can_stack_tags = u8::from(kernel_is(6, 12));
+        let can_stack_tags = u8::from(stacked_tags());
         loader.override_global("CAN_STACK_TAGS", &can_stack_tags, true);
+        // See netagent-ebpf/src/main.rs.
+        loader.override_global("FLAGS", &flags, true);
         let mut object = loader.load(OBJECT).context(
             "create the BPF maps (needs root or CAP_BPF and CAP_NET_ADMIN, and kernel 6.1 or later)",
         )?;
-        let mut failed = Vec::new();
-        super::pins::remove(&self.directory, &mut failed);
-        super::pins::make(&self.directory)?;
-        for hook in Hook::ALL {
+        for hook in hooks {
             let name = hook.program();
-            let path = self.directory.join(name);
+            let path = self.pin(*hook, flags);
             let program = object.program_mut(name).with_context(|| format!("find {name}"))?;
             match program {
                 Program::SchedClassifier(program) => {
@@ -107,8 +132,12 @@ impl Programs {
         Ok(())
     }
 
-    /// Attaches a program to a device, or replaces what is there by it.
-    pub fn attach(&self, device: &IfName, ifindex: u32, hook: Hook) -> Result<()> {
+    /// Attaches a program with the code for some optional flags to a device, or replaces what is there by it.
+    pub fn attach(&self, device: &IfName, ifindex: u32, hook: Hook, flags: u32) -> Result<()> {
+        let path = self.pin(hook, flags);
+        if !fs::exists(&path)? {
+            self.load_some(&[hook], flags)?;
+        }
         self.pins.create_device(device)?;
         let pin = self.pins.link(device, hook);
         let held = link::read(&pin).with_context(|| format!("open {}", pin.display()))?;
@@ -117,7 +146,6 @@ impl Programs {
             fs::remove_file(&pin).with_context(|| format!("remove {}", pin.display()))?;
         }
         let replace = held.is_some_and(|held| held.ifindex == ifindex);
-        let path = self.directory.join(hook.program());
         let result = match attach_type(hook) {
             None => {
                 let program = Xdp::from_pin(&path, XdpAttachType::Interface)?;

@@ -8,14 +8,18 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use netagent_common::{
-    MAX_BLOCKS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE,
+    MAX_BLOCKS, MAX_MACS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE,
     counters::{RawDropKey, VlanStats},
-    policy::{Policy, PortRef, XDP_REFUSED},
+    limit::StormState,
+    policy::{Policy, PortMac, PortRef, XDP_REFUSED},
     vlan::Vid,
 };
 
 use super::maps::{Maps, per_cpu};
-use crate::{names::IfName, state::PortPolicy};
+use crate::{
+    names::{IfName, Mac},
+    state::{PortPolicy, Storm},
+};
 
 /// A port in the table.
 #[derive(Clone, Debug)]
@@ -30,11 +34,36 @@ pub struct Entry {
     pub nics: BTreeSet<u32>,
 }
 
+impl Entry {
+    /// What the programs know of the port, which may use these addresses.
+    fn policy(&self, macs: BTreeSet<Mac>) -> PortPolicy {
+        let policy = &self.policy;
+        let set = |has: &dyn Fn(u16) -> bool| {
+            (0..4096).filter(|vid| has(*vid)).filter_map(Vid::new).collect()
+        };
+        PortPolicy {
+            network: text(&policy.network),
+            flags: policy.flags & !XDP_REFUSED,
+            pvid: Vid::new(policy.pvid),
+            bridge_pvid: Vid::new(policy.bridge_pvid),
+            // Not the pairs: an agent that was killed half-way may have left more of them.
+            vids: set(&|vid| policy.allows(vid)),
+            services: set(&|vid| policy.is_service(vid)),
+            macs,
+            mac_limit: policy.mac_limit,
+            storm: Storm { broadcast: policy.broadcast_limit, multicast: policy.multicast_limit },
+            nics: self.nics.clone(),
+        }
+    }
+}
+
 /// The ports by device.
 #[derive(Default)]
 pub struct Table {
     /// Who is there.
     pub ports: BTreeMap<IfName, Entry>,
+    /// The addresses that VMs may use, by policy record. Some may be left from an agent that was killed half-way.
+    allowed_macs: BTreeMap<u16, BTreeSet<Mac>>,
 }
 
 impl Table {
@@ -51,6 +80,11 @@ impl Table {
             let (ifindex, record) = spilled.context("read the spilled port index")?;
             by_record.entry(record).or_default().insert(ifindex);
         }
+        let mut allowed_macs: BTreeMap<u16, BTreeSet<Mac>> = BTreeMap::new();
+        for allowed in maps.allowed_macs.keys() {
+            let PortMac { record, mac } = allowed.context("read the allowed addresses")?;
+            allowed_macs.entry(record).or_default().insert(Mac(mac));
+        }
         let mut ports = BTreeMap::new();
         for (record, mut nics) in by_record {
             let policy = maps.policy.get(&record, 0).context("read a policy")?;
@@ -66,7 +100,7 @@ impl Table {
             }
             ports.insert(device, Entry { record, policy, pairs, nics });
         }
-        Ok(Self { ports })
+        Ok(Self { ports, allowed_macs })
     }
 
     /// Gives a port its policy: all of it, or (the switch of the record being one store) nothing of it.
@@ -81,8 +115,8 @@ impl Table {
         if self.ports.get(device).is_some_and(|old| old.policy.ifindex != ifindex) {
             self.forget(maps, device)?;
         }
-        let old = self.ports.get(device);
-        let record = match old {
+        let old = self.ports.get(device).cloned();
+        let record = match &old {
             Some(old) => old.record ^ 1,
             None => 2 * self.free_port()?,
         };
@@ -92,19 +126,27 @@ impl Table {
             port: u16::try_from(record / 2)?,
             pvid: wanted.pvid.map_or(0, Vid::get),
             bridge_pvid: wanted.bridge_pvid.map_or(0, Vid::get),
+            record: u16::try_from(record)?,
+            mac_limit: wanted.mac_limit,
+            broadcast_limit: wanted.storm.broadcast,
+            multicast_limit: wanted.storm.multicast,
             device: padded(device.as_str()),
             network: padded(&wanted.network),
             ..Policy::EMPTY
         };
-        for vid in wanted.vids.iter().map(Vid::get) {
-            policy.vids[usize::from(vid / 64)] |= 1 << (vid % 64);
+        for (bits, vids) in
+            [(&mut policy.vids, &wanted.vids), (&mut policy.services, &wanted.services)]
+        {
+            for vid in vids.iter().map(Vid::get) {
+                bits[usize::from(vid / 64)] |= 1 << (vid % 64);
+            }
         }
-        let old_pairs = old.map(|old| old.pairs.clone()).unwrap_or_default();
-        if let Some(old) = old {
+        let old_pairs = old.as_ref().map(|old| old.pairs.clone()).unwrap_or_default();
+        if let Some(old) = &old {
             policy.blocks = old.policy.blocks;
         }
         let counted: BTreeSet<u16> =
-            std::iter::once(0).chain(wanted.vids.iter().map(Vid::get)).collect();
+            std::iter::once(0).chain(wanted.bridge_vids().iter().map(Vid::get)).collect();
         let mut pairs = old_pairs.clone();
         self.add_pairs(maps, &mut policy, &counted, &mut pairs)?;
         policy.pvid_pair = match pairs.get(&policy.pvid) {
@@ -112,8 +154,9 @@ impl Table {
             _ => 0,
         };
 
+        self.allow_macs(maps, &policy, &wanted.macs)?;
         maps.policy.set(record, &policy, 0).context("write the policy")?;
-        let before = old.map(|old| old.nics.clone()).unwrap_or_default();
+        let before = old.as_ref().map(|old| old.nics.clone()).unwrap_or_default();
         for index in std::iter::once(&ifindex).chain(&wanted.nics) {
             point(maps, *index, record)?;
         }
@@ -123,9 +166,9 @@ impl Table {
         if old.is_some() {
             // The other record is free for the next change once no program reads it any more.
             wait_for_programs();
-        } else {
-            maps.reserve_drops(policy.port)?;
+            self.forget_macs(maps, u16::try_from(record ^ 1)?)?;
         }
+        maps.reserve_drops(policy.port, policy.flags)?;
         let nics = wanted.nics.clone();
         self.ports.insert(device.clone(), Entry { record, policy, pairs, nics });
         let gone: Vec<u16> = old_pairs.into_keys().filter(|vid| !counted.contains(vid)).collect();
@@ -146,9 +189,10 @@ impl Table {
             unpoint(maps, *index, entry.record / 2)?;
         }
         wait_for_programs();
-        let port = entry.policy.port;
+        let policy = entry.policy;
+        let port = policy.port;
         let vids: Vec<u16> = entry.pairs.keys().copied().collect();
-        let blocks = entry.policy.blocks;
+        let blocks = policy.blocks;
         self.drop_pairs(maps, device, &vids)?;
         for block in blocks.into_iter().filter(|block| *block != 0) {
             maps.blocks.set(u32::from(block), &[0; 64], 0).context("clear a pair block")?;
@@ -159,12 +203,49 @@ impl Table {
         for key in drops {
             maps.drops.remove(&key).context("remove a drop counter")?;
         }
-        maps.quota.set(u32::from(port), &0, 0).context("reset the drop quota")
+        self.forget_macs(maps, policy.record)?;
+        let number = u32::from(port);
+        maps.port_macs.set(number, &Default::default(), 0).context("reset the addresses in use")?;
+        maps.storm.set(number, &StormState::default(), 0).context("reset the storm limits")?;
+        maps.quota.set(number, &0, 0).context("reset the drop quota")
     }
 
     /// How many pairs are in use.
     pub fn pairs(&self) -> usize {
         self.ports.values().map(|entry| entry.pairs.len()).sum()
+    }
+
+    /// What the programs know of a port.
+    pub fn policy(&self, entry: &Entry) -> PortPolicy {
+        entry.policy(self.allowed_macs.get(&entry.policy.record).cloned().unwrap_or_default())
+    }
+
+    /// Lists a VM's addresses under a policy record that is not in force yet.
+    fn allow_macs(
+        &mut self,
+        maps: &mut Maps,
+        policy: &Policy,
+        allowed: &BTreeSet<Mac>,
+    ) -> Result<()> {
+        self.forget_macs(maps, policy.record)?;
+        let listed = self.allowed_macs.entry(policy.record).or_default();
+        for Mac(mac) in allowed {
+            let key = PortMac { record: policy.record, mac: *mac };
+            maps.allowed_macs.insert(&key, &policy.ifindex, 0).with_context(|| {
+                format!("list an address (the node has room for {MAX_MACS}): list fewer in security.macs")
+            })?;
+            listed.insert(Mac(*mac));
+        }
+        Ok(())
+    }
+
+    /// Takes the addresses of a policy record out that is not in force any more.
+    fn forget_macs(&mut self, maps: &mut Maps, record: u16) -> Result<()> {
+        for Mac(mac) in self.allowed_macs.remove(&record).unwrap_or_default() {
+            let key = PortMac { record, mac };
+            maps.allowed_macs.remove(&key).context("take an address off the list")?;
+        }
+        Ok(())
     }
 
     fn free_port(&self) -> Result<u32> {

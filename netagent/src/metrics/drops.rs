@@ -84,10 +84,9 @@ fn all<'a>(
 ) -> BTreeMap<(&'a str, DropKind), Count> {
     let mut all = BTreeMap::new();
     for (device, port) in &datapath.ports {
-        // A port is what has a policy: frames without one are counted elsewhere.
-        for reason in Reason::ALL.into_iter().filter(|reason| *reason != Reason::NoPolicy) {
+        for reason in Reason::ALL {
             for direction in [Direction::Receive, Direction::Transmit] {
-                if reason.applies_to(direction) {
+                if reason.occurs(port.policy.flags, direction) {
                     let vid = first_vid(reason, port.policy.pvid);
                     let kind = DropKind { direction, reason, vid };
                     all.insert((device.as_str(), kind), Count::default());

@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 
 use netagent_common::{
     policy::{
-        ADMIT_TAGGED, ADMIT_UNTAGGED, BRIDGE_STRIPS, LINK_LOCAL_BYPASS, PVID_TAGGED, TAGS_IN_BYTES,
-        TRUNK, UPLINK,
+        ADMIT_TAGGED, ADMIT_UNTAGGED, BRIDGE_STRIPS, DHCP_GUARD, ISOLATED, ISOLATION,
+        LINK_LOCAL_BYPASS, MAC_GUARD, MAC_LIMIT, PRIORITY_ALWAYS, PRIORITY_IF_NONZERO, PVID_TAGGED,
+        RA_GUARD, SERVICES, STORM, TAGS_IN_BYTES, TRUNK, TUNNEL, UPLINK,
     },
     vlan::Vid,
 };
 
-use crate::state::{Admit, Port, PortPolicy, Role};
+use crate::state::{Admit, Port, PortPolicy, PriorityTags, Role, Storm};
 
 /// What a port's policy depends on besides the port.
 #[derive(Clone, Copy)]
@@ -19,6 +20,8 @@ pub struct Surroundings {
     pub aware: bool,
     /// The VID that the node itself uses untagged on this bridge.
     pub host_untagged: Option<Vid>,
+    /// Ports of the bridge are isolated.
+    pub isolation: bool,
     /// XDP is on, and sees all tags.
     pub tags_in_bytes: bool,
 }
@@ -34,24 +37,44 @@ pub fn compile(port: &Port, nics: BTreeSet<u32>, around: Surroundings) -> PortPo
         Role::Uplink { .. } => UPLINK | LINK_LOCAL_BYPASS,
         Role::Trunk => TRUNK,
         Role::Access => 0,
+        Role::Tunnel => TUNNEL,
     };
-    if port.pvid.is_some() {
-        flags |= match (port.pvid_tagged, around.aware) {
-            (true, _) => PVID_TAGGED,
-            (false, true) => BRIDGE_STRIPS,
-            (false, false) => 0,
-        };
+    flags |= match port.priority_tags {
+        PriorityTags::Never => 0,
+        PriorityTags::IfNonzero => PRIORITY_IF_NONZERO,
+        PriorityTags::Always => PRIORITY_ALWAYS,
+    };
+    let security = &port.security;
+    for (flag, set) in [
+        (PVID_TAGGED, port.pvid.is_some() && port.pvid_tagged),
+        (BRIDGE_STRIPS, around.aware && port.bridge_untags()),
+        (TAGS_IN_BYTES, around.tags_in_bytes),
+        (SERVICES, !port.services.is_empty()),
+        (ISOLATION, around.isolation),
+        (ISOLATED, security.isolated),
+        (LINK_LOCAL_BYPASS, security.allow_link_local),
+        (MAC_GUARD, !security.macs.is_empty()),
+        (MAC_LIMIT, security.max_macs.is_some()),
+        (DHCP_GUARD, security.dhcp_guard),
+        (RA_GUARD, security.ra_guard),
+        (STORM, security.storm != Storm::default()),
+    ] {
+        if set {
+            flags |= flag;
+        }
     }
-    if around.tags_in_bytes {
-        flags |= TAGS_IN_BYTES;
-    }
+    let of_customer = matches!(port.role, Role::Tunnel);
     PortPolicy {
         // As much as the map's field holds, or the next comparison would find a difference.
         network: cut(&port.network, 32),
         flags,
         pvid: port.pvid,
         bridge_pvid: if around.aware { None } else { around.host_untagged },
-        vids: port.vids.clone(),
+        vids: if of_customer { &port.customer_vids } else { &port.vids }.clone(),
+        services: port.services.clone(),
+        macs: security.macs.clone(),
+        mac_limit: security.max_macs.unwrap_or_default(),
+        storm: security.storm,
         nics,
     }
 }

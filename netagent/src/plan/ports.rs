@@ -50,6 +50,12 @@ fn one(
             .push(format!("{renamed} was {name} when it got its policy: it leaves the bridge"));
         removals::release(view, name, plan);
     }
+    if matches!(port.role, Role::Tunnel) && !view.datapath.stacked_tags {
+        bail!(
+            "{name}: network {} is QinQ, for which this kernel is too old: it needs Linux 6.12 or later",
+            port.network
+        );
+    }
     let bridge = &view.desired.bridges[&port.bridge];
     let aware = view.filtering(&port.bridge, bridge)? == Some(true);
     if let Some(mtu) = port.mtu.filter(|mtu| link.is_some_and(|link| link.mtu != *mtu)) {
@@ -95,16 +101,32 @@ fn programs(
         link.is_some_and(|link| link.index == known.ifindex)
     });
     let wanted = compile(port, view.nics(port), view.around(name, port, aware));
-    if known.is_none_or(|known| known.policy != wanted) {
-        plan.datapath(DatapathChange::SetPolicy(name.clone(), Box::new(wanted)));
-    }
+    let (before, after) = (known.map_or(wanted.flags, |known| known.policy.flags), wanted.flags);
     let attached = known.map(|known| known.attached.clone()).unwrap_or_default();
-    for hook in port.role.hooks().iter().filter(|hook| !attached.contains(hook)) {
-        plan.datapath(DatapathChange::Attach(name.clone(), *hook));
-    }
     let expected = |hook: &Hook| {
         port.role.hooks().contains(hook) || *hook == Hook::UplinkXdp && view.wants_xdp(name, port)
     };
+    let attach =
+        |hook: &Hook, flags| DatapathChange::Attach(name.clone(), *hook, hook.optional(flags));
+    // While the policy changes, the programs know what the old one and the new one ask for.
+    let changing = |hook: &&Hook| hook.optional(before) != hook.optional(after);
+    for hook in attached.iter().filter(|hook| expected(hook)).filter(changing) {
+        if hook.optional(before | after) != hook.optional(before) {
+            plan.datapath(attach(hook, before | after));
+        }
+    }
+    if known.is_none_or(|known| known.policy != wanted) {
+        plan.datapath(DatapathChange::SetPolicy(name.clone(), Box::new(wanted)));
+    }
+    // XDP comes last, if it is not there yet.
+    let xdp = attached.get(&Hook::UplinkXdp).filter(|hook| expected(hook));
+    for hook in port.role.hooks().iter().chain(xdp) {
+        let current = attached.contains(hook)
+            && (!changing(&hook) || hook.optional(before | after) == hook.optional(after));
+        if !current {
+            plan.datapath(attach(hook, after));
+        }
+    }
     let outdated = known.map(|known| known.outdated.clone()).unwrap_or_default();
     for hook in attached.union(&outdated).copied().filter(|hook| !expected(hook)) {
         let detach = DatapathChange::Detach(name.clone(), hook);
@@ -130,11 +152,13 @@ fn xdp(
     for nic in nics.iter().filter(|nic| view.datapath.rx_vlan.get(nic) == Some(&true)) {
         plan.datapath(DatapathChange::RxVlanOff(name.clone(), nic.clone()));
     }
-    if !view.attached(name, Hook::UplinkXdp) {
-        plan.datapath(DatapathChange::Attach(name.clone(), Hook::UplinkXdp));
-    }
     let around = Surroundings { tags_in_bytes: true, ..view.around(name, port, aware) };
     let policy = compile(port, view.nics(port), around);
+    let hook = Hook::UplinkXdp;
+    if !view.attached(name, hook) {
+        let flags = hook.optional(policy.flags);
+        plan.datapath(DatapathChange::Attach(name.clone(), hook, flags));
+    }
     plan.datapath(DatapathChange::SetPolicy(name.clone(), Box::new(policy)));
 }
 
@@ -142,7 +166,7 @@ fn xdp(
 fn vids(name: &IfName, port: &Port, found: &BTreeMap<Vid, VlanFlags>, plan: &mut Plan) {
     let flags = |vid: Vid| VlanFlags {
         pvid: port.pvid == Some(vid),
-        untagged: port.pvid == Some(vid) && !port.pvid_tagged,
+        untagged: port.pvid == Some(vid) && port.bridge_untags(),
     };
     let extra = found.keys().filter(|vid| !port.vids.contains(**vid)).copied();
     for (first, last) in crate::vids::VidSet::from_iter(extra).ranges() {
@@ -196,9 +220,17 @@ impl View<'_> {
             Role::Uplink { nics, .. } => {
                 self.wants_xdp(name, port) && self.xdp_sees_tags(name, nics)
             }
-            Role::Access | Role::Trunk => false,
+            Role::Access | Role::Trunk | Role::Tunnel => false,
         };
-        Surroundings { aware, host_untagged: host.map(|host| host.vid), tags_in_bytes }
+        // The uplink talks to all.
+        let isolation = !matches!(port.role, Role::Uplink { .. })
+            && self
+                .desired
+                .ports
+                .values()
+                .any(|other| other.bridge == port.bridge && other.security.isolated);
+        let host_untagged = host.map(|host| host.vid);
+        Surroundings { aware, host_untagged, isolation, tags_in_bytes }
     }
 
     /// Indexes of the NICs beneath an uplink, on which XDP sees the uplink's frames.
@@ -211,7 +243,7 @@ impl View<'_> {
                 .filter_map(|nic| self.observed.link(nic))
                 .map(|link| link.index)
                 .collect(),
-            Role::Access | Role::Trunk => BTreeSet::new(),
+            Role::Access | Role::Trunk | Role::Tunnel => BTreeSet::new(),
         }
     }
 

@@ -103,7 +103,7 @@ fn carried_out(desired: &Desired, observed: &Observed) -> ObservedDatapath {
                 let port: &mut ObservedPort = datapath.ports.entry(device).or_default();
                 (port.ifindex, port.policy) = (ifindex, *policy);
             }
-            Change::Datapath(DatapathChange::Attach(device, hook)) => {
+            Change::Datapath(DatapathChange::Attach(device, hook, _)) => {
                 datapath.ports.entry(device).or_default().attached.insert(hook);
             }
             _ => {}
@@ -277,4 +277,30 @@ fn a_bond_is_changed_live_where_the_kernel_can() {
     let plan = steps(&desired(&yaml), &observed, &datapath);
     assert!(!plan.contains(" down") && !plan.contains("nomaster"), "{plan}");
     assert!(Mode::Lacp.takes_xdp());
+}
+
+/// While the policy changes, the programs know the old one and the new one: no frame is judged by half of either.
+#[test]
+fn programs_learn_of_a_check_before_the_policy_asks_for_it_and_forget_it_after() {
+    let (observed, plain) = settled();
+    let guarded = OOB.replace(
+        "device: tap7, network: corp-net",
+        "device: tap7, network: corp-net, security: { dhcpGuard: true }",
+    );
+    assert_ne!(guarded, OOB);
+    insta::assert_snapshot!(steps(&desired(&guarded), &observed, &plain), @"
+    attach port_in to tap7, with dhcpGuard
+    policy tap7: access in corp-net, vids 100, pvid 100, admit untagged-and-priority, dhcpGuard
+    ");
+    let with_guard = carried_out(&desired(&guarded), &observed);
+    insta::assert_snapshot!(steps(&desired(OOB), &observed, &with_guard), @"
+    policy tap7: access in corp-net, vids 100, pvid 100, admit untagged-and-priority
+    attach port_in to tap7
+    ");
+    let limited = guarded.replace("dhcpGuard: true", "maxMacs: 4");
+    insta::assert_snapshot!(steps(&desired(&limited), &observed, &with_guard), @"
+    attach port_in to tap7, with maxMacs, dhcpGuard
+    policy tap7: access in corp-net, vids 100, pvid 100, admit untagged-and-priority, maxMacs
+    attach port_in to tap7, with maxMacs
+    ");
 }

@@ -118,10 +118,8 @@ pub const fn of(reason: Reason) -> [&'static str; 3] {
         ],
         Reason::UnknownStorm => [
             "above the port's limit of frames to stations that the bridge does not know",
-            "The guest sends much to a station that is silent or gone, scans the network, or the bridge's entries \
-             expire too soon.",
-            "Look at the destinations (`netagent monitor --reason unknown-storm`); mend them, or raise \
-             `storm.unknown` (packets per second).",
+            "None yet: reserved for a limit that this release does not have.",
+            "Please report it.",
         ],
     }
 }

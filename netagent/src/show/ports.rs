@@ -7,7 +7,7 @@ use super::table::{Column, Table, or_dash};
 use crate::{
     change::Hook,
     snapshot::Snapshot,
-    state::{Link, ObservedPort, PortPolicy},
+    state::{Link, ObservedPort, PortPolicy, checks},
     vids::VidSet,
 };
 
@@ -20,6 +20,8 @@ pub struct Row {
     pvid: Option<u16>,
     vids: String,
     admit: &'static str,
+    /// What is checked of the VM's frames besides their VLAN, by the names in the file.
+    checks: Vec<&'static str>,
     /// `missing`: the device is gone; `down`: not set up; `no-carrier`; `up`.
     link: &'static str,
     bridge: Option<String>,
@@ -54,6 +56,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
                 pvid: pvid.map(Vid::get),
                 vids: vids.to_string(),
                 admit: port.policy.admit().name(),
+                checks: checks(port.policy.flags).collect(),
                 link: link_state(link),
                 bridge: link.and_then(|link| link.controller.as_ref()).map(ToString::to_string),
                 programs: programs(&|hook| current.contains(hook) || other.contains(hook)),
@@ -76,6 +79,7 @@ pub fn table(rows: &[Row]) -> String {
         Number("PVID"),
         Text("VIDS"),
         Text("ADMIT"),
+        Text("CHECKS"),
         Text("LINK"),
         Text("BRIDGE"),
         Text("PROGRAMS"),
@@ -94,6 +98,7 @@ pub fn table(rows: &[Row]) -> String {
             or_dash(row.pvid.map(|vid| vid.to_string())),
             or_dash(Some(row.short_vids.clone())),
             row.admit.to_owned(),
+            or_dash(Some(row.checks.join(", "))),
             row.link.to_owned(),
             or_dash(row.bridge.clone()),
             programs.collect::<Vec<_>>().join(", "),

@@ -14,10 +14,10 @@ fn json(what: What, snapshot: &Snapshot) -> serde_json::Value {
 #[test]
 fn ports_table() {
     assert_snapshot!(text(What::Ports, &node()), @"
-    PORT    NETWORK   MODE    PVID  VIDS               ADMIT                  LINK     BRIDGE  PROGRAMS                   XDP
-    oob-bo  oob       uplink     1  1,100,200-299,500  all                    up       oob-br  uplink_in, uplink_out      native
-    tap7    corp-net  access   100  100                untagged-and-priority  up       oob-br  port_in, port_out          -
-    tap8    lab       trunk      -  200-299,500        tagged                 missing  -       port_in, port_out MISSING  -
+    PORT    NETWORK   MODE    PVID  VIDS               ADMIT                  CHECKS  LINK     BRIDGE  PROGRAMS                   XDP
+    oob-bo  oob       uplink     1  1,100,200-299,500  all                    -       up       oob-br  uplink_in, uplink_out      native
+    tap7    corp-net  access   100  100                untagged-and-priority  -       up       oob-br  port_in, port_out          -
+    tap8    lab       trunk      -  200-299,500        tagged                 -       missing  -       port_in, port_out MISSING  -
     ");
 }
 
@@ -102,8 +102,8 @@ fn bonds_table() {
 fn json_has_one_object_per_port_bond_or_kind_of_drop() {
     let node = node();
     let ports = json(What::Ports, &node);
-    assert_snapshot!(ports[0], @r#"{"admit":"all","bridge":"oob-br","device":"oob-bo","link":"up","missing":[],"mode":"uplink","network":"oob","outdated":[],"programs":["uplink_in","uplink_out"],"pvid":1,"vids":"1,100,200-299,500","xdp":"native"}"#);
-    assert_snapshot!(ports[2], @r#"{"admit":"tagged","bridge":null,"device":"tap8","link":"missing","missing":["port_out"],"mode":"trunk","network":"lab","outdated":[],"programs":["port_in"],"pvid":null,"vids":"200-299,500","xdp":null}"#);
+    assert_snapshot!(ports[0], @r#"{"admit":"all","bridge":"oob-br","checks":[],"device":"oob-bo","link":"up","missing":[],"mode":"uplink","network":"oob","outdated":[],"programs":["uplink_in","uplink_out"],"pvid":1,"vids":"1,100,200-299,500","xdp":"native"}"#);
+    assert_snapshot!(ports[2], @r#"{"admit":"tagged","bridge":null,"checks":[],"device":"tap8","link":"missing","missing":["port_out"],"mode":"trunk","network":"lab","outdated":[],"programs":["port_in"],"pvid":null,"vids":"200-299,500","xdp":null}"#);
     let vlans = json(What::Vlans, &node);
     assert_snapshot!(vlans[1], @r#"{"device":"tap7","drops":[{"bytes":2560,"device":"tap7","direction":"receive","packets":40,"reason":"vlan-not-allowed","vlan":"300"},{"bytes":768,"device":"tap7","direction":"receive","packets":12,"reason":"vlan-not-allowed","vlan":"200"},{"bytes":192,"device":"tap7","direction":"receive","packets":3,"reason":"tagged-on-access","vlan":"100"},{"bytes":64,"device":"tap7","direction":"transmit","packets":1,"reason":"link-local","vlan":"none"}],"mode":"access","network":"corp-net","pvid":100,"vlans":[{"pvid":true,"rx_bytes":400000,"rx_packets":4000,"tx_bytes":500000,"tx_packets":5000,"untagged":true,"vlan":"100"}]}"#);
     assert_eq!(vlans[0]["vlans"].as_array().unwrap().len(), 104, "every VID, and link-local");
@@ -117,8 +117,8 @@ fn long_allow_lists_are_cut_in_the_table_only() {
     node.datapath.ports = [(name("tap1"), port("odd", 0, 0, "1,3,5,7,9,11,13", &[]))].into();
     node.datapath.ports.get_mut(&name("tap1")).unwrap().outdated = [Hook::PortOut].into();
     assert_snapshot!(text(What::Ports, &node), @"
-    PORT  NETWORK  MODE    PVID  VIDS                    ADMIT   LINK     BRIDGE  PROGRAMS                            XDP
-    tap1  odd      access     -  1,3,5,7,9,... (7 VIDs)  tagged  missing  -       port_out OUTDATED, port_in MISSING  -
+    PORT  NETWORK  MODE    PVID  VIDS                    ADMIT   CHECKS  LINK     BRIDGE  PROGRAMS                            XDP
+    tap1  odd      access     -  1,3,5,7,9,... (7 VIDs)  tagged  -       missing  -       port_out OUTDATED, port_in MISSING  -
     ");
     assert_eq!(json(What::Ports, &node)[0]["vids"], "1,3,5,7,9,11,13");
 }

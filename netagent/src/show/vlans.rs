@@ -81,7 +81,8 @@ fn vlans(policy: &PortPolicy, counters: &PortCounters) -> Vec<Vlan> {
         }
     };
     let link_local = vlan(0, "link-local".to_owned());
-    let vids = policy.vids.iter().map(|vid| vlan(vid.get(), vid.to_string()));
+    let vids = policy.bridge_vids();
+    let vids = vids.iter().map(|vid| vlan(vid.get(), vid.to_string()));
     vids.chain((!link_local.is_idle()).then_some(link_local)).collect()
 }
 

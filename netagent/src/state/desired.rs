@@ -93,6 +93,14 @@ pub struct Port {
     pub vids: VidSet,
     /// Which frames may come in.
     pub admit: Admit,
+    /// Whether the VM's untagged frames show their priority.
+    pub priority_tags: PriorityTags,
+    /// Of a QinQ port: the customer's VIDs. Its `vids` has the service VLAN.
+    pub customer_vids: VidSet,
+    /// Of an uplink: the VLANs whose outer tag on the wire is an S-tag.
+    pub services: VidSet,
+    /// What is checked of the VM's frames besides their VLAN.
+    pub security: Security,
     /// Bytes; `None` leaves it.
     pub mtu: Option<u32>,
 }
@@ -111,6 +119,8 @@ pub enum Role {
     Access,
     /// A VM in several.
     Trunk,
+    /// A customer whose VLANs travel inside one of ours (IEEE 802.1ad, QinQ, dot1q-tunnel).
+    Tunnel,
 }
 
 impl Role {
@@ -118,9 +128,57 @@ impl Role {
     pub const fn hooks(&self) -> &'static [Hook] {
         match self {
             Self::Uplink { .. } => &[Hook::UplinkIn, Hook::UplinkOut],
-            Self::Access | Self::Trunk => &[Hook::PortIn, Hook::PortOut],
+            Self::Access | Self::Trunk | Self::Tunnel => &[Hook::PortIn, Hook::PortOut],
         }
     }
+}
+
+impl Port {
+    /// Whether frames of the PVID leave a VLAN-aware bridge untagged. A tag that shows the priority is made of theirs.
+    pub fn bridge_untags(&self) -> bool {
+        self.pvid.is_some() && !self.pvid_tagged && self.priority_tags == PriorityTags::Never
+    }
+}
+
+/// Whether frames of the PVID reach the VM with a priority tag (VID 0).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PriorityTags {
+    /// No: PCP and DEI end here.
+    #[default]
+    Never,
+    /// Those that have a priority.
+    IfNonzero,
+    /// All.
+    Always,
+}
+
+/// What a port checks of a VM's frames besides their VLAN.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent switches, as in the file")]
+pub struct Security {
+    /// The only addresses that the VM may use; empty: any.
+    pub macs: BTreeSet<Mac>,
+    /// Most addresses that the VM may use.
+    pub max_macs: Option<u16>,
+    /// The VM may be no DHCP server.
+    pub dhcp_guard: bool,
+    /// The VM may be no IPv6 router.
+    pub ra_guard: bool,
+    /// The VM talks to the uplink only.
+    pub isolated: bool,
+    /// The node hears the VM's LLDP and the like.
+    pub allow_link_local: bool,
+    /// Limits in frames per second.
+    pub storm: Storm,
+}
+
+/// Frames per second that a VM may send; 0: no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Storm {
+    /// To all.
+    pub broadcast: u32,
+    /// To groups.
+    pub multicast: u32,
 }
 
 /// Acceptable frame types (IEEE 802.1Q-2022 §6.9).

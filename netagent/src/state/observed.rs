@@ -21,6 +21,8 @@ pub struct ObservedDatapath {
     pub ports: BTreeMap<IfName, ObservedPort>,
     /// Whether a NIC takes tags out of the frames that it receives (`ethtool -k`: rx-vlan-offload).
     pub rx_vlan: BTreeMap<IfName, bool>,
+    /// Programs can push a tag over another (6.12, commit 938863727076).
+    pub stacked_tags: bool,
 }
 
 /// What the datapath says of a port.
@@ -30,9 +32,9 @@ pub struct ObservedPort {
     pub ifindex: u32,
     /// The policy.
     pub policy: PortPolicy,
-    /// Programs that are attached to this device and are this agent's current ones.
+    /// Programs that are attached to this device and are this agent's current ones for this policy.
     pub attached: BTreeSet<Hook>,
-    /// Programs that are attached to this device and are of another build.
+    /// Programs that are attached to this device and are of another build, or for another policy.
     pub outdated: BTreeSet<Hook>,
     /// The device took no XDP program when it was tried with these NICs.
     pub xdp_refused: bool,

@@ -4,8 +4,8 @@ use std::{collections::BTreeSet, fmt};
 
 use netagent_common::{policy as flags, vlan::Vid};
 
-use super::Admit;
-use crate::{change::Hook, vids::VidSet};
+use super::{Admit, Storm};
+use crate::{change::Hook, names::Mac, vids::VidSet};
 
 /// What the programs are told of a port, and what they are found to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -18,8 +18,16 @@ pub struct PortPolicy {
     pub pvid: Option<Vid>,
     /// The VID that is untagged inside a VLAN-unaware bridge.
     pub bridge_pvid: Option<Vid>,
-    /// The allow-list.
+    /// The allow-list. Of a QinQ port: of the customer's VIDs.
     pub vids: VidSet,
+    /// VLANs whose outer tag on the wire is an S-tag.
+    pub services: VidSet,
+    /// The addresses that the VM may use, where they are listed.
+    pub macs: BTreeSet<Mac>,
+    /// Most addresses that the VM may use, where that is limited.
+    pub mac_limit: u16,
+    /// Broadcast and multicast frames per second that the VM may send.
+    pub storm: Storm,
     /// Interface indexes of the NICs beneath an uplink, on which XDP runs.
     pub nics: BTreeSet<u32>,
 }
@@ -28,6 +36,11 @@ impl PortPolicy {
     /// Whether a flag of [`netagent_common::policy`] is set.
     pub fn has(&self, flag: u32) -> bool {
         self.flags & flag != 0
+    }
+
+    /// The VIDs inside the bridge: those that are counted.
+    pub fn bridge_vids(&self) -> VidSet {
+        if self.has(flags::TUNNEL) { self.pvid.into_iter().collect() } else { self.vids.clone() }
     }
 
     /// The admitted frame types.
@@ -48,10 +61,12 @@ impl PortPolicy {
         }
     }
 
-    /// What kind of port: "uplink", "trunk" or "access".
+    /// What kind of port: "uplink", "trunk", "qinq" or "access".
     pub fn mode(&self) -> &'static str {
         if self.has(flags::UPLINK) {
             "uplink"
+        } else if self.has(flags::TUNNEL) {
+            "qinq"
         } else if self.has(flags::TRUNK) {
             "trunk"
         } else {
@@ -69,6 +84,29 @@ impl fmt::Display for PortPolicy {
         }
         f.write_str(if self.has(flags::PVID_TAGGED) { " tagged" } else { "" })?;
         write!(f, ", admit {}", self.admit().name())?;
+        if self.has(flags::SERVICES) {
+            write!(f, ", services {}", self.services)?;
+        }
+        for check in checks(self.flags) {
+            write!(f, ", {check}")?;
+        }
         f.write_str(if self.has(flags::TAGS_IN_BYTES) { ", early drop by XDP" } else { "" })
     }
+}
+
+/// The names of what a port with these flags checks or does besides VLANs, as the file has them.
+pub fn checks(of: u32) -> impl Iterator<Item = &'static str> {
+    [
+        (flags::ISOLATED, "isolated"),
+        (flags::MAC_GUARD, "macs"),
+        (flags::MAC_LIMIT, "maxMacs"),
+        (flags::DHCP_GUARD, "dhcpGuard"),
+        (flags::RA_GUARD, "raGuard"),
+        (flags::STORM, "storm"),
+        (flags::PRIORITY_IF_NONZERO, "priorityTags if-nonzero"),
+        (flags::PRIORITY_ALWAYS, "priorityTags always"),
+    ]
+    .into_iter()
+    .filter(move |(flag, _)| of & flag != 0)
+    .map(|(_, name)| name)
 }

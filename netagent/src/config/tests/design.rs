@@ -5,7 +5,8 @@ use netagent_common::vlan::Vid;
 use super::{super::Config, name, names, taken, vid};
 use crate::{
     bond::{BondOption, LacpRate, Mode, XmitHashPolicy},
-    state::{Admit, Bond, Bridge, Filtering, Host, Port, Role},
+    state::{Admit, Bond, Bridge, Filtering, Host, Port, PriorityTags, Role, Security},
+    vids::VidSet,
 };
 
 /// The example of the design document.
@@ -71,6 +72,10 @@ fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
         pvid_tagged: false,
         vids: "1,100,200-299,500".parse().unwrap(),
         admit: Admit::All,
+        priority_tags: PriorityTags::Never,
+        customer_vids: VidSet::default(),
+        services: VidSet::default(),
+        security: Security::default(),
         mtu: None,
     };
     assert_eq!(desired.ports[&name("oob-bo")], uplink);
@@ -83,6 +88,10 @@ fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
         pvid_tagged: false,
         vids: "100".parse().unwrap(),
         admit: Admit::UntaggedAndPriority,
+        priority_tags: PriorityTags::Never,
+        customer_vids: VidSet::default(),
+        services: VidSet::default(),
+        security: Security::default(),
         mtu: None,
     };
     assert_eq!(desired.ports[&name("tap7")], vm);

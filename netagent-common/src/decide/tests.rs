@@ -3,7 +3,7 @@
 use core::mem::{offset_of, size_of};
 
 use super::*;
-use crate::vlan::TPID_S;
+use crate::policy::{BRIDGE_STRIPS, PortMac, PortRef, TRUNK};
 
 const IPV4: u16 = 0x0800;
 
@@ -23,7 +23,8 @@ fn trunk(native: u16, vids: &[u16]) -> Policy {
     port(ADMIT_UNTAGGED | ADMIT_TAGGED | TRUNK, native, vids)
 }
 
-const UNTAGGED: Headers = Headers { tpid: 0, tci: 0, ethertype: IPV4, link_local: false };
+const UNTAGGED: Headers =
+    Headers { tpid: 0, tci: 0, ethertype: IPV4, inner_tci: 0, link_local: false };
 
 fn tagged(tci: u16) -> Headers {
     Headers { tpid: TPID_C, tci, ..UNTAGGED }
@@ -34,18 +35,19 @@ fn over(outer: Headers, ethertype: u16) -> Headers {
 }
 
 fn rx(policy: &Policy, headers: Headers) -> Verdict {
-    decide(policy, headers, Direction::Receive)
+    decide(policy, policy.flags, headers, Direction::Receive)
 }
 
 fn tx(policy: &Policy, headers: Headers) -> Verdict {
-    decide(policy, headers, Direction::Transmit)
+    decide(policy, policy.flags, headers, Direction::Transmit)
 }
 
 #[test]
 fn record_layout_has_no_padding() {
-    assert_eq!(size_of::<Policy>(), 4 + 4 + 4 * 2 + 16 + 32 + 64 * 8 + 64 * 2);
+    assert_eq!(size_of::<Policy>(), 4 + 4 + 4 * 2 + 4 * 4 + 16 + 32 + 2 * 64 * 8 + 64 * 2);
     assert_eq!(offset_of!(Policy, vids) % 8, 0);
     assert_eq!(size_of::<PortRef>(), 8);
+    assert_eq!(size_of::<PortMac>(), 8);
 }
 
 #[test]
@@ -162,8 +164,8 @@ fn link_local_groups_survive_on_the_uplink_and_die_at_a_vm() {
     let mut uplink = trunk(0, &[100]);
     uplink.flags |= LINK_LOCAL_BYPASS;
     for direction in [Direction::Receive, Direction::Transmit] {
-        assert_eq!(decide(&uplink, lacp, direction), Verdict::Pass(0, Tagging::Keep));
-        let at_vm = decide(&access(100), lacp, direction);
+        assert_eq!(decide(&uplink, uplink.flags, lacp, direction), Verdict::Pass(0, Tagging::Keep));
+        let at_vm = decide(&access(100), ADMIT_UNTAGGED, lacp, direction);
         assert_eq!(at_vm, Verdict::Drop(0, Reason::LinkLocal));
     }
 }
@@ -181,7 +183,7 @@ fn nothing_passes_that_is_not_allowed() {
         for tpid in [0, TPID_C, TPID_S, 0x9100] {
             for tci in 0..=u16::MAX {
                 for ethertype in [IPV4, TPID_C, TPID_S] {
-                    let headers = Headers { tpid, tci, ethertype, link_local: false };
+                    let headers = Headers { tpid, tci, ethertype, inner_tci: 0, link_local: false };
                     if let Verdict::Pass(vid, _) = rx(port, headers) {
                         assert!(port.allows(vid), "{headers:?}");
                         assert!(tpid != TPID_C || tci & VID_MASK == vid || tci & VID_MASK == 0);
@@ -196,4 +198,75 @@ fn nothing_passes_that_is_not_allowed() {
             }
         }
     }
+}
+
+fn tunnel(service: u16, customers: &[u16]) -> Policy {
+    port(TUNNEL | ADMIT_UNTAGGED | ADMIT_TAGGED, service, customers)
+}
+
+#[test]
+fn a_tunnel_puts_the_service_tag_over_whatever_the_customer_sends() {
+    let port = tunnel(3000, &[10]);
+    let service = |priority: u16| Verdict::Pass(3000, Tagging::Push(priority + 3000));
+    assert_eq!(rx(&port, UNTAGGED), service(0));
+    assert_eq!(rx(&port, tagged(10)), service(0));
+    assert_eq!(rx(&port, tagged(0xb00a)), service(0xb000));
+    assert_eq!(rx(&port, tagged(0x6000)), service(0x6000));
+    assert_eq!(rx(&port, Headers { tpid: TPID_S, tci: 0x600a, ..UNTAGGED }), service(0));
+    assert_eq!(rx(&port, over(tagged(10), TPID_C)), service(0));
+    assert_eq!(rx(&port, tagged(11)), Verdict::Drop(11, Reason::VlanNotAllowed));
+    assert_eq!(rx(&port, tagged(3000)), Verdict::Drop(3000, Reason::VlanNotAllowed));
+    assert_eq!(rx(&port, tagged(4095)), Verdict::Drop(4095, Reason::ReservedVid));
+}
+
+#[test]
+fn a_tunnel_shows_the_customer_its_own_vlans_only() {
+    let mut port = tunnel(3000, &[10]);
+    let beneath = |outer: Headers, inner_tci| Headers { ethertype: TPID_C, inner_tci, ..outer };
+    assert_eq!(tx(&port, tagged(3000)), Verdict::Pass(3000, Tagging::Pop));
+    assert_eq!(tx(&port, beneath(tagged(3000), 0x600a)), Verdict::Pass(3000, Tagging::Pop));
+    assert_eq!(tx(&port, beneath(tagged(3000), 0)), Verdict::Pass(3000, Tagging::Pop));
+    let foreign = Verdict::Drop(3000, Reason::EgressFiltered);
+    assert_eq!(tx(&port, beneath(tagged(3000), 11)), foreign);
+    assert_eq!(tx(&port, tagged(10)), Verdict::Drop(10, Reason::EgressFiltered));
+    assert_eq!(tx(&port, UNTAGGED), Verdict::Drop(0, Reason::EgressFiltered));
+    port.flags |= BRIDGE_STRIPS;
+    assert_eq!(tx(&port, UNTAGGED), Verdict::Pass(3000, Tagging::Keep));
+    assert_eq!(tx(&port, beneath(UNTAGGED, 10)), Verdict::Pass(3000, Tagging::Keep));
+    assert_eq!(tx(&port, beneath(UNTAGGED, 11)), foreign);
+}
+
+#[test]
+fn an_uplink_tells_a_service_vlan_by_its_s_tag() {
+    let mut uplink = trunk(1, &[1, 100, 3000]);
+    uplink.flags |= SERVICES;
+    uplink.services[3000 / 64] |= 1 << (3000 % 64);
+    let s_tag = |tci| Headers { tpid: TPID_S, tci, ..UNTAGGED };
+    assert_eq!(rx(&uplink, s_tag(0x6bb8)), Verdict::Pass(3000, Tagging::Replace(0x6bb8)));
+    assert_eq!(rx(&uplink, s_tag(100)), Verdict::Drop(100, Reason::VlanNotAllowed));
+    assert_eq!(rx(&uplink, s_tag(0)), Verdict::Drop(0, Reason::VlanNotAllowed));
+    assert_eq!(rx(&uplink, tagged(3000)), Verdict::Drop(3000, Reason::VlanNotAllowed));
+    assert_eq!(rx(&uplink, tagged(100)), Verdict::Pass(100, Tagging::Keep));
+    assert_eq!(tx(&uplink, tagged(0x6bb8)), Verdict::Pass(3000, Tagging::ReplaceByService(0x6bb8)));
+    assert_eq!(tx(&uplink, tagged(100)), Verdict::Pass(100, Tagging::Keep));
+    // A program that was loaded without the flag takes S-tags for payload.
+    let without = decide(&uplink, uplink.flags & !SERVICES, s_tag(3000), Direction::Receive);
+    assert_eq!(without, Verdict::Pass(1, Tagging::Push(1)));
+}
+
+#[test]
+fn priority_tags_show_the_priority_and_hide_nothing() {
+    let mut port = access(100);
+    for (flag, plain) in
+        [(PRIORITY_IF_NONZERO, Tagging::Pop), (PRIORITY_ALWAYS, Tagging::Replace(0))]
+    {
+        port.flags = ADMIT_UNTAGGED | flag;
+        assert_eq!(tx(&port, tagged(0xa064)), Verdict::Pass(100, Tagging::Replace(0xa000)));
+        assert_eq!(tx(&port, tagged(0x1064)), Verdict::Pass(100, Tagging::Replace(0x1000)));
+        assert_eq!(tx(&port, tagged(100)), Verdict::Pass(100, plain));
+        let stacked = tx(&port, over(tagged(0xa064), TPID_C));
+        assert_eq!(stacked, Verdict::Drop(100, Reason::StackedTag));
+    }
+    port.flags |= BRIDGE_STRIPS;
+    assert_eq!(tx(&port, UNTAGGED), Verdict::Pass(100, Tagging::Push(0)));
 }

@@ -1,0 +1,148 @@
+//! What a VM with the address 02:00:00:00:00:01 may say.
+
+use super::*;
+
+const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
+const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+fn verdict(flags: u32, frame: &[u8]) -> Option<Reason> {
+    check(flags, frame, |mac| mac == OWN).err()
+}
+
+/// A frame from `source` with `parts` behind the addresses.
+fn frame<const N: usize>(source: [u8; 6], parts: &[&[u8]]) -> [u8; N] {
+    let mut bytes = [0; N];
+    bytes[..6].copy_from_slice(&[0xff; 6]);
+    bytes[6..12].copy_from_slice(&source);
+    let mut end = 12;
+    for part in parts {
+        bytes[end..end + part.len()].copy_from_slice(part);
+        end += part.len();
+    }
+    bytes
+}
+
+const ARP_REQUEST: &[u8] = &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
+/// An IPv6 header up to the next header, less the Ethertype; then addresses of no interest.
+const V6: [u8; 8] = [0x86, 0xdd, 0x60, 0, 0, 0, 0, 64];
+const V6_REST: [u8; 33] = [0xff; 33];
+
+#[test]
+fn the_source_address_is_one_of_the_ports() {
+    assert_eq!(verdict(MAC_GUARD, &frame::<60>(OWN, &[&[8, 0]])), None);
+    assert_eq!(verdict(MAC_GUARD, &frame::<60>(OTHER, &[&[8, 0]])), Some(Reason::MacSpoofed));
+    assert_eq!(verdict(MAC_GUARD, &frame::<60>([0; 6], &[&[8, 0]])), Some(Reason::MacSpoofed));
+    assert_eq!(verdict(RA_GUARD, &frame::<60>(OTHER, &[&[8, 0]])), None);
+    assert_eq!(verdict(MAC_GUARD, &frame::<60>(OWN, &[])[..11]), Some(Reason::Malformed));
+}
+
+#[test]
+fn arp_names_the_ports_address_however_it_is_wrapped() {
+    let wraps: [&[u8]; 5] = [
+        &[],
+        &[0x81, 0, 0, 100],
+        &[0x81, 0, 0, 0, 0x81, 0, 0, 0],
+        &[0, 36, 0xaa, 0xaa, 3, 0, 0, 0],
+        &[0, 36, 0xaa, 0xaa, 3, 0, 0, 0, 0x81, 0, 0, 5],
+    ];
+    for wrap in wraps {
+        let honest = frame::<80>(OWN, &[wrap, ARP_REQUEST, &OWN]);
+        assert_eq!(verdict(MAC_GUARD, &honest), None, "{wrap:x?}");
+        let spoofed = frame::<80>(OWN, &[wrap, ARP_REQUEST, &OTHER]);
+        assert_eq!(verdict(MAC_GUARD, &spoofed), Some(Reason::ArpSpoofed), "{wrap:x?}");
+    }
+    let reverse = frame::<80>(OWN, &[&[0x80, 0x35], &ARP_REQUEST[2..], &OTHER]);
+    assert_eq!(verdict(MAC_GUARD, &reverse), Some(Reason::ArpSpoofed));
+    let cut = frame::<80>(OWN, &[ARP_REQUEST, &OWN]);
+    assert_eq!(verdict(MAC_GUARD, &cut[..27]), Some(Reason::Malformed));
+}
+
+#[test]
+fn more_layers_than_anyone_sends_are_refused() {
+    let tags = [0x81, 0, 0, 1].repeat::<16>();
+    let deep = frame::<80>(OWN, &[&tags, ARP_REQUEST, &OTHER]);
+    assert_eq!(verdict(MAC_GUARD, &deep), Some(Reason::StackedTag));
+}
+
+#[test]
+fn dhcp_of_a_server_is_told_from_that_of_a_client() {
+    let udp = |ports: [u8; 4], fragment: u8| {
+        let header = [8, 0, 0x46, 0, 0, 0, 0, 0, 0, fragment, 64, 17];
+        frame::<80>(OWN, &[&header, &[0; 14], &ports])
+    };
+    assert_eq!(verdict(DHCP_GUARD, &udp([0, 67, 0, 68], 0)), Some(Reason::DhcpServer));
+    assert_eq!(verdict(DHCP_GUARD, &udp([1, 67, 0, 68], 0)), Some(Reason::DhcpServer));
+    assert_eq!(verdict(DHCP_GUARD, &udp([0, 67, 0, 67], 0)), Some(Reason::DhcpServer));
+    assert_eq!(verdict(DHCP_GUARD, &udp([0, 68, 0, 67], 0)), None);
+    assert_eq!(verdict(DHCP_GUARD, &udp([0, 67, 0, 68], 9)), None);
+    assert_eq!(verdict(RA_GUARD, &udp([0, 67, 0, 68], 0)), None);
+    let v6 = |ports: [u8; 4]| frame::<80>(OWN, &[&V6, &[17], &V6_REST, &ports]);
+    assert_eq!(verdict(DHCP_GUARD, &v6([2, 0x23, 2, 0x22])), Some(Reason::DhcpServer));
+    assert_eq!(verdict(DHCP_GUARD, &v6([9, 9, 2, 0x22])), Some(Reason::DhcpServer));
+    assert_eq!(verdict(DHCP_GUARD, &v6([2, 0x22, 2, 0x23])), None);
+}
+
+#[test]
+fn a_router_advertisement_is_found_behind_extension_headers() {
+    let advertisement = [134, 0, 0, 0];
+    let plain = frame::<80>(OWN, &[&V6, &[58], &V6_REST, &advertisement]);
+    assert_eq!(verdict(RA_GUARD, &plain), Some(Reason::RouterAdvertisement));
+    assert_eq!(verdict(DHCP_GUARD, &plain), None);
+    let redirect = frame::<80>(OWN, &[&V6, &[58], &V6_REST, &[137, 0]]);
+    assert_eq!(verdict(RA_GUARD, &redirect), Some(Reason::RouterAdvertisement));
+    let hidden = frame::<128>(
+        OWN,
+        &[
+            &V6,
+            &[0],
+            &V6_REST,
+            &[60, 1],
+            &[0; 14],
+            &[44, 0, 0, 0, 0, 0, 0, 0],
+            &[58, 0, 0, 1, 0, 0, 0, 7],
+            &advertisement,
+        ],
+    );
+    assert_eq!(verdict(RA_GUARD, &hidden), Some(Reason::RouterAdvertisement));
+    let later =
+        frame::<128>(OWN, &[&V6, &[44], &V6_REST, &[58, 0, 0, 8, 0, 0, 0, 7], &advertisement]);
+    assert_eq!(verdict(RA_GUARD, &later), None);
+    let cut = frame::<128>(OWN, &[&V6, &[60], &V6_REST, &[58, 200]]);
+    assert_eq!(verdict(RA_GUARD, &cut), Some(Reason::Malformed));
+    let endless = frame::<256>(OWN, &[&V6, &[0], &V6_REST]);
+    assert_eq!(verdict(RA_GUARD, &endless), Some(Reason::Malformed));
+}
+
+#[test]
+fn neighbour_discovery_names_the_ports_address() {
+    for (kind, header) in [(133, 8), (134, 16), (135, 24), (136, 24)] {
+        let with = |option: &[u8]| {
+            let mut message = [0; 40];
+            message[0] = kind;
+            message[header..header + option.len()].copy_from_slice(option);
+            let end = header + option.len();
+            (frame::<128>(OWN, &[&V6, &[58], &V6_REST, &message[..end]]), 54 + end)
+        };
+        for (mac, expected) in [(OWN, None), (OTHER, Some(Reason::NdSpoofed))] {
+            for option in [1, 2] {
+                let mut bytes = [option, 1, 0, 0, 0, 0, 0, 0];
+                bytes[2..].copy_from_slice(&mac);
+                let (frame, end) = with(&bytes);
+                assert_eq!(verdict(MAC_GUARD, &frame[..end]), expected, "{kind} {option}");
+            }
+        }
+        let (frame, end) = with(&[]);
+        assert_eq!(verdict(MAC_GUARD, &frame[..end]), None, "{kind} without an option");
+    }
+}
+
+/// `<[T]>::repeat` without an allocator.
+trait Repeat {
+    fn repeat<const N: usize>(&self) -> [u8; N];
+}
+
+impl Repeat for [u8; 4] {
+    fn repeat<const N: usize>(&self) -> [u8; N] {
+        core::array::from_fn(|i| self[i % 4])
+    }
+}

@@ -1,0 +1,68 @@
+//! What a VM's port checks besides VLANs. Each check is behind its flag: see `FLAGS`.
+
+use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use netagent_common::{
+    counters::Reason,
+    guard::{self, Bytes as _, GUARDS},
+    limit::{admit_mac, admit_rate, mac_number},
+    policy::{ISOLATED, ISOLATION, MAC_LIMIT, Policy, STORM, UPLINK},
+};
+
+use crate::{maps, packet::Skb};
+
+const BROADCAST: [u8; 6] = [0xff; 6];
+
+/// Of a frame from a VM.
+#[inline(always)]
+pub fn from_vm(skb: &Skb<'_>, policy: &Policy, flags: u32) -> Option<Reason> {
+    if flags & GUARDS != 0
+        && let Err(reason) = guard::check(flags, skb, |mac| maps::owns(policy.record, mac))
+    {
+        return Some(reason);
+    }
+    if flags & MAC_LIMIT != 0 && !may_use_address(skb, policy) {
+        return Some(Reason::MacLimit);
+    }
+    if flags & STORM != 0 { storm(skb, policy) } else { None }
+}
+
+/// Of a frame to a VM.
+#[inline(always)]
+pub fn to_vm(skb: &Skb<'_>, policy: &Policy, flags: u32) -> Option<Reason> {
+    if flags & ISOLATION == 0 {
+        return None;
+    }
+    // From no port of ours: from the node itself.
+    let from = maps::policy(skb.origin_ifindex())?;
+    let isolated = (from.flags | policy.flags) & ISOLATED != 0;
+    (isolated && from.flags & UPLINK == 0).then_some(Reason::Isolated)
+}
+
+#[inline(always)]
+fn may_use_address(skb: &Skb<'_>, policy: &Policy) -> bool {
+    let Some(source) = skb.read(6) else { return false };
+    let Some(slots) = maps::macs(policy.port) else { return false };
+    // SAFETY: see `maps::macs`.
+    let slots = unsafe { &mut *slots };
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_coarse_ns() };
+    admit_mac(slots, policy.mac_limit, mac_number(source), now)
+}
+
+#[inline(always)]
+fn storm(skb: &Skb<'_>, policy: &Policy) -> Option<Reason> {
+    let destination: [u8; 6] = skb.read(0)?;
+    if destination[0] & 1 == 0 {
+        return None;
+    }
+    // SAFETY: see `maps::storm`.
+    let state = unsafe { &mut *maps::storm(policy.port)? };
+    let (due, limit, reason) = if destination == BROADCAST {
+        (&mut state.broadcast, policy.broadcast_limit, Reason::BroadcastStorm)
+    } else {
+        (&mut state.multicast, policy.multicast_limit, Reason::MulticastStorm)
+    };
+    // SAFETY: no arguments.
+    let now = unsafe { bpf_ktime_get_ns() };
+    (!admit_rate(due, limit, skb.packets(), now)).then_some(reason)
+}
