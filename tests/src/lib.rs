@@ -13,10 +13,13 @@
 mod frame;
 mod lab;
 mod node;
+mod program;
+mod rng;
 mod wire;
 
 mod bond;
 mod change;
+mod flood;
 mod lacp;
 mod leak;
 mod metrics;
@@ -24,9 +27,11 @@ mod mgmt;
 mod monitor;
 mod oracle;
 mod pins;
+mod qinq;
 mod rename;
 mod restart;
 mod scenario;
+mod security;
 mod untagged_host;
 mod verdict;
 

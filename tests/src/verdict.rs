@@ -1,9 +1,15 @@
 //! The programs alone, by BPF_PROG_TEST_RUN: frames that no wire delivers (the kernel drops a frame that is cut off
 //! inside its tag before TC sees it), and random bytes of every length.
 
-use std::{fs, path::PathBuf};
+use netagent_common::{
+    counters::Direction,
+    decide::{Headers, Verdict, decide},
+    guard,
+    policy::{self, Policy},
+    vlan,
+};
 
-use crate::{frame::Frame, lab::Netns, node::Node};
+use crate::{frame::Frame, lab::Netns, node::Node, program::Program, rng::Rng};
 
 /// `TC_ACT_UNSPEC`
 const PASS: u32 = u32::MAX;
@@ -26,7 +32,6 @@ ports:
 struct Programs {
     node: Node,
     _others: Netns,
-    directory: PathBuf,
 }
 
 impl Programs {
@@ -36,46 +41,22 @@ impl Programs {
             node.netns.veth(name, &others, name);
         }
         node.apply(CONFIG);
-        let directory = std::env::temp_dir().join(format!("{}-run", node.netns.name));
-        fs::create_dir_all(&directory).unwrap();
-        Self { node, _others: others, directory }
+        Self { node, _others: others }
     }
 
     /// Runs a program as if this had come to a device, and returns its verdict.
     fn verdict(&self, program: &str, device: &str, bytes: &[u8]) -> u32 {
-        let file = |name: &str| self.directory.join(name).display().to_string();
-        fs::write(file("in"), bytes).unwrap();
+        let program = Program::open(&self.node.pin("programs"), program);
+        program.run(bytes, self.index(device)).unwrap()
+    }
+
+    fn index(&self, device: &str) -> u32 {
         // Not from /sys, which belongs to the namespace that mounted it.
-        let link = self.node.netns.json(&format!("ip -j link show {device}"));
-        let index = u32::try_from(link[0]["ifindex"].as_u64().unwrap()).unwrap();
-        let context = if program == "uplink_xdp" {
-            // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
-            let length = u32::try_from(bytes.len()).unwrap();
-            [0, length, 0, index, 0, 0].map(u32::to_ne_bytes).concat()
-        } else {
-            // struct __sk_buff up to ifindex, its eleventh word
-            let mut context = vec![0; 192];
-            context[40..44].copy_from_slice(&index.to_ne_bytes());
-            context
-        };
-        fs::write(file("context"), context).unwrap();
-        let programs = self.node.pin("programs");
-        let run = self.node.netns.json(&format!(
-            "bpftool -j prog run pinned {programs}/*/{program} data_in {} ctx_in {} repeat 1",
-            file("in"),
-            file("context")
-        ));
-        u32::try_from(run["retval"].as_u64().unwrap()).unwrap()
+        u32::try_from(self.node.netns.link(device)["ifindex"].as_u64().unwrap()).unwrap()
     }
 
     fn drops(&self) -> String {
         self.node.ok("show drops -j")
-    }
-}
-
-impl Drop for Programs {
-    fn drop(&mut self) {
-        let _gone = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -152,4 +133,94 @@ fn a_frame_cut_off_inside_its_tag_is_dropped() {
     }
     assert_eq!(programs.verdict("uplink_in", "eth2", &whole[..18]), PASS);
     assert!(programs.drops().contains("malformed"), "{}", programs.drops());
+}
+
+/// Random frames of every length: each program says what the same decision says on this side, and the kernel is well.
+#[test]
+fn random_bytes_of_every_length_get_the_verdict_of_the_decision() {
+    let programs = Programs::new();
+    programs.node.apply(&CONFIG.replace(
+        "network: v100 }",
+        "network: v100, security: { dhcpGuard: true, raGuard: true } }",
+    ));
+    let guards = policy::DHCP_GUARD | policy::RA_GUARD;
+    let builds = programs.node.pin("programs");
+    let of = |flags, pvid, vids: std::ops::Range<u16>| {
+        let mut policy = Policy { flags, pvid, ..Policy::EMPTY };
+        vids.for_each(|vid| policy.vids[usize::from(vid / 64)] |= 1 << (vid % 64));
+        policy
+    };
+    let tagged = policy::ADMIT_TAGGED;
+    let mut uplink = of(policy::ADMIT_UNTAGGED | tagged | policy::LINK_LOCAL_BYPASS, 0, 300..303);
+    uplink.vids[1] |= 1 << (100 % 64);
+    let cases = [
+        ("uplink_in", "eth2", &uplink),
+        ("port_in", "trunk", &of(policy::ADMIT_UNTAGGED | tagged, 0, 300..303)),
+        ("port_in-6000", "a100", &of(policy::ADMIT_UNTAGGED | guards, 100, 100..101)),
+    ];
+    let mut rng = Rng(0x6e65_7461_6765_6e74);
+    for (name, device, policy) in cases {
+        let (program, index) = (Program::open(&builds, name), programs.index(device));
+        let mut passed = 0;
+        for length in 14..1600 {
+            let bytes = frame(&mut rng, length);
+            let wanted = if passes(policy, &bytes) { PASS } else { DROP };
+            passed += u32::from(wanted == PASS);
+            match program.run(&bytes, index) {
+                Ok(verdict) => assert_eq!(verdict, wanted, "{name} {bytes:02x?}"),
+                // Frames that the kernel does not run programs on: IP without its header.
+                Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{bytes:02x?}"),
+            }
+        }
+        assert!(passed > 100, "{name}: {passed} frames pass: the test would prove little");
+    }
+}
+
+/// Random bytes that often begin like something.
+fn frame(rng: &mut Rng, length: usize) -> Vec<u8> {
+    let mut bytes: Vec<u8> = (0..length).map(|_| rng.below(256).to_be_bytes()[1]).collect();
+    let beginnings: [&[u8]; 9] = [
+        &[],
+        &[0x81, 0, 0x41, 0x2c],
+        &[0x81, 0, 0, 100],
+        &[0x81, 0, 0x0f, 0xff],
+        &[0x81, 0, 0, 0],
+        &[0x81, 0, 0x61, 0x2d, 0x81, 0, 0, 100],
+        &[0x88, 0xa8, 0, 100],
+        &[0, 80, 0xaa, 0xaa, 3, 0, 0, 0],
+        &[8, 0],
+    ];
+    let payloads: [&[u8]; 5] = [
+        &[],
+        &[0x88, 0xb5],
+        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, 58, 255],
+        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, 0, 255],
+        &[8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 17],
+    ];
+    let head = [rng.pick(&beginnings), rng.pick(&payloads)].concat();
+    // An even first byte is no group; the kernel's groups are tested elsewhere.
+    bytes[0] &= 0xfe;
+    for (byte, value) in bytes[12..].iter_mut().zip(head) {
+        *byte = value;
+    }
+    bytes
+}
+
+/// What the decision says of a frame whose outer tag is in the bytes.
+fn passes(policy: &Policy, bytes: &[u8]) -> bool {
+    let word = |at: usize| bytes.get(at..at + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
+    let Some(ethertype) = word(12) else { return false };
+    let plain = Headers { tpid: 0, tci: 0, ethertype, inner_tci: 0, link_local: false };
+    let headers = match (vlan::is_tpid(ethertype), word(14), word(16)) {
+        (true, Some(tci), Some(ethertype)) => {
+            Headers { tpid: plain.ethertype, tci, ethertype, ..plain }
+        }
+        (true, ..) => return false,
+        (false, ..) => plain,
+    };
+    let verdict = decide(policy, policy.flags, headers, Direction::Receive);
+    let refused = || {
+        policy.flags & guard::GUARDS != 0 && guard::check(policy.flags, bytes, |_| true).is_err()
+    };
+    matches!(verdict, Verdict::Pass(..)) && !refused()
 }

@@ -2,10 +2,10 @@
 
 use super::{
     policy::{Admit, Native, PORTS, Policy, Port, UPLINK, Vm},
-    rng::Rng,
     rule::{self, Around, is_link_local},
     sent::{C, Content, Q, S, Sent},
 };
+use crate::rng::Rng;
 
 /// Few, so that the ports of a policy share them: both ends of the range, neighbours, both sides of a word of the
 /// allow-list.

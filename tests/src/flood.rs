@@ -1,0 +1,114 @@
+//! One VM sends from a million addresses and in every VLAN. Nothing of the agent or its maps grows, every drop is counted,
+//! and its neighbour loses no frame.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    frame::{Frame, TEST},
+    lab::Netns,
+    node::{Daemon, Node},
+    wire::Wire,
+};
+
+const FRAMES: u32 = 1_000_000;
+/// An emulated machine gets less far, but far enough.
+const TIME: Duration = Duration::from_secs(20);
+const ENOUGH: u32 = 20_000;
+/// The neighbour sends a frame after so many.
+const TURN: u32 = 100;
+const MAX_MACS: u32 = 4;
+
+const CONFIG: &str = "
+clusterNetworks:
+  oob: { vlanFiltering: off, uplink: { nics: [eth2], bond: { mode: none }, xdp: off } }
+networks:
+  v100: { clusterNetwork: oob, vlan: 100 }
+ports:
+  - { device: hostile, network: v100, security: { maxMacs: 4 } }
+  - { device: neighbour, network: v100 }
+";
+
+#[test]
+fn a_flood_of_addresses_and_vlans_grows_nothing_and_harms_nobody() {
+    let (node, others) = (Node::new(), Netns::new("others"));
+    for name in ["eth2", "hostile", "neighbour"] {
+        node.netns.veth(name, &others, name);
+    }
+    let [wire, hostile, neighbour] =
+        ["eth2", "hostile", "neighbour"].map(|name| Wire::open(&others, name));
+    node.configure(CONFIG);
+    let daemon = node.run();
+    // What is allocated once, at the first drops and at the first scrapes, is no growth.
+    for number in 0..10_000 {
+        hostile.send(&hostile_frame(number));
+    }
+    (0..3).for_each(|_| drop(daemon.get("metrics")));
+    let (maps, resident) = (map_bytes(&node), resident(&daemon));
+    let before = dropped(&node);
+
+    let started = Instant::now();
+    let mut sent = 0;
+    while sent < FRAMES && (sent < ENOUGH || started.elapsed() < TIME) {
+        hostile.send(&hostile_frame(sent));
+        sent += 1;
+        if sent.is_multiple_of(TURN) {
+            let mine = Frame::numbered(sent, &[]);
+            neighbour.send(&mine);
+            loop {
+                let bytes = wire.receive(Duration::from_secs(10)).expect("no frame is lost");
+                let frame = Frame::from_bytes(&bytes).unwrap();
+                if frame.ethertype == TEST && frame.source == mine.source {
+                    break;
+                }
+            }
+        }
+    }
+    println!("flood: {sent} frames");
+    let stopped: u64 = (0..sent).map(|number| u64::from(!passes(number))).sum();
+    assert_eq!(dropped(&node) - before, stopped, "every drop is counted");
+    daemon.get("metrics");
+    assert_eq!(map_bytes(&node), maps);
+    let grown = self::resident(&daemon).saturating_sub(resident);
+    assert!(grown < 1024, "the agent has grown by {grown} KiB");
+    let fdb = node.netns.sh("bridge fdb show dev hostile");
+    let learned = fdb.lines().filter(|line| !line.contains("permanent")).count();
+    assert!(learned <= MAX_MACS as usize, "{fdb}");
+}
+
+/// Untagged from ever new addresses, and tagged with every VID in turn.
+fn hostile_frame(number: u32) -> Frame {
+    let [_, b, c, d] = number.to_be_bytes();
+    let tags = [(0x8100, u16::try_from(number / 2 % 4096).unwrap())];
+    let tags = if number.is_multiple_of(2) { &[][..] } else { &tags };
+    Frame { source: [0x06, 0, 0, b, c, d], ..Frame::numbered(number, tags) }
+}
+
+/// The first addresses have the slots, and the others never get one.
+fn passes(number: u32) -> bool {
+    // Frames 0, 1 (VID 0, a priority tag), 2 and 4: the warm-up has shown them already.
+    matches!(number, 0 | 1 | 2 | 4)
+}
+
+fn dropped(node: &Node) -> u64 {
+    let rows: serde_json::Value = serde_json::from_str(&node.ok("show drops -j")).unwrap();
+    let rows = rows.as_array().unwrap().iter().filter(|row| row["device"] == "hostile");
+    rows.map(|row| row["packets"].as_u64().unwrap()).sum()
+}
+
+/// Bytes of each map, by its name.
+fn map_bytes(node: &Node) -> String {
+    node.netns.sh(&format!(
+        "for map in {}/*; do echo ${{map##*/}} $(bpftool map show pinned $map | grep -o 'memlock [0-9]*B'); done",
+        node.pin("maps")
+    ))
+}
+
+/// In KiB.
+fn resident(daemon: &Daemon<'_>) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
