@@ -26,6 +26,7 @@ mod metrics;
 mod mgmt;
 mod monitor;
 mod oracle;
+mod ovs;
 mod pins;
 mod qinq;
 mod rename;

@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::command::{output, run};
 
 /// What the tests and the virtual machines use.
-const PACKAGES: [&str; 15] = [
+const PACKAGES: [&str; 16] = [
     "bpftool",
     "busybox-static",
     "build-essential",
@@ -20,6 +20,7 @@ const PACKAGES: [&str; 15] = [
     "iproute2",
     "iputils-ping",
     "kmod",
+    "openvswitch-switch",
     "procps",
     "prometheus",
     "qemu-system-x86",
