@@ -237,7 +237,10 @@ impl fmt::Display for DatapathChange {
             Self::Forget(name) => write!(f, "policy {name}: remove, with its programs"),
             Self::Attach(name, hook, flags) => {
                 write!(f, "attach {} to {name}", hook.program())?;
-                checks(*flags).try_for_each(|check| write!(f, ", with {check}"))
+                match checks(*flags).collect::<Vec<_>>() {
+                    none if none.is_empty() => Ok(()),
+                    some => write!(f, " with {}", some.join(", ")),
+                }
             }
             Self::Detach(name, hook) => write!(f, "detach {} from {name}", hook.program()),
             Self::RxVlanOff(_, nic) => write!(f, "ethtool -K {nic} rxvlan off"),

@@ -289,7 +289,7 @@ fn programs_learn_of_a_check_before_the_policy_asks_for_it_and_forget_it_after()
     );
     assert_ne!(guarded, OOB);
     insta::assert_snapshot!(steps(&desired(&guarded), &observed, &plain), @"
-    attach port_in to tap7, with dhcpGuard
+    attach port_in to tap7 with dhcpGuard
     policy tap7: access in corp-net, vids 100, pvid 100, admit untagged-and-priority, dhcpGuard
     ");
     let with_guard = carried_out(&desired(&guarded), &observed);
@@ -299,8 +299,8 @@ fn programs_learn_of_a_check_before_the_policy_asks_for_it_and_forget_it_after()
     ");
     let limited = guarded.replace("dhcpGuard: true", "maxMacs: 4");
     insta::assert_snapshot!(steps(&desired(&limited), &observed, &with_guard), @"
-    attach port_in to tap7, with maxMacs, dhcpGuard
+    attach port_in to tap7 with maxMacs, dhcpGuard
     policy tap7: access in corp-net, vids 100, pvid 100, admit untagged-and-priority, maxMacs
-    attach port_in to tap7, with maxMacs
+    attach port_in to tap7 with maxMacs
     ");
 }
