@@ -1,12 +1,14 @@
 //! Namespaces and links that go away with the test.
 
 use std::{
-    fs,
+    fs, io,
+    os::fd::AsRawFd as _,
     process::{Command, Output},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
     },
+    thread,
 };
 
 use crate::Feature;
@@ -49,6 +51,19 @@ impl Netns {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.name)).args(["sh", "-c", line]);
         command
+    }
+
+    /// Runs this in the namespace, in a thread of its own: a thread's namespace is its own.
+    pub fn inside<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
+        let netns = fs::File::open(format!("/run/netns/{}", self.name)).unwrap();
+        let enter_and_run = || {
+            // SAFETY: a descriptor that lives here.
+            let result = unsafe { libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET) };
+            assert_eq!(result, 0, "enter {}: {}", self.name, io::Error::last_os_error());
+            run()
+        };
+        let result = thread::scope(|scope| scope.spawn(enter_and_run).join());
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
     /// `ip -j ... | jq`, without jq.
@@ -140,6 +155,6 @@ pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while !holds() {
         assert!(std::time::Instant::now() < end, "still not: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        thread::sleep(std::time::Duration::from_millis(20));
     }
 }

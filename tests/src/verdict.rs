@@ -47,7 +47,8 @@ impl Programs {
     /// Runs a program as if this had come to a device, and returns its verdict.
     fn verdict(&self, program: &str, device: &str, bytes: &[u8]) -> u32 {
         let program = Program::open(&self.node.pin("programs"), program);
-        program.run(bytes, self.index(device)).unwrap()
+        let index = self.index(device);
+        self.node.netns.inside(|| program.run(bytes, index)).unwrap()
     }
 
     fn index(&self, device: &str) -> u32 {
@@ -161,12 +162,13 @@ fn random_bytes_of_every_length_get_the_verdict_of_the_decision() {
     let mut rng = Rng(0x6e65_7461_6765_6e74);
     for (name, device, policy) in cases {
         let (program, index) = (Program::open(&builds, name), programs.index(device));
+        let frames: Vec<_> = (14..1600).map(|length| frame(&mut rng, length)).collect();
+        let run = || frames.iter().map(|bytes| program.run(bytes, index)).collect::<Vec<_>>();
         let mut passed = 0;
-        for length in 14..1600 {
-            let bytes = frame(&mut rng, length);
-            let wanted = if passes(policy, &bytes) { PASS } else { DROP };
+        for (bytes, verdict) in frames.iter().zip(programs.node.netns.inside(run)) {
+            let wanted = if passes(policy, bytes) { PASS } else { DROP };
             passed += u32::from(wanted == PASS);
-            match program.run(&bytes, index) {
+            match verdict {
                 Ok(verdict) => assert_eq!(verdict, wanted, "{name} {bytes:02x?}"),
                 // Frames that the kernel does not run programs on: IP without its header.
                 Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{bytes:02x?}"),

@@ -6,11 +6,9 @@
 
 use std::{
     ffi::CString,
-    fs::File,
     io,
     mem::{size_of, zeroed},
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
-    thread,
     time::Duration,
 };
 
@@ -53,16 +51,13 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Opens one on a link, from a thread that enters the namespace for that.
+    /// Opens one on a link.
     pub fn open(netns: &Netns, link: &str) -> Self {
-        let (path, link) = (format!("/run/netns/{}", netns.name), link.to_owned());
         let name = format!("{}:{link}", netns.name);
-        let open = move || -> io::Result<OwnedFd> {
-            let netns = File::open(path)?;
+        let open = || -> io::Result<OwnedFd> {
             let link = CString::new(link)?;
             // SAFETY: plain system calls on descriptors and buffers that live here.
             unsafe {
-                check(libc::setns(netns.as_raw_fd(), libc::CLONE_NEWNET))?;
                 let protocol = i32::from((libc::ETH_P_ALL as u16).to_be());
                 let socket = check(libc::socket(libc::AF_PACKET, libc::SOCK_RAW, protocol))?;
                 let socket = OwnedFd::from_raw_fd(socket);
@@ -92,7 +87,7 @@ impl Wire {
                 Ok(socket)
             }
         };
-        let socket = thread::spawn(open).join().unwrap();
+        let socket = netns.inside(open);
         Self { socket: socket.unwrap_or_else(|error| panic!("{name}: {error}")), name }
     }
 
