@@ -19,16 +19,15 @@ const CONFIG: &str = "
 clusterNetworks:
   oob: { vlanFiltering: off, uplink: { nics: [eth2], bond: { mode: none } } }
 networks:
-  trunk:  { clusterNetwork: oob, trunk: '100,200-299' }
-  access: { clusterNetwork: oob, vlan: 100 }
+  trunk: { clusterNetwork: oob, trunk: '100,200-299' }
 ports:
   - { device: vm, network: trunk }
-  - { device: plain, network: access }
-  - { device: macs, network: access, security: { macs: ['02:02:02:02:02:02'] } }
-  - { device: few, network: access, security: { maxMacs: 4 } }
-  - { device: dhcp, network: access, security: { dhcpGuard: true } }
-  - { device: ra, network: access, security: { raGuard: true } }
-  - { device: storm, network: access, security: { storm: { broadcast: 10000000 } } }
+  - { device: plain, network: trunk }
+  - { device: macs, network: trunk, security: { macs: ['02:02:02:02:02:02'] } }
+  - { device: few, network: trunk, security: { maxMacs: 4 } }
+  - { device: dhcp, network: trunk, security: { dhcpGuard: true } }
+  - { device: ra, network: trunk, security: { raGuard: true } }
+  - { device: storm, network: trunk, security: { storm: { broadcast: 10000000 } } }
 ";
 
 const DEVICES: [&str; 8] = ["eth2", "vm", "plain", "macs", "few", "dhcp", "ra", "storm"];
@@ -43,14 +42,16 @@ struct Case {
     frame: Vec<u8>,
 }
 
-/// Behind the addresses: a tag, or what a guard looks into.
+/// Behind the tag: what a guard looks into.
 const ARP: &[u8] = &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 2, 2, 2, 2, 2];
 const UDP: &[u8] = &[8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17];
 const ND: &[u8] = &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255];
 const TEST: &[u8] = &[0x88, 0xb5];
 
-fn frame(destination: u8, rest: &[u8]) -> Vec<u8> {
-    let mut frame = [vec![destination; 6], vec![2; 6], rest.to_vec()].concat();
+/// Tagged: a program that adds a tag would find it there at its next call.
+fn frame(destination: u8, vid: u16, rest: &[u8]) -> Vec<u8> {
+    let tag = [0x8100, vid].map(u16::to_be_bytes).concat();
+    let mut frame = [vec![destination; 6], vec![2; 6], tag, rest.to_vec()].concat();
     frame.resize(64, 0);
     frame
 }
@@ -58,14 +59,13 @@ fn frame(destination: u8, rest: &[u8]) -> Vec<u8> {
 fn cases() -> Vec<Case> {
     let pin = |program: &str| format!("v1/programs/*/{program}");
     let against_nothing = |program: &'static str, device, vid: u16, what: &str| {
-        let tag = [&[0x81, 0][..], &vid.to_be_bytes(), TEST].concat();
         let empty = if program == "uplink_xdp" { "empty_xdp" } else { "empty_tc" };
         Case {
             name: format!("{program}: {what}"),
             measured: (pin(program), device),
             base: (format!("empty/{empty}"), device),
             base_name: "a program that is empty",
-            frame: frame(2, &tag),
+            frame: frame(2, vid, TEST),
         }
     };
     // The programs have the code of one check; see Hook::optional for the flags in their names.
@@ -83,15 +83,15 @@ fn cases() -> Vec<Case> {
         against_nothing("port_in", "vm", 500, "denied VLAN"),
         against_nothing("uplink_xdp", "eth2", 100, "pass"),
         against_nothing("uplink_xdp", "eth2", 500, "denied VLAN"),
-        check("port_in-800", "macs", frame(2, TEST), "macs"),
-        check("port_in-800", "macs", frame(2, ARP), "macs, ARP"),
-        check("port_in-1000", "few", frame(2, TEST), "maxMacs"),
-        check("port_in-2000", "dhcp", frame(2, TEST), "dhcpGuard"),
-        check("port_in-2000", "dhcp", frame(2, UDP), "dhcpGuard, UDP"),
-        check("port_in-4000", "ra", frame(2, TEST), "raGuard"),
-        check("port_in-4000", "ra", frame(2, ND), "raGuard, ICMPv6"),
-        check("port_in-8000", "storm", frame(2, TEST), "storm, unicast"),
-        check("port_in-8000", "storm", frame(0xff, TEST), "storm, broadcast"),
+        check("port_in-800", "macs", frame(2, 100, TEST), "macs"),
+        check("port_in-800", "macs", frame(2, 100, ARP), "macs, ARP"),
+        check("port_in-1000", "few", frame(2, 100, TEST), "maxMacs"),
+        check("port_in-2000", "dhcp", frame(2, 100, TEST), "dhcpGuard"),
+        check("port_in-2000", "dhcp", frame(2, 100, UDP), "dhcpGuard, UDP"),
+        check("port_in-4000", "ra", frame(2, 100, TEST), "raGuard"),
+        check("port_in-4000", "ra", frame(2, 100, ND), "raGuard, ICMPv6"),
+        check("port_in-8000", "storm", frame(2, 100, TEST), "storm, unicast"),
+        check("port_in-8000", "storm", frame(0xff, 100, TEST), "storm, broadcast"),
     ]
 }
 
