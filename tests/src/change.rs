@@ -9,14 +9,12 @@ use std::{
 
 use crate::{
     Feature,
-    frame::{Frame, TEST},
+    frame::{C, Frame, TEST},
     lab::Netns,
     needs,
     node::Node,
     wire::Wire,
 };
-
-const C: u16 = 0x8100;
 
 struct Lab {
     node: Node,

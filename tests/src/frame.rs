@@ -4,6 +4,10 @@ use std::fmt;
 
 /// Ethertype for local experiments (IEEE 802, 0x88B5): no stack answers it, and no bridge netfilter looks into it.
 pub const TEST: u16 = 0x88b5;
+/// TPID of a C-tag (802.1Q).
+pub const C: u16 = 0x8100;
+/// TPID of an S-tag (802.1ad).
+pub const S: u16 = 0x88a8;
 pub const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// A frame: addresses, tags as (TPID, TCI) from the outside in, Ethertype, payload.
@@ -58,7 +62,7 @@ impl Frame {
         loop {
             let (ethertype, after) = rest.split_first_chunk::<2>()?;
             let ethertype = u16::from_be_bytes(*ethertype);
-            if !matches!(ethertype, 0x8100 | 0x88a8) {
+            if !matches!(ethertype, C | S) {
                 let payload = after.to_vec();
                 return Some(Self {
                     destination: *destination,

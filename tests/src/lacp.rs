@@ -7,13 +7,11 @@ use serde_json::Value;
 use crate::{
     Feature,
     bond::{node, settle},
-    frame::{Frame, TEST},
+    frame::{C, Frame, TEST},
     lab::{Netns, wait_until},
     needs,
     wire::Wire,
 };
-
-const C: u16 = 0x8100;
 
 #[test]
 fn lacp_comes_up_with_xdp_attached_and_no_native_vlan() {

@@ -6,15 +6,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
     Feature,
-    frame::{Frame, TEST},
+    frame::{C, Frame, S, TEST},
     lab::{Netns, kernel_is_at_least},
     needs,
     node::Node,
     wire::Wire,
 };
-
-const C: u16 = 0x8100;
-const S: u16 = 0x88a8;
 
 /// A port as the test understands it.
 struct Port {

@@ -10,9 +10,9 @@ use std::{
 
 use serde_json::{Value, json};
 
-use self::lab::{C, CONFIG, Lab};
+use self::lab::{CONFIG, Lab};
 use crate::{
-    frame::Frame,
+    frame::{C, Frame},
     lab::{sh, wait_until},
     needs_program,
 };

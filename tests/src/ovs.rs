@@ -5,15 +5,12 @@
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use crate::{
-    frame::{Frame, TEST},
+    frame::{C, Frame, S, TEST},
     lab::{Netns, kernel_is_at_least, output, sh},
     needs_program,
     node::Node,
     wire::Wire,
 };
-
-const C: u16 = 0x8100;
-const S: u16 = 0x88a8;
 
 /// A kind of port: our network, and Open vSwitch's settings.
 struct Kind {

@@ -4,15 +4,12 @@ use std::time::Duration;
 
 use crate::{
     Feature,
-    frame::{Frame, TEST},
+    frame::{C, Frame, S, TEST},
     lab::{Netns, kernel_is_at_least},
     needs,
     node::Node,
     wire::Wire,
 };
-
-const C: u16 = 0x8100;
-const S: u16 = 0x88a8;
 
 const CONFIG: &str = "
 clusterNetworks:

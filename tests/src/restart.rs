@@ -7,13 +7,11 @@ use std::{
 };
 
 use crate::{
-    frame::{Frame, TEST},
+    frame::{C, Frame, TEST},
     lab::{Netns, wait_until},
     node::Node,
     wire::Wire,
 };
-
-const C: u16 = 0x8100;
 
 /// A file with an uplink and these ports, as (device, VLAN).
 fn file(ports: &[(&str, u16)]) -> String {

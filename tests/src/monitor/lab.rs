@@ -10,13 +10,11 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    frame::Frame,
+    frame::{C, Frame},
     lab::{Netns, sh, wait_until},
     node::Node,
     wire::Wire,
 };
-
-pub const C: u16 = 0x8100;
 
 pub const CONFIG: &str = "
 clusterNetworks:

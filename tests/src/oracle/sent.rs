@@ -1,9 +1,8 @@
 //! A frame as it is sent: what it is made of, its bytes, and its number, by which it is known again.
 
 use crate::frame::TEST;
+pub use crate::frame::{C, S};
 
-pub const C: u16 = 0x8100;
-pub const S: u16 = 0x88a8;
 /// An old habit of QinQ. Neither the kernel nor netagent takes it for a tag.
 pub const Q: u16 = 0x9100;
 const IPV4: u16 = 0x0800;
