@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
+    process::{Child, Command, Output},
 };
 
 use crate::lab::{Netns, sh, wait_until};
@@ -92,10 +92,16 @@ impl Node {
     /// Starts the daemon and waits until it is ready.
     pub fn run(&self) -> Daemon<'_> {
         let mut command = self.command(&format!("run -c {}", self.config()));
-        let child = command.stderr(Stdio::inherit()).spawn().unwrap();
+        let log = fs::File::options().create(true).append(true).open(self.log()).unwrap();
+        let child = command.stderr(log).spawn().unwrap();
         let daemon = Daemon { node: self, child };
         wait_until("netagent run is ready", || daemon.get("readyz").starts_with("ready"));
         daemon
+    }
+
+    /// What its daemons log.
+    fn log(&self) -> PathBuf {
+        self.config.with_extension("log")
     }
 
     fn line(&self, arguments: &str) -> String {
@@ -110,6 +116,13 @@ impl Drop for Node {
     fn drop(&mut self) {
         let _gone = self.netagent("detach");
         let _gone = fs::remove_file(&self.config);
+        if std::thread::panicking() {
+            println!(
+                "what the agent logged:\n{}",
+                fs::read_to_string(self.log()).unwrap_or_default()
+            );
+        }
+        let _gone = fs::remove_file(self.log());
     }
 }
 
