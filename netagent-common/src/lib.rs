@@ -3,6 +3,7 @@
 //!
 //! - [`vlan`]: VIDs and tags as IEEE 802.1Q defines them.
 //! - [`policy`]: what a port may send and receive; [`decide`]: what becomes of a frame there, called by every program.
+//! - [`forward`]: where stations are, and when a frame may go past the bridge.
 //! - [`guard`]: what a VM may say of itself, for ports that check that.
 //! - [`limit`]: how many addresses and how much broadcast a VM may use.
 //! - [`counters`]: traffic by (port, VID), drops by (port, VID, direction, reason).
@@ -15,6 +16,7 @@
 
 pub mod counters;
 pub mod decide;
+pub mod forward;
 pub mod guard;
 pub mod limit;
 pub mod policy;
@@ -33,6 +35,10 @@ pub const PORT_INDEX_SIZE: u32 = 1 << 16;
 pub const PORT_INDEX_SPILL: u32 = 1024;
 /// Most addresses of VMs that may only use listed ones.
 pub const MAX_MACS: u32 = 16_384;
+/// Most stations that frames reach past the bridge; the others stay the bridge's.
+pub const MAX_STATIONS: u32 = 16_384;
+/// Most of them behind one VM's port: a VM that invents addresses takes no other's place.
+pub const STATIONS_PER_PORT: u32 = 1024;
 /// Most (port, VID) pairs with counters; pair 0 is never handed out.
 pub const MAX_PAIRS: u32 = 15_360;
 /// Most blocks of 64 VIDs in which a port has a pair; block 0 is never handed out.

@@ -30,7 +30,7 @@ pub struct StormState {
     pub broadcast: u64,
     /// Multicast.
     pub multicast: u64,
-    /// Unknown unicast: reserved.
+    /// Unknown unicast.
     pub unknown: u64,
 }
 

@@ -43,6 +43,14 @@ pub const SERVICES: u32 = 1 << 17;
 pub const PRIORITY_IF_NONZERO: u32 = 1 << 18;
 /// Frames of the PVID reach the VM priority-tagged, with a priority or without.
 pub const PRIORITY_ALWAYS: u32 = 1 << 19;
+/// Frames may go past the bridge, from this port and to it.
+pub const FAST: u32 = 1 << 20;
+/// The bridge learns for each VLAN apart.
+pub const PER_VLAN: u32 = 1 << 21;
+/// Of a VM's port: it takes frames that XDP forwards. Of an uplink: some of its ports do.
+pub const FAST_XDP: u32 = 1 << 22;
+/// The port is a veth without a queue whose other end is in another namespace: frames can be put there at once.
+pub const PEER: u32 = 1 << 23;
 
 /// Flags that few ports have. A program is loaded for those that its port has: the code of the others is not in it.
 pub const OPTIONAL: u32 = ISOLATION
@@ -54,7 +62,8 @@ pub const OPTIONAL: u32 = ISOLATION
     | TUNNEL
     | SERVICES
     | PRIORITY_IF_NONZERO
-    | PRIORITY_ALWAYS;
+    | PRIORITY_ALWAYS
+    | FAST_XDP;
 
 /// Policy of one port. Two records per port: the programs read one while the agent writes the other, and one
 /// eight-byte store of a [`PortRef`] switches between them, so that a packet sees the old or the new policy, never
@@ -82,8 +91,12 @@ pub struct Policy {
     pub broadcast_limit: u32,
     /// The same for multicast frames.
     pub multicast_limit: u32,
-    /// Reserved for frames to stations that the bridge has not learned.
+    /// The same for unicast frames to stations that the bridge does not know.
     pub unknown_limit: u32,
+    /// Interface index of the bridge.
+    pub bridge: u32,
+    /// Zero: no implicit padding.
+    pub unused: u32,
     /// Name of the device, padded with NUL.
     pub device: [u8; 16],
     /// Name of the network, or of the cluster network of an uplink; cut after 32 bytes, padded with NUL.
@@ -110,6 +123,8 @@ impl Policy {
         broadcast_limit: 0,
         multicast_limit: 0,
         unknown_limit: 0,
+        bridge: 0,
+        unused: 0,
         device: [0; 16],
         network: [0; 32],
         vids: [0; 64],

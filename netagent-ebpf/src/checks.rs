@@ -8,13 +8,13 @@ use netagent_common::{
     policy::{ISOLATED, ISOLATION, MAC_LIMIT, Policy, STORM, UPLINK},
 };
 
-use crate::{maps, packet::Skb};
+use crate::{forward, maps, packet::Skb};
 
 const BROADCAST: [u8; 6] = [0xff; 6];
 
 /// Of a frame from a VM.
 #[inline(always)]
-pub fn from_vm(skb: &Skb<'_>, policy: &Policy, flags: u32) -> Option<Reason> {
+pub fn from_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, vid: u16) -> Option<Reason> {
     if flags & GUARDS != 0
         && let Err(reason) = guard::check(flags, skb, |mac| maps::owns(policy.record, mac))
     {
@@ -23,12 +23,12 @@ pub fn from_vm(skb: &Skb<'_>, policy: &Policy, flags: u32) -> Option<Reason> {
     if flags & MAC_LIMIT != 0 && !may_use_address(skb, policy) {
         return Some(Reason::MacLimit);
     }
-    if flags & STORM != 0 { storm(skb, policy) } else { None }
+    if flags & STORM != 0 { storm(skb, policy, vid) } else { None }
 }
 
 /// Of a frame to a VM.
 #[inline(always)]
-pub fn to_vm(skb: &Skb<'_>, policy: &Policy, flags: u32) -> Option<Reason> {
+pub fn to_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, _vid: u16) -> Option<Reason> {
     if flags & ISOLATION == 0 {
         return None;
     }
@@ -50,17 +50,21 @@ fn may_use_address(skb: &Skb<'_>, policy: &Policy) -> bool {
 }
 
 #[inline(always)]
-fn storm(skb: &Skb<'_>, policy: &Policy) -> Option<Reason> {
+fn storm(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<Reason> {
     let destination: [u8; 6] = skb.read(0)?;
-    if destination[0] & 1 == 0 {
+    if destination[0] & 1 == 0
+        && (policy.unknown_limit == 0 || forward::knows(policy, vid, destination))
+    {
         return None;
     }
     // SAFETY: see `maps::storm`.
     let state = unsafe { &mut *maps::storm(policy.port)? };
     let (due, limit, reason) = if destination == BROADCAST {
         (&mut state.broadcast, policy.broadcast_limit, Reason::BroadcastStorm)
-    } else {
+    } else if destination[0] & 1 != 0 {
         (&mut state.multicast, policy.multicast_limit, Reason::MulticastStorm)
+    } else {
+        (&mut state.unknown, policy.unknown_limit, Reason::UnknownStorm)
     };
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_ns() };

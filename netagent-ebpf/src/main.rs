@@ -14,6 +14,7 @@
 
 mod checks;
 mod drops;
+mod forward;
 mod maps;
 mod packet;
 
@@ -29,7 +30,7 @@ use aya_ebpf::{
 use netagent_common::{
     counters::{ANY_PORT, ANY_VID, Direction, Reason},
     decide::{Verdict, decide},
-    policy::{OPTIONAL, Policy, TAGS_IN_BYTES},
+    policy::{FAST_XDP, OPTIONAL, Policy, TAGS_IN_BYTES},
 };
 
 use crate::packet::Skb;
@@ -45,8 +46,9 @@ fn flags(policy: &Policy) -> u32 {
     policy.flags & (!OPTIONAL | FLAGS.load())
 }
 
-/// Drops early what `uplink_in` would drop for its VID, where the tag is known to be in the bytes. Everything else
-/// goes on to `uplink_in`, which is the authority: untagged frames above all, or LACP would die here.
+/// Drops early what `uplink_in` would drop for its VID, and forwards known unicast to ports that take it from here, where the
+/// tag is known to be in the bytes. Everything else goes on to `uplink_in`, which is the authority: link-local frames
+/// above all, or LACP would die here.
 #[xdp(frags)]
 pub fn uplink_xdp(ctx: XdpContext) -> u32 {
     // On a bond this runs on the member, whose ifindex leads to the bond's policy.
@@ -55,7 +57,11 @@ pub fn uplink_xdp(ctx: XdpContext) -> u32 {
         return XDP_PASS;
     }
     let Ok(headers) = packet::xdp_headers(&ctx) else { return XDP_PASS };
-    match decide(policy, flags(policy), headers, Direction::Receive) {
+    let flags = flags(policy);
+    match decide(policy, flags, headers, Direction::Receive) {
+        Verdict::Pass(vid, tagging) if flags & FAST_XDP != 0 => {
+            forward::xdp(&ctx, policy, headers, vid, tagging)
+        }
         Verdict::Drop(vid, reason @ (Reason::VlanNotAllowed | Reason::ReservedVid)) => {
             drops::xdp(ctx.ctx, policy.port, vid, reason);
             XDP_DROP
@@ -88,44 +94,63 @@ pub fn port_out(ctx: TcContext) -> i32 {
     filter(&ctx, Direction::Transmit, checks::to_vm)
 }
 
-/// What a port checks besides VLANs: the flags are those that the port has.
-type Checks = fn(&Skb<'_>, &Policy, u32) -> Option<Reason>;
+/// What a port checks besides VLANs, of a frame in this VLAN: the flags are those that the port has.
+type Checks = fn(&Skb<'_>, &Policy, u32, u16) -> Option<Reason>;
 
-fn no_checks(_: &Skb<'_>, _: &Policy, _: u32) -> Option<Reason> {
+fn no_checks(_: &Skb<'_>, _: &Policy, _: u32, _: u16) -> Option<Reason> {
     None
 }
 
-/// Decides, tags and counts. What passes goes on to the programs and the bridge behind (`TC_ACT_UNSPEC`, which
-/// is `TCX_NEXT`); whatever goes wrong drops the frame.
+/// Decides, tags and counts. What passes goes past the bridge where its way is known, else on to the programs and the
+/// bridge behind (`TC_ACT_UNSPEC`, which is `TCX_NEXT`); whatever goes wrong drops the frame.
 #[inline(always)]
 fn filter(ctx: &TcContext, direction: Direction, checks: Checks) -> i32 {
     let skb = Skb(ctx);
-    let bytes = skb.bytes();
     let Some(policy) = maps::policy(skb.ifindex()) else {
         drops::skb(skb.raw(), ANY_PORT, ANY_VID, direction, Reason::NoPolicy);
         return TC_ACT_SHOT;
     };
+    match pass(&skb, policy, direction, checks) {
+        Ok(action) => action,
+        Err((vid, reason)) => {
+            drops::skb(skb.raw(), policy.port, vid, direction, reason);
+            TC_ACT_SHOT
+        }
+    }
+}
+
+/// What to return to TC of a frame that passes; else its VID and what is wrong with it.
+#[inline(always)]
+fn pass(
+    skb: &Skb<'_>,
+    policy: &Policy,
+    direction: Direction,
+    checks: Checks,
+) -> Result<i32, (u16, Reason)> {
+    let bytes = skb.bytes();
     let flags = flags(policy);
-    let verdict = match skb.headers(flags, direction) {
-        Ok(headers) => decide(policy, flags, headers, direction),
-        Err(reason) => Verdict::Drop(0, reason),
-    };
-    let (vid, reason) = match verdict {
+    let headers = skb.headers(flags, direction).map_err(|reason| (0, reason))?;
+    match decide(policy, flags, headers, direction) {
         Verdict::Pass(vid, tagging) => {
             // Before the tag changes, which moves bytes.
-            let refused = checks(&skb, policy, flags);
-            match refused.map_or_else(|| skb.tag(tagging), Err) {
-                Ok(()) => {
-                    maps::count(policy, vid, direction, skb.packets(), bytes);
-                    return TC_ACT_UNSPEC;
-                }
-                Err(reason) => (vid, reason),
+            if let Some(reason) = checks(skb, policy, flags, vid) {
+                return Err((vid, reason));
             }
+            let to = match direction {
+                Direction::Receive => forward::port(skb, policy, vid),
+                Direction::Transmit => None,
+            };
+            if let Some(to) = to
+                && let Some(sent) = forward::into_peer(skb, policy, to, headers, vid, tagging)
+            {
+                return sent.map_err(|reason| (vid, reason));
+            }
+            skb.tag(tagging).map_err(|reason| (vid, reason))?;
+            maps::count(policy, vid, direction, skb.packets(), bytes);
+            Ok(to.map_or(TC_ACT_UNSPEC, |to| forward::redirect(skb, policy, to)))
         }
-        Verdict::Drop(vid, reason) => (vid, reason),
-    };
-    drops::skb(skb.raw(), policy.port, vid, direction, reason);
-    TC_ACT_SHOT
+        Verdict::Drop(vid, reason) => Err((vid, reason)),
+    }
 }
 
 #[cfg(not(test))]

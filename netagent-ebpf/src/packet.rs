@@ -4,8 +4,8 @@ use aya_ebpf::{
     EbpfContext as _, Global,
     bindings::{__sk_buff, xdp_md},
     helpers::generated::{
-        bpf_skb_load_bytes, bpf_skb_vlan_pop, bpf_skb_vlan_push, bpf_xdp_get_buff_len,
-        bpf_xdp_load_bytes,
+        bpf_check_mtu, bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_vlan_pop,
+        bpf_skb_vlan_push, bpf_xdp_adjust_head, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
     },
     programs::{TcContext, XdpContext},
 };
@@ -61,6 +61,12 @@ impl Skb<'_> {
         u64::from(self.0.len())
     }
 
+    /// Start and end of the linear part.
+    #[inline(always)]
+    pub fn linear(&self) -> (usize, usize) {
+        (self.0.data(), self.0.data_end())
+    }
+
     /// The headers. The kernel has moved the outer tag into the metadata before TC ingress (`skb_vlan_untag`), and
     /// the bridge keeps its tag there, so on the way out a tag that is only in the bytes is an inner one. `flags` as in
     /// [`netagent_common::decide::decide`].
@@ -70,7 +76,7 @@ impl Skb<'_> {
             // Not linear that far. Afterwards the pointers are read, and checked, again.
             self.0.pull_data(ETHERNET as u32).map_err(|_| Reason::Malformed)?;
         }
-        let (start, end) = (self.0.data(), self.0.data_end());
+        let (start, end) = self.linear();
         let link_local = is_link_local(&read(start, end, 0)?);
         let ethertype = u16::from_be_bytes(read(start, end, 12)?);
         // SAFETY: the verifier checks field reads of the context.
@@ -107,6 +113,41 @@ impl Skb<'_> {
             }
             Tagging::Pop => self.pop(),
         }
+    }
+
+    /// Changes the C-tag, which is in the metadata, or none.
+    #[inline(always)]
+    pub fn retag(&self, before: Option<u16>, after: Option<u16>) -> Result<(), Reason> {
+        if before == after {
+            return Ok(());
+        }
+        if before.is_some() {
+            self.pop()?;
+        }
+        match after {
+            Some(tci) => self.push(TPID_C, tci),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether the frame is within the MTU of a device, or is segmented there.
+    #[inline(always)]
+    pub fn fits(&self, ifindex: u32) -> bool {
+        /// A full frame of Ethernet fits everywhere: what receives it minds no more than its own buffers.
+        const FULL: u64 = 1514;
+        let mut mtu = 0;
+        // SAFETY: the context is this program's own, and so is the word.
+        self.bytes() <= FULL
+            || unsafe { bpf_check_mtu(self.raw().cast(), ifindex, &raw mut mtu, 0, 0) } == 0
+    }
+
+    /// Makes the frame one for the stack of whoever receives it, as a device does that finds its own address in it: this one's
+    /// was another.
+    #[inline(always)]
+    pub fn is_for_host(&self) {
+        const PACKET_HOST: u32 = 0;
+        // SAFETY: the context is this program's own.
+        unsafe { bpf_skb_change_type(self.raw(), PACKET_HOST) };
     }
 
     #[inline(always)]
@@ -149,6 +190,13 @@ pub fn xdp_headers(ctx: &XdpContext) -> Result<Headers, Reason> {
     }
 }
 
+/// Destination and source address, if they are within these bounds of a packet.
+#[inline(always)]
+pub fn addresses((start, end): (usize, usize)) -> Option<[[u8; 6]; 2]> {
+    let [a, b, c, d, e, f, rest @ ..] = read::<12>(start, end, 0).ok()?;
+    Some([[a, b, c, d, e, f], rest])
+}
+
 #[inline(always)]
 fn tag_in_bytes(start: usize, end: usize, tpid: u16, link_local: bool) -> Result<Headers, Reason> {
     // Both at once: one check of the bounds.
@@ -179,6 +227,53 @@ pub fn skb_bytes(skb: *mut __sk_buff) -> u64 {
 pub fn xdp_bytes(xdp: *mut xdp_md) -> u64 {
     let xdp = XdpContext::new(xdp);
     (xdp.data_end() - xdp.data()) as u64
+}
+
+/// Bytes of a whole frame at XDP, without the outer tag: as TC counts it, which finds the tag in the metadata.
+#[inline(always)]
+pub fn xdp_untagged_bytes(ctx: &XdpContext, tagged: bool) -> u64 {
+    // SAFETY: the context is this program's own.
+    let bytes = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
+    if tagged { bytes - TAG_LENGTH as u64 } else { bytes }
+}
+
+/// Changes the C-tag of a frame at XDP; `None` where that cannot be done, and the frame is no longer what it was.
+#[inline(always)]
+pub fn xdp_retag(
+    ctx: &XdpContext,
+    [destination, source]: [[u8; 6]; 2],
+    before: Option<u16>,
+    after: Option<u16>,
+) -> Option<()> {
+    let moved: i32 = match (before, after) {
+        (None, None) => return Some(()),
+        (Some(before), Some(after)) if before == after => return Some(()),
+        (Some(_), Some(_)) => 0,
+        (Some(_), None) => TAG_LENGTH as i32,
+        (None, Some(_)) => -(TAG_LENGTH as i32),
+    };
+    if moved != 0 {
+        // SAFETY: the context is this program's own.
+        if unsafe { bpf_xdp_adjust_head(ctx.ctx, moved) } != 0 {
+            return None;
+        }
+        write(ctx, 0, destination)?;
+        write(ctx, 6, source)?;
+    }
+    let Some(tci) = after else { return Some(()) };
+    write(ctx, 12, TPID_C.to_be_bytes())?;
+    write(ctx, ETHERNET, tci.to_be_bytes())
+}
+
+#[inline(always)]
+fn write<const N: usize>(ctx: &XdpContext, offset: usize, bytes: [u8; N]) -> Option<()> {
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + offset + N > end {
+        return None;
+    }
+    // SAFETY: within the packet, as just checked; a byte array has no alignment.
+    unsafe { *((start + offset) as *mut [u8; N]) = bytes };
+    Some(())
 }
 
 /// What of a frame went into its sample; see there.

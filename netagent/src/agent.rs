@@ -6,11 +6,13 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use netagent_common::policy::{FAST, STORM, UPLINK};
 use tracing::warn;
 
 use crate::{
     change::{Change, DatapathChange, Hook},
     datapath::{Datapath, Filters, pins::Pins, programs},
+    fdb::Bridges,
     names::IfName,
     netlink::{Netlink, Side},
     plan::{Plan, plan},
@@ -26,6 +28,8 @@ const ROUNDS: usize = 4;
 pub struct Agent {
     netlink: Netlink,
     datapath: Datapath,
+    /// The bridges of the ports that had a policy at the last look.
+    bridges: Bridges,
 }
 
 /// What the operator allows to be done to links that carry the node itself.
@@ -39,7 +43,11 @@ pub enum Permission {
 impl Agent {
     /// Opens netlink in this network namespace, and what is pinned.
     pub fn open(pins: &Path) -> Result<Self> {
-        Ok(Self { netlink: Netlink::open()?, datapath: Datapath::open(&Pins::new(pins))? })
+        Ok(Self {
+            netlink: Netlink::open()?,
+            datapath: Datapath::open(&Pins::new(pins))?,
+            bridges: Bridges::default(),
+        })
     }
 
     /// Whether there is anything to detach.
@@ -58,7 +66,13 @@ impl Agent {
         let links = self.netlink.observe().await?;
         let filters = self.filters(&links).await?;
         let datapath = self.datapath.observe(&links, &filters)?;
+        self.bridges = bridges(&links, &datapath);
         Ok((links, datapath))
+    }
+
+    /// The bridges whose ports had a policy at the last look.
+    pub fn bridges(&self) -> &Bridges {
+        &self.bridges
     }
 
     /// Programs held by clsact, on kernels without TCX.
@@ -174,6 +188,21 @@ impl Agent {
         let links = Netlink::open()?.observe().await?;
         datapath.remove(&links)
     }
+}
+
+/// The bridges whose ports have a policy.
+fn bridges(links: &Observed, datapath: &ObservedDatapath) -> Bridges {
+    let mut bridges = Bridges::default();
+    for port in datapath.ports.values().filter(|port| port.policy.has(FAST | STORM)) {
+        let Some(link) = port.policy.bridge.as_ref().and_then(|bridge| links.link(bridge)) else {
+            continue;
+        };
+        bridges.macs.insert(link.index, link.mac);
+        if port.policy.has(UPLINK) {
+            bridges.uplinks.insert(port.ifindex);
+        }
+    }
+    bridges
 }
 
 /// Refuses a plan that would alter links which carry the node, unless the operator allows it.

@@ -112,7 +112,8 @@ impl Hook {
     pub const fn optional(self, flags: u32) -> u32 {
         flags
             & match self {
-                Self::UplinkXdp | Self::UplinkIn | Self::UplinkOut => policy::SERVICES,
+                Self::UplinkXdp => policy::SERVICES | policy::FAST_XDP,
+                Self::UplinkIn | Self::UplinkOut => policy::SERVICES,
                 Self::PortIn => policy::TUNNEL | guard::GUARDS | policy::MAC_LIMIT | policy::STORM,
                 Self::PortOut => {
                     policy::TUNNEL

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::{interval, sleep},
 };
 use tracing::{error, info, warn};
@@ -18,6 +18,9 @@ use tracing::{error, info, warn};
 use crate::{
     agent::{Agent, Permission, kinds, not_ready, refuse_unconfirmed},
     config::{self, Config},
+    datapath::pins::Pins,
+    fdb::Bridges,
+    mirror,
     names::IfName,
     netlink::Watch,
     server,
@@ -44,6 +47,8 @@ pub struct Options {
 
 struct Daemon {
     agent: Agent,
+    /// The bridges that the mirror follows.
+    bridges: watch::Sender<Bridges>,
     options: Options,
     config: Config,
     /// What was applied last: as long as it is what the file says, differences are drift.
@@ -69,8 +74,10 @@ pub async fn run(options: Options) -> Result<()> {
         info!("metrics on http://{address}/metrics");
         tokio::spawn(server::serve(listener, sender.clone()));
     }
+    let bridges = mirror::spawn(&Pins::new(&options.pins))?;
     let mut daemon = Daemon {
         agent,
+        bridges,
         options,
         config,
         applied: None,
@@ -165,6 +172,12 @@ impl Daemon {
         if self.applied.as_ref() != Some(desired) {
             info!("the node is as {} says", self.options.config.display());
         }
+        let bridges = self.agent.bridges();
+        self.bridges.send_if_modified(|known| {
+            let differ = known != bridges;
+            known.clone_from(bridges);
+            differ
+        });
         self.waiting = last.waiting;
         self.applied = Some(desired.clone());
         Ok(())

@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod counters;
+pub mod fdb;
 mod link;
 mod maps;
 mod offload;
@@ -124,7 +125,7 @@ impl Datapath {
             }
             let observed = ObservedPort {
                 ifindex: policy.ifindex,
-                policy: table.policy(entry),
+                policy: table.policy(entry, links),
                 attached,
                 outdated,
                 xdp_refused: policy.flags & XDP_REFUSED != 0,
@@ -137,7 +138,14 @@ impl Datapath {
             .keys()
             .map(|name| (name.clone(), offload::rx_vlan(name).unwrap_or(false)))
             .collect();
-        Ok(ObservedDatapath { ports, rx_vlan, stacked_tags: programs::stacked_tags() })
+        let xdp_frames = BTreeSet::new();
+        Ok(ObservedDatapath {
+            ports,
+            rx_vlan,
+            xdp_frames,
+            counted_peers: programs::counted_peers(),
+            stacked_tags: programs::stacked_tags(),
+        })
     }
 
     /// Carries out a step. `links` gives the devices as they are now.
@@ -150,8 +158,10 @@ impl Datapath {
             DatapathChange::SetPolicy(name, policy) => {
                 self.load()?;
                 let Some((maps, table)) = &mut self.open else { return Ok(()) };
+                // Made before its ports, where it was missing.
+                let bridge = policy.bridge.as_ref().map(index).transpose()?;
                 table
-                    .set(maps, name, index(name)?, policy)
+                    .set(maps, name, index(name)?, bridge, policy)
                     .with_context(|| format!("{name}: set the policy"))
             }
             DatapathChange::Forget(name) => {

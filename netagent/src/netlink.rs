@@ -7,7 +7,9 @@
 mod address;
 mod apply;
 mod bond;
+mod bridge_port;
 mod failure;
+mod fdb;
 mod filter;
 mod link;
 mod observe;
@@ -28,6 +30,7 @@ use rtnetlink::packet_route::{
 
 pub use self::{
     failure::Failure,
+    fdb::{FdbEvent, FdbWatch},
     filter::{Filter, Side},
     watch::Watch,
 };

@@ -6,7 +6,8 @@ mod policy;
 
 pub use self::{
     desired::{
-        Admit, Bond, Bridge, Desired, Filtering, Host, Port, PriorityTags, Role, Security, Storm,
+        Admit, Bond, Bridge, Desired, FastPath, Filtering, Host, Port, PriorityTags, Role,
+        Security, Storm,
     },
     observed::{
         BondState, BridgeState, Kernel, Kind, Link, Member, Observed, ObservedDatapath,

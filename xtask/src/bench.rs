@@ -23,12 +23,24 @@ struct Figure {
     unit: &'static str,
 }
 
+/// Where is measured.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Place {
+    Host,
+    Vm,
+}
+
 /// Measures, prints a table, and writes it as JSON where asked to.
-pub fn run(json: Option<&Path>) -> Result<()> {
+pub fn run(json: Option<&Path>, on: Option<Place>) -> Result<()> {
     setup::all()?;
     let netagent = build::netagent()?;
-    let mut figures = host::measure(&netagent).context("measure on this machine")?;
-    figures.extend(vm::measure(&netagent).context("measure in a virtual machine")?);
+    let mut figures = Vec::new();
+    if on != Some(Place::Vm) {
+        figures.extend(host::measure(&netagent).context("measure on this machine")?);
+    }
+    if on != Some(Place::Host) {
+        figures.extend(vm::measure(&netagent).context("measure in a virtual machine")?);
+    }
     print(&figures);
     if let Some(path) = json {
         let objects: Vec<_> = figures.iter().map(Figure::json).collect();

@@ -103,8 +103,8 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 echo 1 > /proc/sys/kernel/printk
 busybox ifconfig lo up
 {load}
-# Not the serial port, which the emulator loses bytes of under load.
-while [ ! -c /dev/hvc0 ]; do sleep 0.05; done
+# Not the serial port, which the emulator loses bytes of under load. The node is there before the device answers.
+until (: > /dev/hvc0) 2> /dev/null; do sleep 0.05; done
 exec > /dev/hvc0 2>&1
 echo '{BEGIN}'
 sh /script < /dev/null

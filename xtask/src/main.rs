@@ -49,6 +49,9 @@ enum Task {
         /// Write the figures to this file as well
         #[arg(long)]
         json: Option<PathBuf>,
+        /// Only these figures: nanoseconds on this machine, or instructions in a virtual machine
+        #[arg(long)]
+        on: Option<bench::Place>,
     },
     /// Check formatting, lints (agent and programs), documentation and dependencies
     Check,
@@ -89,7 +92,7 @@ fn main() -> Result<ExitCode> {
         Task::Setup => setup::all()?,
         Task::Test { on, filter } => return test::run(&on, filter.as_deref()),
         Task::Mutate { on, filter } => mutate::all(&on, &filter)?,
-        Task::Bench { json } => bench::run(json.as_deref())?,
+        Task::Bench { json, on } => bench::run(json.as_deref(), on)?,
         Task::Check => check::all()?,
         Task::Demo { kernel } => return demo::run(kernel.as_deref()),
         Task::Fuzz { runs } => fuzz::run(runs)?,

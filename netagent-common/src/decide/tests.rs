@@ -44,7 +44,7 @@ fn tx(policy: &Policy, headers: Headers) -> Verdict {
 
 #[test]
 fn record_layout_has_no_padding() {
-    assert_eq!(size_of::<Policy>(), 4 + 4 + 4 * 2 + 4 * 4 + 16 + 32 + 2 * 64 * 8 + 64 * 2);
+    assert_eq!(size_of::<Policy>(), 4 + 4 + 4 * 2 + 2 * 2 + 5 * 4 + 16 + 32 + 2 * 64 * 8 + 64 * 2);
     assert_eq!(offset_of!(Policy, vids) % 8, 0);
     assert_eq!(size_of::<PortRef>(), 8);
     assert_eq!(size_of::<PortMac>(), 8);

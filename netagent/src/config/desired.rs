@@ -99,6 +99,7 @@ fn add_segment(desired: &mut Desired, segment: &Segment, networks: &[Network<'_>
         customer_vids: VidSet::default(),
         services: of_segment().filter_map(Network::service).collect(),
         security: Security::default(),
+        fast_path: of_segment().map(|network| network.fast_path).max().unwrap_or(segment.fast_path),
         // A bond has its own.
         mtu: if bond.is_some() { None } else { mtu.as_ref().map(|mtu| mtu.value.0) },
     };
@@ -152,6 +153,7 @@ fn add_port(
         customer_vids: policy.customer_vids.clone(),
         services: VidSet::default(),
         security: security::of_port(&network.security, security)?,
+        fast_path: network.fast_path,
         mtu: mtu.map(|mtu| mtu.value.0),
     };
     desired.ports.insert(device.value, port);

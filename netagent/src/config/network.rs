@@ -11,7 +11,7 @@ use super::{
     value::Native,
 };
 use crate::{
-    state::{Admit, PriorityTags, Role, Security},
+    state::{Admit, FastPath, PriorityTags, Role, Security},
     vids::VidSet,
 };
 
@@ -27,6 +27,8 @@ pub struct Network<'a> {
     pub policy: Policy,
     /// What its ports check.
     pub security: Security,
+    /// Which way known unicast goes to its ports.
+    pub fast_path: FastPath,
 }
 
 impl Network<'_> {
@@ -74,6 +76,7 @@ pub fn network<'a>(
         admit,
         priority_tags,
         security,
+        fast_path,
     } = raw;
     let Some(segment) =
         segments.iter().find(|segment| segment.name.value.0 == cluster_network.value.0)
@@ -133,7 +136,15 @@ pub fn network<'a>(
         policy.priority_tags = tags.value;
     }
     let security = security::of_network(security)?;
-    Ok(Network { name: name.value.0.clone(), place: name.place, segment, policy, security })
+    let fast_path = fast_path.map_or(segment.fast_path, |path| path.value);
+    Ok(Network {
+        name: name.value.0.clone(),
+        place: name.place,
+        segment,
+        policy,
+        security,
+        fast_path,
+    })
 }
 
 fn access_policy(vid: Vid, admit: Option<At<Admit>>) -> Result<Policy, Fault> {

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, XmitHashPolicy},
     names::{Cidr, IfName, Mac},
-    state::{Admit, Filtering, PriorityTags},
+    state::{Admit, FastPath, Filtering, PriorityTags},
     vids::VidSet,
 };
 
@@ -49,6 +49,10 @@ pub struct ClusterNetwork {
     pub uplink: Option<Uplink>,
     /// The node's own interface on this segment. Default: none.
     pub host: Option<Host>,
+    /// How frames to stations that the bridge knows go between its ports: `tc` (default), straight to their port; `xdp`: from
+    /// the uplink to the VMs by XDP already, for VMs that are bound by small packets; `off`: by the bridge, as the
+    /// others. Needs `netagent run`.
+    pub fast_path: Option<At<FastPath>>,
 }
 
 /// What joins a bridge to the wire.
@@ -145,6 +149,8 @@ pub struct Network {
     pub priority_tags: Option<At<PriorityTags>>,
     /// What is checked of the VMs' frames besides their VLAN.
     pub security: Option<Security>,
+    /// How frames go to these VMs. Default: as the cluster network says.
+    pub fast_path: Option<At<FastPath>>,
 }
 
 /// What is checked of a VM's frames besides their VLAN. On a network: of all its ports; a port's own words go first.
@@ -176,6 +182,8 @@ pub struct Storm {
     pub broadcast: Option<At<Rate>>,
     /// To groups. Default: no limit.
     pub multicast: Option<At<Rate>>,
+    /// To stations that the bridge does not know, so that it floods them. Needs `netagent run`. Default: no limit.
+    pub unknown: Option<At<Rate>>,
 }
 
 /// A VM port.

@@ -45,7 +45,7 @@ fn over(base: &Security, raw: raw::Security) -> Result<Security, Fault> {
     }
     let truth = |own: Option<At<bool>>, base| own.map_or(base, |own| own.value);
     let rate = |own: Option<At<super::value::Rate>>, base| own.map_or(base, |own| own.value.0);
-    let raw::Storm { broadcast, multicast } = storm.unwrap_or_default();
+    let raw::Storm { broadcast, multicast, unknown } = storm.unwrap_or_default();
     Ok(Security {
         macs: allowed,
         max_macs: limit,
@@ -56,6 +56,7 @@ fn over(base: &Security, raw: raw::Security) -> Result<Security, Fault> {
         storm: Storm {
             broadcast: rate(broadcast, base.storm.broadcast),
             multicast: rate(multicast, base.storm.multicast),
+            unknown: rate(unknown, base.storm.unknown),
         },
     })
 }

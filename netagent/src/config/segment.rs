@@ -16,7 +16,7 @@ use super::{
 use crate::{
     bond::{BondOption, XmitHashPolicy},
     names::IfName,
-    state::{Bond, Bridge, Filtering},
+    state::{Bond, Bridge, FastPath, Filtering},
 };
 
 /// The MTU that a new bond has, in bytes.
@@ -32,6 +32,8 @@ pub struct Segment {
     pub filtering: Filtering,
     /// Towards the wire.
     pub uplink: Option<Uplink>,
+    /// Which way known unicast goes, where a network says nothing else.
+    pub fast_path: FastPath,
     /// The node's own interface, not checked yet.
     pub host: Option<raw::Host>,
 }
@@ -57,7 +59,7 @@ pub struct Uplink {
 impl Segment {
     /// Checks what can be told from this cluster network alone.
     pub fn new(name: At<ClusterName>, raw: raw::ClusterNetwork) -> Result<Self, Fault> {
-        let raw::ClusterNetwork { bridge, vlan_filtering, uplink, host } = raw;
+        let raw::ClusterNetwork { bridge, vlan_filtering, uplink, host, fast_path } = raw;
         let bridge = match bridge {
             Some(bridge) => bridge,
             None => device(&name, "br")?,
@@ -73,6 +75,7 @@ impl Segment {
             bridge,
             filtering: vlan_filtering.map_or(Filtering::Auto, |filtering| filtering.value),
             uplink: uplink.map(|uplink| Uplink::new(&name, uplink)).transpose()?,
+            fast_path: fast_path.map(|path| path.value).unwrap_or_default(),
             host,
             name,
         })

@@ -8,7 +8,7 @@ use schemars::{Schema, json_schema};
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     names::{Cidr, IfName, Mac},
-    state::{Admit, Filtering, PriorityTags},
+    state::{Admit, FastPath, Filtering, PriorityTags},
     vids::{VidSet, parse_vid},
 };
 
@@ -92,6 +92,7 @@ from_str! {
 }
 
 words! {
+    FastPath { "tc" => Self::Tc, "xdp" => Self::Xdp, "off" => Self::Off, }
     Filtering { "auto" => Self::Auto, "on" => Self::On, "off" => Self::Off, }
     Admit {
         "all" => Self::All,

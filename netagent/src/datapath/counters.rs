@@ -59,6 +59,17 @@ pub struct PortCounters {
     pub vlans: BTreeMap<u16, Traffic>,
     /// Drops.
     pub drops: BTreeMap<DropKind, Count>,
+    /// Frames that it received and that went past the bridge.
+    pub forwarded: Forwarded,
+}
+
+/// Frames past the bridge, by the way that they took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Forwarded {
+    /// TC redirect.
+    pub tc: u64,
+    /// XDP redirect.
+    pub xdp: u64,
 }
 
 /// Everything that was counted.
@@ -77,6 +88,11 @@ pub fn read(maps: &Maps, table: &Table) -> Result<Counters> {
     for (device, entry) in &table.ports {
         by_number.insert(entry.policy.port, device.clone());
         let port = counters.ports.entry(device.clone()).or_default();
+        let cpus = maps.forwarded.get(&u32::from(entry.policy.port), 0);
+        for cpu in cpus.context("read what was forwarded")?.iter() {
+            port.forwarded.tc += cpu.tc;
+            port.forwarded.xdp += cpu.xdp;
+        }
         for (vid, pair) in &entry.pairs {
             let cpus = maps.stats.get(pair, 0).context("read a counter")?;
             port.vlans.insert(*vid, cpus.iter().fold(Traffic::default(), add));

@@ -8,14 +8,16 @@ use anyhow::{Context as _, Result, bail};
 use aya::{
     Pod,
     maps::{
-        Array, HashMap, IterableMap as _, Map, MapData, MapInfo, MapType, PerCpuArray,
+        Array, DevMap, HashMap, IterableMap as _, Map, MapData, MapInfo, MapType, PerCpuArray,
         PerCpuHashMap, PerCpuValues,
     },
     util::nr_cpus,
 };
 use netagent_common::{
-    MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE, PORT_INDEX_SPILL,
+    MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, MAX_STATIONS, PORT_INDEX_SIZE,
+    PORT_INDEX_SPILL,
     counters::{ANY_PORT, ANY_VID, Direction, DropStats, RawDropKey, Reason, VlanStats},
+    forward::{Fresh, PathStats, Place, Station},
     limit::{MAC_SLOTS, MacSlot, StormState},
     policy::{Policy, PortMac, PortRef},
     sample::{RING_BYTES, Unsampled, WINDOWS, Watch, Window},
@@ -36,8 +38,8 @@ const fn spec<K, V>(name: &'static str, kind: MapType, entries: u32) -> Spec {
     Spec { name, kind, key: size_of::<K>(), value: size_of::<V>(), entries }
 }
 
-/// As netagent-ebpf/src/maps.rs and drops.rs define them.
-const SPECS: [Spec; 14] = [
+/// As netagent-ebpf/src/maps.rs, forward.rs and drops.rs define them.
+const SPECS: [Spec; 18] = [
     spec::<u32, PortRef>("PORT_INDEX", MapType::Array, PORT_INDEX_SIZE),
     spec::<u32, u32>("PORT_SPILL", MapType::Hash, PORT_INDEX_SPILL),
     spec::<u32, Policy>("POLICY", MapType::Array, 2 * MAX_PORTS),
@@ -48,6 +50,11 @@ const SPECS: [Spec; 14] = [
     spec::<PortMac, u32>("ALLOWED_MACS", MapType::Hash, MAX_MACS),
     spec::<u32, [MacSlot; MAC_SLOTS]>("PORT_MACS", MapType::Array, MAX_PORTS),
     spec::<u32, StormState>("STORM", MapType::Array, MAX_PORTS),
+    spec::<Station, Place>("FDB", MapType::Hash, MAX_STATIONS),
+    spec::<u32, Fresh>("FDB_FRESH", MapType::Array, 1),
+    spec::<u32, PathStats>("FORWARDED", MapType::PerCpuArray, MAX_PORTS),
+    // An interface index, and no program behind it.
+    spec::<u32, [u32; 2]>("XDP_PORTS", MapType::DevMap, MAX_PORTS),
     // The kernel takes a ring buffer for a map without keys and values, of so many bytes.
     spec::<(), ()>("DROP_EVENTS", MapType::RingBuf, RING_BYTES),
     spec::<u32, Watch>("MONITOR", MapType::Array, 1),
@@ -116,6 +123,12 @@ pub struct Maps {
     pub port_macs: Array<MapData, [MacSlot; MAC_SLOTS]>,
     /// What VMs have used of their limits.
     pub storm: Array<MapData, StormState>,
+    /// Frames that went past the bridge, by port.
+    pub forwarded: PerCpuArray<MapData, PathStats>,
+    /// Ports that take frames from XDP.
+    pub xdp_ports: DevMap<MapData>,
+    /// Where stations are; see [`super::fdb`].
+    fdb: HashMap<MapData, Station, Place>,
 }
 
 impl Maps {
@@ -134,14 +147,15 @@ impl Maps {
             allowed_macs: open("ALLOWED_MACS")?.try_into()?,
             port_macs: open("PORT_MACS")?.try_into()?,
             storm: open("STORM")?.try_into()?,
+            forwarded: open("FORWARDED")?.try_into()?,
+            xdp_ports: open("XDP_PORTS")?.try_into()?,
+            fdb: open("FDB")?.try_into()?,
         })
     }
 
     /// Whether these are the maps that are pinned, rather than ones whose pins were removed behind our back.
     pub fn are_pinned(&self, pins: &Pins) -> bool {
-        let pinned = MapInfo::from_pin(pins.maps().join("POLICY"));
-        let open = self.policy.map().info();
-        matches!((pinned, open), (Ok(pinned), Ok(open)) if pinned.id() == open.id())
+        is_pinned(self.policy.map(), pins, "POLICY")
     }
 
     /// Makes the keys under which all that finds no room is counted: for no port of ours here, for each port when it gets
@@ -170,14 +184,21 @@ impl Maps {
     }
 
     /// How full each map is that can fill up: name, entries in use, capacity.
-    pub fn usage(&self, pairs: u32, ports: u32) -> [(&'static str, u32, u32); 3] {
-        let drops = self.drops.keys().flatten().count();
+    pub fn usage(&self, pairs: u32, ports: u32) -> [(&'static str, u32, u32); 4] {
+        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         [
             ("VLAN_STATS", pairs, MAX_PAIRS - 1),
             ("POLICY", ports, MAX_PORTS),
-            ("DROPS", u32::try_from(drops).unwrap_or(u32::MAX), MAX_DROPS),
+            ("DROPS", number(self.drops.keys().flatten().count()), MAX_DROPS),
+            ("FDB", number(self.fdb.keys().flatten().count()), MAX_STATIONS),
         ]
     }
+}
+
+/// Whether this map is the one that is pinned under its name.
+pub fn is_pinned(map: &MapData, pins: &Pins, name: &str) -> bool {
+    let pinned = MapInfo::from_pin(pins.maps().join(name));
+    matches!((pinned, map.info()), (Ok(pinned), Ok(open)) if pinned.id() == open.id())
 }
 
 /// Opens the pin of a map.

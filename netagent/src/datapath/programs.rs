@@ -45,6 +45,11 @@ pub fn stacked_tags() -> bool {
     kernel_is(6, 12)
 }
 
+/// Whether a device counts what `bpf_redirect_peer` delivers to it (commit 024ee930cb3c).
+pub fn counted_peers() -> bool {
+    kernel_is(6, 7)
+}
+
 fn kernel_is(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(major, minor, 0))
 }

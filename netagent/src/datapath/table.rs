@@ -10,15 +10,16 @@ use anyhow::{Context as _, Result, bail};
 use netagent_common::{
     MAX_BLOCKS, MAX_MACS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE,
     counters::{RawDropKey, VlanStats},
+    forward::PathStats,
     limit::StormState,
-    policy::{Policy, PortMac, PortRef, XDP_REFUSED},
+    policy::{FAST_XDP, Policy, PortMac, PortRef, UPLINK, XDP_REFUSED},
     vlan::Vid,
 };
 
 use super::maps::{Maps, per_cpu};
 use crate::{
     names::{IfName, Mac},
-    state::{PortPolicy, Storm},
+    state::{Observed, PortPolicy, Storm},
 };
 
 /// A port in the table.
@@ -36,7 +37,7 @@ pub struct Entry {
 
 impl Entry {
     /// What the programs know of the port, which may use these addresses.
-    fn policy(&self, macs: BTreeSet<Mac>) -> PortPolicy {
+    fn policy(&self, macs: BTreeSet<Mac>, links: &Observed) -> PortPolicy {
         let policy = &self.policy;
         let set = |has: &dyn Fn(u16) -> bool| {
             (0..4096).filter(|vid| has(*vid)).filter_map(Vid::new).collect()
@@ -44,6 +45,7 @@ impl Entry {
         PortPolicy {
             network: text(&policy.network),
             flags: policy.flags & !XDP_REFUSED,
+            bridge: links.name(policy.bridge).cloned(),
             pvid: Vid::new(policy.pvid),
             bridge_pvid: Vid::new(policy.bridge_pvid),
             // Not the pairs: an agent that was killed half-way may have left more of them.
@@ -51,7 +53,11 @@ impl Entry {
             services: set(&|vid| policy.is_service(vid)),
             macs,
             mac_limit: policy.mac_limit,
-            storm: Storm { broadcast: policy.broadcast_limit, multicast: policy.multicast_limit },
+            storm: Storm {
+                broadcast: policy.broadcast_limit,
+                multicast: policy.multicast_limit,
+                unknown: policy.unknown_limit,
+            },
             nics: self.nics.clone(),
         }
     }
@@ -109,6 +115,7 @@ impl Table {
         maps: &mut Maps,
         device: &IfName,
         ifindex: u32,
+        bridge: Option<u32>,
         wanted: &PortPolicy,
     ) -> Result<()> {
         // A device that was replaced by another of its name starts anew: its index led elsewhere.
@@ -130,6 +137,8 @@ impl Table {
             mac_limit: wanted.mac_limit,
             broadcast_limit: wanted.storm.broadcast,
             multicast_limit: wanted.storm.multicast,
+            unknown_limit: wanted.storm.unknown,
+            bridge: bridge.unwrap_or_default(),
             device: padded(device.as_str()),
             network: padded(&wanted.network),
             ..Policy::EMPTY
@@ -155,6 +164,12 @@ impl Table {
         };
 
         self.allow_macs(maps, &policy, &wanted.macs)?;
+        let number = u32::from(policy.port);
+        // XDP finds the device as soon as the policy sends it there, and until no policy does.
+        let takes_xdp = policy.flags & (UPLINK | FAST_XDP) == FAST_XDP;
+        if takes_xdp {
+            maps.xdp_ports.set(number, ifindex, None, 0).context("list the port for XDP")?;
+        }
         maps.policy.set(record, &policy, 0).context("write the policy")?;
         let before = old.as_ref().map(|old| old.nics.clone()).unwrap_or_default();
         for index in std::iter::once(&ifindex).chain(&wanted.nics) {
@@ -167,6 +182,10 @@ impl Table {
             // The other record is free for the next change once no program reads it any more.
             wait_for_programs();
             self.forget_macs(maps, u16::try_from(record ^ 1)?)?;
+        }
+        // No device.
+        if !takes_xdp {
+            maps.xdp_ports.set(number, 0, None, 0).context("take the port off XDP's list")?;
         }
         maps.reserve_drops(policy.port, policy.flags)?;
         let nics = wanted.nics.clone();
@@ -207,6 +226,9 @@ impl Table {
         let number = u32::from(port);
         maps.port_macs.set(number, &Default::default(), 0).context("reset the addresses in use")?;
         maps.storm.set(number, &StormState::default(), 0).context("reset the storm limits")?;
+        maps.xdp_ports.set(number, 0, None, 0).context("take the port off XDP's list")?;
+        let none = per_cpu(PathStats::default())?;
+        maps.forwarded.set(number, none, 0).context("reset what was forwarded")?;
         maps.quota.set(number, &0, 0).context("reset the drop quota")
     }
 
@@ -216,8 +238,9 @@ impl Table {
     }
 
     /// What the programs know of a port.
-    pub fn policy(&self, entry: &Entry) -> PortPolicy {
-        entry.policy(self.allowed_macs.get(&entry.policy.record).cloned().unwrap_or_default())
+    pub fn policy(&self, entry: &Entry, links: &Observed) -> PortPolicy {
+        let macs = self.allowed_macs.get(&entry.policy.record).cloned();
+        entry.policy(macs.unwrap_or_default(), links)
     }
 
     /// Lists a VM's addresses under a policy record that is not in force yet.

@@ -4,7 +4,7 @@ use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet, fmt};
 
 use super::family::{Families, Labels};
 use crate::{
-    datapath::counters::{Count, Counters, PortCounters, Traffic},
+    datapath::counters::{Count, Counters, Forwarded, PortCounters, Traffic},
     names::IfName,
 };
 
@@ -57,10 +57,25 @@ pub fn encode(families: &mut Families<'_>, counters: &Counters) -> fmt::Result {
             series.iter().map(|(labels, traffic)| (labels.clone(), value(traffic))),
         )?;
     }
+    families.counters(
+        "netagent_forward_packets",
+        "Frames from the VM or the wire that passed the policy, by the path on which they went on: the bridge, or past it by \
+         TC or XDP redirect",
+        counters.ports.iter().flat_map(|(device, port)| paths(device, port)),
+    )?;
     families.gauge(
         "netagent_vlan_series_limited",
         "Whether there are too many VLAN series, so that those of the largest trunks are summed up as vlan other",
         &u32::from(!folded.is_empty()),
+    )
+}
+
+/// The paths of a port's frames. The bridge's are those that no other path has.
+fn paths<'a>(device: &'a IfName, port: &PortCounters) -> [(Labels<'a, 2>, u64); 3] {
+    let Forwarded { tc, xdp } = port.forwarded;
+    let received: u64 = port.vlans.values().map(|traffic| traffic.receive.packets).sum();
+    [("bridge", received.saturating_sub(tc + xdp)), ("tc", tc), ("xdp", xdp)].map(
+        |(path, packets)| ([("device", device.as_str().into()), ("path", path.into())], packets),
     )
 }
 

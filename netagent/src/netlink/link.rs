@@ -3,7 +3,7 @@
 use libc::{
     IFF_LOWER_UP, IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
     IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO,
-    IFLA_MASTER, IFLA_MTU, IFLA_TXQLEN,
+    IFLA_MASTER, IFLA_MTU, IFLA_QDISC, IFLA_TXQLEN,
 };
 use netagent_common::vlan::Vid;
 use rtnetlink::{
@@ -72,6 +72,9 @@ impl<'a> Header<'a> {
             addresses: <_>::default(),
             vlans: <_>::default(),
             member: member.flatten(),
+            leads_elsewhere: wire::find(attributes, IFLA_LINK_NETNSID).is_some()
+                && wire::find_text(info, IFLA_INFO_KIND).as_deref() == Some("veth")
+                && wire::find_text(attributes, IFLA_QDISC).as_deref() == Some("noqueue"),
         }
     }
 

@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 
 use netagent_common::{
     policy::{
-        ADMIT_TAGGED, ADMIT_UNTAGGED, BRIDGE_STRIPS, DHCP_GUARD, ISOLATED, ISOLATION,
-        LINK_LOCAL_BYPASS, MAC_GUARD, MAC_LIMIT, PRIORITY_ALWAYS, PRIORITY_IF_NONZERO, PVID_TAGGED,
-        RA_GUARD, SERVICES, STORM, TAGS_IN_BYTES, TRUNK, TUNNEL, UPLINK,
+        ADMIT_TAGGED, ADMIT_UNTAGGED, BRIDGE_STRIPS, DHCP_GUARD, FAST, FAST_XDP, ISOLATED,
+        ISOLATION, LINK_LOCAL_BYPASS, MAC_GUARD, MAC_LIMIT, PEER, PER_VLAN, PRIORITY_ALWAYS,
+        PRIORITY_IF_NONZERO, PVID_TAGGED, RA_GUARD, SERVICES, STORM, TAGS_IN_BYTES, TRUNK, TUNNEL,
+        UPLINK,
     },
     vlan::Vid,
 };
 
-use crate::state::{Admit, Port, PortPolicy, PriorityTags, Role, Storm};
+use crate::state::{Admit, FastPath, Port, PortPolicy, PriorityTags, Role, Storm};
 
 /// What a port's policy depends on besides the port.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 pub struct Surroundings {
     /// The bridge filters VLANs itself, and strips the PVID's tag.
     pub aware: bool,
@@ -24,6 +26,10 @@ pub struct Surroundings {
     pub isolation: bool,
     /// XDP is on, and sees all tags.
     pub tags_in_bytes: bool,
+    /// Of a VM's port: the device takes frames from XDP. Of an uplink: XDP is on, and sees all tags.
+    pub xdp_frames: bool,
+    /// Of a VM's port: frames can be put at its other end at once.
+    pub peer: bool,
 }
 
 /// The policy.
@@ -49,6 +55,10 @@ pub fn compile(port: &Port, nics: BTreeSet<u32>, around: Surroundings) -> PortPo
         (PVID_TAGGED, port.pvid.is_some() && port.pvid_tagged),
         (BRIDGE_STRIPS, around.aware && port.bridge_untags()),
         (TAGS_IN_BYTES, around.tags_in_bytes),
+        (FAST, port.fast_path != FastPath::Off),
+        (FAST_XDP, port.fast_path == FastPath::Xdp && around.xdp_frames),
+        (PEER, port.fast_path != FastPath::Off && around.peer),
+        (PER_VLAN, around.aware),
         (SERVICES, !port.services.is_empty()),
         (ISOLATION, around.isolation),
         (ISOLATED, security.isolated),
@@ -68,6 +78,7 @@ pub fn compile(port: &Port, nics: BTreeSet<u32>, around: Surroundings) -> PortPo
         // As much as the map's field holds, or the next comparison would find a difference.
         network: cut(&port.network, 32),
         flags,
+        bridge: Some(port.bridge.clone()),
         pvid: port.pvid,
         bridge_pvid: if around.aware { None } else { around.host_untagged },
         vids: if of_customer { &port.customer_vids } else { &port.vids }.clone(),

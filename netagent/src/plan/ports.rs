@@ -152,7 +152,8 @@ fn xdp(
     for nic in nics.iter().filter(|nic| view.datapath.rx_vlan.get(nic) == Some(&true)) {
         plan.datapath(DatapathChange::RxVlanOff(name.clone(), nic.clone()));
     }
-    let around = Surroundings { tags_in_bytes: true, ..view.around(name, port, aware) };
+    let around =
+        Surroundings { tags_in_bytes: true, xdp_frames: true, ..view.around(name, port, aware) };
     let policy = compile(port, view.nics(port), around);
     let hook = Hook::UplinkXdp;
     if !view.attached(name, hook) {
@@ -230,7 +231,14 @@ impl View<'_> {
                 .values()
                 .any(|other| other.bridge == port.bridge && other.security.isolated);
         let host_untagged = host.map(|host| host.vid);
-        Surroundings { aware, host_untagged, isolation, tags_in_bytes }
+        let xdp_frames = match port.role {
+            Role::Uplink { .. } => tags_in_bytes,
+            Role::Access | Role::Trunk | Role::Tunnel => self.datapath.xdp_frames.contains(name),
+        };
+        let peer = self.datapath.counted_peers
+            && !matches!(port.role, Role::Uplink { .. })
+            && self.observed.link(name).is_some_and(|link| link.leads_elsewhere);
+        Surroundings { aware, host_untagged, isolation, tags_in_bytes, xdp_frames, peer }
     }
 
     /// Indexes of the NICs beneath an uplink, on which XDP sees the uplink's frames.

@@ -14,7 +14,7 @@ use netagent_common::{
 use crate::{
     bond::{BondOption, Mode},
     change::Hook,
-    datapath::counters::{Count, DropKind, PortCounters, Traffic},
+    datapath::counters::{Count, DropKind, Forwarded, PortCounters, Traffic},
     names::{IfName, Mac},
     snapshot::{Daemon, Snapshot},
     state::{BondState, Kind, Link, Member, ObservedPort, PortPolicy},
@@ -38,6 +38,7 @@ pub fn link(kind: Kind, controller: Option<&str>) -> Link {
         addresses: BTreeSet::new(),
         vlans: [].into(),
         member: None,
+        leads_elsewhere: false,
     }
 }
 
@@ -108,6 +109,7 @@ pub fn node() -> Snapshot {
             .chain([(250, traffic(7, 0))])
             .collect(),
         drops: [drops(Receive, Reason::VlanNotAllowed, Some(300), 12)].into(),
+        forwarded: Forwarded { tc: 3000, xdp: 2000 },
     };
     let access = PortCounters {
         vlans: [(100, traffic(4000, 5000))].into(),
@@ -118,6 +120,7 @@ pub fn node() -> Snapshot {
             drops(Transmit, Reason::LinkLocal, Some(0), 1),
         ]
         .into(),
+        forwarded: Forwarded::default(),
     };
     node.counters.ports =
         [(name("oob-bo"), uplink), (name("tap7"), access), (name("tap8"), PortCounters::default())]

@@ -101,6 +101,8 @@ pub struct Port {
     pub services: VidSet,
     /// What is checked of the VM's frames besides their VLAN.
     pub security: Security,
+    /// Which way known unicast goes to it; of an uplink: the fastest of its ports'.
+    pub fast_path: FastPath,
     /// Bytes; `None` leaves it.
     pub mtu: Option<u32>,
 }
@@ -179,6 +181,20 @@ pub struct Storm {
     pub broadcast: u32,
     /// To groups.
     pub multicast: u32,
+    /// To stations that the bridge does not know.
+    pub unknown: u32,
+}
+
+/// How known unicast goes between the ports of a bridge.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FastPath {
+    /// By the bridge.
+    Off,
+    /// Past the bridge, by TC redirect.
+    #[default]
+    Tc,
+    /// From the uplink by XDP redirect, else as by TC.
+    Xdp,
 }
 
 /// Acceptable frame types (IEEE 802.1Q-2022 §6.9).

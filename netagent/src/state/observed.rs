@@ -21,6 +21,10 @@ pub struct ObservedDatapath {
     pub ports: BTreeMap<IfName, ObservedPort>,
     /// Whether a NIC takes tags out of the frames that it receives (`ethtool -k`: rx-vlan-offload).
     pub rx_vlan: BTreeMap<IfName, bool>,
+    /// Devices that transmit what XDP redirects to them (NETDEV_XDP_ACT_NDO_XMIT).
+    pub xdp_frames: BTreeSet<IfName>,
+    /// What `bpf_redirect_peer` delivers is counted by the device that receives it (6.7, commit 024ee930cb3c).
+    pub counted_peers: bool,
     /// Programs can push a tag over another (6.12, commit 938863727076).
     pub stacked_tags: bool,
 }
@@ -92,6 +96,8 @@ pub struct Link {
     pub vlans: BTreeMap<Vid, VlanFlags>,
     /// State as a bond's member.
     pub member: Option<Member>,
+    /// One end of a veth pair whose other end is in another namespace, and which sends without a queue.
+    pub leads_elsewhere: bool,
 }
 
 /// What a link is.
@@ -167,6 +173,11 @@ impl Observed {
     /// A link by name.
     pub fn link(&self, name: &IfName) -> Option<&Link> {
         self.links.get(name)
+    }
+
+    /// The name of the link with this index.
+    pub fn name(&self, index: u32) -> Option<&IfName> {
+        self.links.iter().find(|(_, link)| link.index == index).map(|(name, _)| name)
     }
 
     /// The bonds.

@@ -5,7 +5,11 @@ use std::{collections::BTreeSet, fmt};
 use netagent_common::{policy as flags, vlan::Vid};
 
 use super::{Admit, Storm};
-use crate::{change::Hook, names::Mac, vids::VidSet};
+use crate::{
+    change::Hook,
+    names::{IfName, Mac},
+    vids::VidSet,
+};
 
 /// What the programs are told of a port, and what they are found to know.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +18,8 @@ pub struct PortPolicy {
     pub network: String,
     /// Flags of [`netagent_common::policy`].
     pub flags: u32,
+    /// The bridge.
+    pub bridge: Option<IfName>,
     /// The VID of untagged frames.
     pub pvid: Option<Vid>,
     /// The VID that is untagged inside a VLAN-unaware bridge.
@@ -26,7 +32,7 @@ pub struct PortPolicy {
     pub macs: BTreeSet<Mac>,
     /// Most addresses that the VM may use, where that is limited.
     pub mac_limit: u16,
-    /// Broadcast and multicast frames per second that the VM may send.
+    /// Broadcast, multicast and unknown unicast frames per second that the VM may send.
     pub storm: Storm,
     /// Interface indexes of the NICs beneath an uplink, on which XDP runs.
     pub nics: BTreeSet<u32>,

@@ -5,7 +5,7 @@ use netagent_common::vlan::Vid;
 use super::{super::Config, name, names, taken, vid};
 use crate::{
     bond::{BondOption, LacpRate, Mode, XmitHashPolicy},
-    state::{Admit, Bond, Bridge, Filtering, Host, Port, PriorityTags, Role, Security},
+    state::{Admit, Bond, Bridge, FastPath, Filtering, Host, Port, PriorityTags, Role, Security},
     vids::VidSet,
 };
 
@@ -76,6 +76,7 @@ fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
         customer_vids: VidSet::default(),
         services: VidSet::default(),
         security: Security::default(),
+        fast_path: FastPath::Tc,
         mtu: None,
     };
     assert_eq!(desired.ports[&name("oob-bo")], uplink);
@@ -92,6 +93,7 @@ fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
         customer_vids: VidSet::default(),
         services: VidSet::default(),
         security: Security::default(),
+        fast_path: FastPath::Tc,
         mtu: None,
     };
     assert_eq!(desired.ports[&name("tap7")], vm);

@@ -23,6 +23,11 @@ fn openmetrics_of_a_small_node() {
     # HELP netagent_vlan_transmit_bytes Bytes of frames to the VM or the wire that passed the policy, without VLAN tag and FCS
     # TYPE netagent_vlan_transmit_bytes counter
     netagent_vlan_transmit_bytes_total{device="tap7",vlan="100"} 500000
+    # HELP netagent_forward_packets Frames from the VM or the wire that passed the policy, by the path on which they went on: the bridge, or past it by TC or XDP redirect
+    # TYPE netagent_forward_packets counter
+    netagent_forward_packets_total{device="tap7",path="bridge"} 4000
+    netagent_forward_packets_total{device="tap7",path="tc"} 0
+    netagent_forward_packets_total{device="tap7",path="xdp"} 0
     # HELP netagent_vlan_series_limited Whether there are too many VLAN series, so that those of the largest trunks are summed up as vlan other
     # TYPE netagent_vlan_series_limited gauge
     netagent_vlan_series_limited 0
@@ -139,6 +144,7 @@ fn classic_names_have_their_suffix_in_type_and_help() {
     netagent_vlan_receive_bytes_total counter
     netagent_vlan_transmit_packets_total counter
     netagent_vlan_transmit_bytes_total counter
+    netagent_forward_packets_total counter
     netagent_vlan_series_limited gauge
     netagent_receive_drop_packets_total counter
     netagent_receive_drop_bytes_total counter

@@ -1,0 +1,148 @@
+//! What the bridges know, of which the programs may know a part: a pure copy that says what to write. Bounded, whatever a
+//! VM sends.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netagent_common::{MAX_STATIONS, STATIONS_PER_PORT, forward::Station};
+
+use crate::names::Mac;
+
+/// The bridges whose ports have a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bridges {
+    /// Their addresses, by interface index: the node itself.
+    pub macs: BTreeMap<u32, Mac>,
+    /// Interface indexes of the uplinks, behind which everybody may be.
+    pub uplinks: BTreeSet<u32>,
+}
+
+/// A change of the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The station is behind the port with this interface index.
+    Set(Station, u32),
+    /// The station is nowhere that the programs may know of.
+    Remove(Station),
+}
+
+struct Known {
+    ifindex: u32,
+    /// The dump in which it was heard of last.
+    dump: u64,
+}
+
+/// The copy.
+pub struct Mirror {
+    bridges: Bridges,
+    /// Ports that programs may send to, with their bridge.
+    ports: BTreeMap<u32, u32>,
+    stations: BTreeMap<Station, Known>,
+    by_port: BTreeMap<u32, u32>,
+    dump: u64,
+}
+
+impl Mirror {
+    /// A copy of which this is in the map already: by an agent before.
+    pub fn new(bridges: Bridges, found: impl IntoIterator<Item = (Station, u32)>) -> Self {
+        let mut mirror = Self {
+            bridges,
+            ports: BTreeMap::new(),
+            stations: BTreeMap::new(),
+            by_port: BTreeMap::new(),
+            dump: 0,
+        };
+        for (station, ifindex) in found {
+            mirror.insert(station, ifindex);
+        }
+        mirror
+    }
+
+    /// What was found of the ports: those that forward and learn unconditionally, with their bridge. Returns what to write, and
+    /// whether the bridges must be asked again, for what was learned on a port that was not among them.
+    pub fn set_ports(&mut self, ports: BTreeMap<u32, u32>) -> (Vec<Write>, bool) {
+        let lost = |ifindex: &u32, bridge: u32| {
+            ports.get(ifindex) != Some(&bridge) && !self.bridges.macs.contains_key(ifindex)
+        };
+        let gone: Vec<_> = self
+            .stations
+            .iter()
+            .filter(|(station, known)| lost(&known.ifindex, station.bridge))
+            .map(|(station, _)| *station)
+            .collect();
+        let new = ports.iter().any(|(port, bridge)| self.ports.get(port) != Some(bridge));
+        self.ports = ports;
+        (gone.into_iter().filter_map(|station| self.gone(station)).collect(), new)
+    }
+
+    /// A bridge knows a station; `local`: it is this node's own address.
+    pub fn known(&mut self, station: Station, ifindex: u32, local: bool) -> Option<Write> {
+        let mac = self.bridges.macs.get(&station.bridge)?;
+        let place = if local {
+            // Of the addresses of the node those of other devices are nobody's destination.
+            (mac.0 == station.mac).then_some(station.bridge)
+        } else {
+            (self.ports.get(&ifindex) == Some(&station.bridge)).then_some(ifindex)
+        };
+        let Some(place) = place else { return self.gone(station) };
+        if let Some(known) = self.stations.get_mut(&station) {
+            known.dump = self.dump;
+            if known.ifindex == place {
+                return None;
+            }
+        }
+        self.remove(station);
+        if self.has_room(place) {
+            self.insert(station, place);
+            return Some(Write::Set(station, place));
+        }
+        Some(Write::Remove(station))
+    }
+
+    /// A bridge has forgotten a station.
+    pub fn gone(&mut self, station: Station) -> Option<Write> {
+        self.remove(station).then_some(Write::Remove(station))
+    }
+
+    /// A dump begins. Of these stations the programs have seen frames elsewhere: what the dump says of them is to
+    /// be written in any case.
+    pub fn begin(&mut self, moved: impl IntoIterator<Item = Station>) {
+        self.dump += 1;
+        for station in moved {
+            self.remove(station);
+        }
+    }
+
+    /// A dump has ended: what it did not tell of is gone.
+    pub fn end(&mut self) -> Vec<Write> {
+        let dump = self.dump;
+        let untold = self.stations.iter().filter(|(_, known)| known.dump != dump);
+        let untold: Vec<_> = untold.map(|(station, _)| *station).collect();
+        untold.into_iter().filter_map(|station| self.gone(station)).collect()
+    }
+
+    fn has_room(&self, place: u32) -> bool {
+        let unlimited =
+            self.bridges.uplinks.contains(&place) || self.bridges.macs.contains_key(&place);
+        let of_port = self.by_port.get(&place).copied().unwrap_or_default();
+        self.stations.len() < MAX_STATIONS as usize && (unlimited || of_port < STATIONS_PER_PORT)
+    }
+
+    fn insert(&mut self, station: Station, ifindex: u32) {
+        *self.by_port.entry(ifindex).or_default() += 1;
+        self.stations.insert(station, Known { ifindex, dump: self.dump });
+    }
+
+    fn remove(&mut self, station: Station) -> bool {
+        let Some(known) = self.stations.remove(&station) else { return false };
+        if let Some(of_port) = self.by_port.get_mut(&known.ifindex) {
+            *of_port -= 1;
+            if *of_port == 0 {
+                self.by_port.remove(&known.ifindex);
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

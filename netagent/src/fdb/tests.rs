@@ -1,0 +1,108 @@
+use super::*;
+
+const BRIDGE: u32 = 10;
+const UPLINK: u32 = 11;
+const VM: u32 = 12;
+const OTHER: u32 = 13;
+
+fn station(number: u32) -> Station {
+    let [a, b, c, d] = number.to_be_bytes();
+    Station { bridge: BRIDGE, vid: 100, mac: [2, 0, a, b, c, d] }
+}
+
+fn mirror() -> Mirror {
+    let bridges = Bridges {
+        macs: BTreeMap::from([(BRIDGE, Mac([2; 6]))]),
+        uplinks: BTreeSet::from([UPLINK]),
+    };
+    let mut mirror = Mirror::new(bridges, []);
+    let (writes, ask) = mirror.set_ports(ports(&[UPLINK, VM, OTHER]));
+    assert!(writes.is_empty() && ask);
+    mirror
+}
+
+fn ports(ports: &[u32]) -> BTreeMap<u32, u32> {
+    ports.iter().map(|port| (*port, BRIDGE)).collect()
+}
+
+#[test]
+fn only_differences_are_written() {
+    let mut mirror = mirror();
+    assert_eq!(mirror.known(station(1), VM, false), Some(Write::Set(station(1), VM)));
+    assert_eq!(mirror.known(station(1), VM, false), None);
+    assert_eq!(mirror.known(station(1), UPLINK, false), Some(Write::Set(station(1), UPLINK)));
+    assert_eq!(mirror.gone(station(1)), Some(Write::Remove(station(1))));
+    assert_eq!(mirror.gone(station(1)), None);
+}
+
+#[test]
+fn other_bridges_and_ports_are_not_copied() {
+    let mut mirror = mirror();
+    assert_eq!(mirror.known(Station { bridge: 99, ..station(1) }, VM, false), None);
+    assert_eq!(mirror.known(station(1), 99, false), None);
+    // A station that moves behind such a port is forgotten.
+    mirror.known(station(2), VM, false);
+    assert_eq!(mirror.known(station(2), 99, false), Some(Write::Remove(station(2))));
+}
+
+#[test]
+fn the_node_is_known_by_the_bridges_address_only() {
+    let mut mirror = mirror();
+    let node = Station { mac: [2; 6], ..station(0) };
+    // The bridge says that the first port of this address has it.
+    assert_eq!(mirror.known(node, UPLINK, true), Some(Write::Set(node, BRIDGE)));
+    assert_eq!(mirror.known(station(1), VM, true), None);
+}
+
+#[test]
+fn a_port_that_no_longer_forwards_loses_its_stations() {
+    let mut mirror = mirror();
+    mirror.known(station(1), VM, false);
+    mirror.known(station(2), OTHER, false);
+    let (writes, ask) = mirror.set_ports(ports(&[UPLINK, OTHER]));
+    assert_eq!((writes, ask), (vec![Write::Remove(station(1))], false));
+    assert_eq!(mirror.known(station(1), VM, false), None);
+    // It is back: what it learned meanwhile must be asked for.
+    assert_eq!(mirror.set_ports(ports(&[UPLINK, VM, OTHER])), (vec![], true));
+}
+
+#[test]
+fn what_a_dump_does_not_tell_of_is_gone() {
+    let mut mirror = mirror();
+    mirror.known(station(1), VM, false);
+    mirror.known(station(2), VM, false);
+    mirror.known(station(3), VM, false);
+    mirror.begin([station(3)]);
+    assert_eq!(mirror.known(station(1), VM, false), None);
+    // The programs have seen it elsewhere: what the bridge says is written again.
+    assert_eq!(mirror.known(station(3), VM, false), Some(Write::Set(station(3), VM)));
+    assert_eq!(mirror.end(), [Write::Remove(station(2))]);
+}
+
+#[test]
+fn what_an_agent_before_has_left_is_compared() {
+    let bridges = Bridges { macs: BTreeMap::from([(BRIDGE, Mac([2; 6]))]), ..Bridges::default() };
+    let mut mirror = Mirror::new(bridges, [(station(1), VM), (station(2), VM), (station(3), 99)]);
+    assert_eq!(mirror.set_ports(ports(&[VM])).0, [Write::Remove(station(3))]);
+    mirror.begin([]);
+    assert_eq!(mirror.known(station(1), VM, false), None);
+    assert_eq!(mirror.end(), [Write::Remove(station(2))]);
+}
+
+#[test]
+fn a_vm_that_invents_addresses_takes_no_others_place() {
+    let mut mirror = mirror();
+    for number in 0..STATIONS_PER_PORT {
+        assert!(mirror.known(station(number), VM, false).is_some());
+    }
+    let one_more = station(STATIONS_PER_PORT);
+    assert_eq!(mirror.known(one_more, VM, false), Some(Write::Remove(one_more)));
+    assert!(matches!(mirror.known(one_more, OTHER, false), Some(Write::Set(..))));
+    for number in 0..2 * MAX_STATIONS {
+        mirror.known(Station { vid: 7, ..station(number) }, UPLINK, false);
+    }
+    assert_eq!(mirror.stations.len(), MAX_STATIONS as usize);
+    // Room again, for who comes then.
+    mirror.gone(station(0));
+    assert!(matches!(mirror.known(station(0), VM, false), Some(Write::Set(..))));
+}

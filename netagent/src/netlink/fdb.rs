@@ -1,0 +1,188 @@
+//! What bridges learn, as it happens: notifications and dumps on one socket, so that they come in the order in which
+//! the kernel made them.
+
+use std::{future::poll_fn, io, task::Poll};
+
+use anyhow::Context as _;
+use libc::{
+    AF_BRIDGE, NDA_LLADDR, NDA_MASTER, NDA_VLAN, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
+    NLMSG_DONE, NLMSG_ERROR, NUD_NOARP, NUD_PERMANENT, NUD_REACHABLE, NUD_STALE, RTM_DELLINK,
+    RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWLINK, RTM_NEWNEIGH, RTNLGRP_LINK, RTNLGRP_NEIGH,
+};
+use netagent_common::forward::Station;
+use rtnetlink::sys::{
+    AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE,
+};
+
+use super::wire;
+
+/// `struct nlmsghdr`
+const HEADER_BYTES: usize = 16;
+/// `struct ndmsg`
+const NEIGHBOUR_BYTES: usize = 12;
+/// The kernel's largest datagram for a dump.
+const BUFFER_BYTES: usize = 64 << 10;
+/// Room for notifications that come faster than they are read.
+const SOCKET_BYTES: usize = 4 << 20;
+/// Most events that are handed over at once.
+const BATCH: usize = 8192;
+/// Of every dump. Notifications have 0.
+const SEQUENCE: u32 = 1;
+
+/// Something that happened to what bridges know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FdbEvent {
+    /// A station is behind a port; or is the node itself, by an address of the bridge or of one of its ports.
+    Known {
+        /// Who.
+        station: Station,
+        /// Interface index of the port, or of the bridge.
+        ifindex: u32,
+        /// It is an address of this node.
+        local: bool,
+    },
+    /// A station is no longer known.
+    Gone(Station),
+    /// A link changed: perhaps a port of a bridge.
+    Link,
+    /// A dump has ended. Interrupted ones may have left something out.
+    Dumped {
+        /// It must be begun again.
+        interrupted: bool,
+    },
+    /// Notifications were lost.
+    Lost,
+}
+
+/// `bridge monitor fdb`, and `bridge fdb show` between.
+pub struct FdbWatch {
+    socket: TokioSocket,
+    buffer: Vec<u8>,
+    interrupted: bool,
+}
+
+impl FdbWatch {
+    /// Subscribes, in the calling thread's network namespace, on the running tokio runtime.
+    pub fn open() -> anyhow::Result<Self> {
+        let open = || -> io::Result<TokioSocket> {
+            let mut tokio_socket = TokioSocket::new(NETLINK_ROUTE)?;
+            let socket = tokio_socket.socket_mut();
+            socket.bind_auto()?;
+            socket.set_netlink_get_strict_chk(true)?;
+            // Without CAP_NET_ADMIN as much as the system allows.
+            socket.set_rx_buf_sz(SOCKET_BYTES)?;
+            socket.add_membership(RTNLGRP_NEIGH)?;
+            socket.add_membership(RTNLGRP_LINK)?;
+            Ok(tokio_socket)
+        };
+        let socket = open().context("subscribe to what bridges learn")?;
+        Ok(Self { socket, buffer: Vec::with_capacity(BUFFER_BYTES), interrupted: false })
+    }
+
+    /// Asks for everything that all bridges know: comes as events, and ends with [`FdbEvent::Dumped`].
+    pub async fn dump(&mut self) -> anyhow::Result<()> {
+        let mut message = Vec::with_capacity(HEADER_BYTES + NEIGHBOUR_BYTES);
+        let length = u32::try_from(HEADER_BYTES + NEIGHBOUR_BYTES)?;
+        message.extend(length.to_ne_bytes());
+        message.extend(RTM_GETNEIGH.to_ne_bytes());
+        message.extend(u16::try_from(NLM_F_REQUEST | NLM_F_DUMP)?.to_ne_bytes());
+        message.extend(SEQUENCE.to_ne_bytes());
+        message.extend(0u32.to_ne_bytes());
+        message.extend([u8::try_from(AF_BRIDGE)?]);
+        message.resize(HEADER_BYTES + NEIGHBOUR_BYTES, 0);
+        self.interrupted = false;
+        let to_the_kernel = SocketAddr::new(0, 0);
+        self.socket.send_to(&message, &to_the_kernel).await.context("ask what bridges know")?;
+        Ok(())
+    }
+
+    /// Waits until something happened, and returns all that is there, in its order. Fails when the socket is broken.
+    pub async fn events(&mut self) -> anyhow::Result<Vec<FdbEvent>> {
+        let mut events = Vec::new();
+        let mut result: io::Result<()> = Ok(());
+        poll_fn(|context| {
+            while events.len() < BATCH {
+                self.buffer.clear();
+                match self.socket.poll_recv(context, &mut self.buffer) {
+                    Poll::Pending if events.is_empty() => return Poll::Pending,
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(())) => {
+                        let interrupted = &mut self.interrupted;
+                        events.extend(messages(&self.buffer).filter_map(|m| m.event(interrupted)));
+                    }
+                    Poll::Ready(Err(error)) => match error.raw_os_error() {
+                        Some(libc::ENOBUFS) => events.push(FdbEvent::Lost),
+                        Some(libc::EINTR) => {}
+                        _ => {
+                            result = Err(error);
+                            break;
+                        }
+                    },
+                }
+            }
+            Poll::Ready(())
+        })
+        .await;
+        result.context("read what bridges learn")?;
+        Ok(events)
+    }
+}
+
+struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    payload: &'a [u8],
+}
+
+/// The messages of a datagram, as far as they are well-formed.
+fn messages(mut rest: &[u8]) -> impl Iterator<Item = Message<'_>> {
+    std::iter::from_fn(move || {
+        let length = usize::try_from(wire::u32_at(rest, 0)?).ok()?;
+        let message = Message {
+            kind: wire::u16_at(rest, 4)?,
+            flags: wire::u16_at(rest, 6)?,
+            payload: rest.get(HEADER_BYTES..length)?,
+        };
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    })
+}
+
+impl Message<'_> {
+    fn event(&self, interrupted: &mut bool) -> Option<FdbEvent> {
+        *interrupted |= i32::from(self.flags) & NLM_F_DUMP_INTR != 0;
+        match self.kind {
+            RTM_NEWLINK | RTM_DELLINK => Some(FdbEvent::Link),
+            RTM_NEWNEIGH | RTM_DELNEIGH => self.neighbour(),
+            kind if i32::from(kind) == NLMSG_DONE => {
+                Some(FdbEvent::Dumped { interrupted: *interrupted })
+            }
+            // The dump was refused: another one is under way.
+            kind if i32::from(kind) == NLMSG_ERROR => Some(FdbEvent::Dumped { interrupted: true }),
+            _ => None,
+        }
+    }
+
+    /// An entry of a bridge's FDB: it has a bridge, unlike one of a device's own filter.
+    fn neighbour(&self) -> Option<FdbEvent> {
+        let family = *self.payload.first()?;
+        let attributes = self.payload.get(NEIGHBOUR_BYTES..)?;
+        if i32::from(family) != AF_BRIDGE {
+            return None;
+        }
+        let station = Station {
+            bridge: wire::find_u32(attributes, NDA_MASTER)?,
+            vid: wire::find(attributes, NDA_VLAN)
+                .and_then(|vid| wire::u16_at(vid, 0))
+                .unwrap_or_default(),
+            mac: wire::find(attributes, NDA_LLADDR)?.try_into().ok()?,
+        };
+        let (ifindex, state) = (wire::u32_at(self.payload, 4)?, wire::u16_at(self.payload, 8)?);
+        let local = state & NUD_PERMANENT != 0;
+        let known = local || state & (NUD_REACHABLE | NUD_STALE | NUD_NOARP) != 0;
+        if self.kind == RTM_DELNEIGH || !known {
+            return Some(FdbEvent::Gone(station));
+        }
+        Some(FdbEvent::Known { station, ifindex, local })
+    }
+}
