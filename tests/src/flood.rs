@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     frame::{Frame, TEST},
-    lab::Netns,
+    lab::{Netns, stay_on_one_processor},
     node::{Daemon, Node},
     wire::Wire,
 };
@@ -100,9 +100,8 @@ fn passes(number: u32) -> bool {
 }
 
 fn dropped(node: &Node) -> u64 {
-    let rows: serde_json::Value = serde_json::from_str(&node.ok("show drops -j")).unwrap();
-    let rows = rows.as_array().unwrap().iter().filter(|row| row["device"] == "hostile");
-    rows.map(|row| row["packets"].as_u64().unwrap()).sum()
+    let drops = node.drops();
+    drops.iter().filter(|((device, _), _)| device == "hostile").map(|(_, packets)| packets).sum()
 }
 
 /// Bytes of each map, by its name.
@@ -111,16 +110,6 @@ fn map_bytes(node: &Node) -> String {
         "for map in {}/*; do echo ${{map##*/}} $(bpftool map show pinned $map | grep -o 'memlock [0-9]*B'); done",
         node.pin("maps")
     ))
-}
-
-fn stay_on_one_processor() {
-    // SAFETY: the set lives here.
-    let result = unsafe {
-        let mut set: libc::cpu_set_t = std::mem::zeroed();
-        libc::CPU_SET(usize::try_from(libc::sched_getcpu()).unwrap(), &mut set);
-        libc::sched_setaffinity(0, size_of_val(&set), &raw const set)
-    };
-    assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
 }
 
 /// Of its own memory, not of its file's pages. In KiB.

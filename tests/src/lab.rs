@@ -121,6 +121,18 @@ pub fn output(line: &str) -> Output {
     output.unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
+/// Keeps this thread, and what it starts, on one processor: frames that it sends stay in order on their way, wherever they
+/// are sent, as all of them wait in that processor's one queue.
+pub fn stay_on_one_processor() {
+    // SAFETY: the set lives here.
+    let result = unsafe {
+        let mut set: libc::cpu_set_t = std::mem::zeroed();
+        libc::CPU_SET(usize::try_from(libc::sched_getcpu()).unwrap(), &mut set);
+        libc::sched_setaffinity(0, size_of_val(&set), &raw const set)
+    };
+    assert_eq!(result, 0, "{}", io::Error::last_os_error());
+}
+
 /// `uname -r`
 pub fn kernel_release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned()

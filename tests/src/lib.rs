@@ -27,6 +27,7 @@ mod mgmt;
 mod monitor;
 mod oracle;
 mod ovs;
+mod peers;
 mod pins;
 mod qinq;
 mod rename;

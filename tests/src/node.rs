@@ -1,6 +1,7 @@
 //! A node with an agent: its namespace, its file, its pins.
 
 use std::{
+    collections::BTreeMap,
     fs,
     path::PathBuf,
     process::{Child, Command, Output},
@@ -87,6 +88,18 @@ impl Node {
         };
         let vlan = of(&of(&ports, "device", device)["vlans"], "vlan", vlan);
         (vlan["rx_packets"].as_u64().unwrap(), vlan["tx_packets"].as_u64().unwrap())
+    }
+
+    /// Frames that were dropped, by device and reason.
+    pub fn drops(&self) -> BTreeMap<(String, String), u64> {
+        let rows: serde_json::Value = serde_json::from_str(&self.ok("show drops -j")).unwrap();
+        let mut drops = BTreeMap::new();
+        for row in rows.as_array().unwrap() {
+            let text = |key: &str| row[key].as_str().unwrap().to_owned();
+            *drops.entry((text("device"), text("reason"))).or_default() +=
+                row["packets"].as_u64().unwrap();
+        }
+        drops
     }
 
     /// Starts the daemon and waits until it is ready.

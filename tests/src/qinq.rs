@@ -154,7 +154,7 @@ fn a_service_vlan_carries_its_customer_on_an_aware_bridge() {
 }
 
 /// A kernel before 6.12 cannot push a tag over another: the file is refused, and nothing is done.
-fn modern() -> bool {
+pub fn modern() -> bool {
     if kernel_is_at_least(6, 12) {
         return true;
     }

@@ -51,10 +51,8 @@ impl Lab {
 
     /// Frames that were dropped at a port for a reason.
     fn drops(&self, device: &str, reason: &str) -> u64 {
-        let rows: serde_json::Value = serde_json::from_str(&self.node.ok("show drops -j")).unwrap();
-        let rows = rows.as_array().unwrap().iter();
-        let of = rows.filter(|row| row["device"] == device && row["reason"] == reason);
-        of.map(|row| row["packets"].as_u64().unwrap()).sum()
+        let kind = (device.to_owned(), reason.to_owned());
+        self.node.drops().get(&kind).copied().unwrap_or_default()
     }
 }
 

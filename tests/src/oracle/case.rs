@@ -45,11 +45,11 @@ impl fmt::Display for Case {
                     other => format!("{other:#06x}"),
                 };
                 // The VID in decimal, as it stands in the policy.
-                let priority = match tci & 0xf000 {
-                    0 => String::new(),
-                    priority => format!("{priority:#06x} | "),
-                };
-                write!(f, "{comma}({tpid}, {priority}{})", tci & 0xfff)?;
+                match (tci & 0xf000, tci & 0xfff) {
+                    (0, vid) => write!(f, "{comma}({tpid}, {vid})")?,
+                    (priority, 0) => write!(f, "{comma}({tpid}, {priority:#06x})")?,
+                    (priority, vid) => write!(f, "{comma}({tpid}, {priority:#06x} | {vid})")?,
+                }
             }
             writeln!(f, "],\n            content: Content::{content:?},\n        }},")?;
         }

@@ -1,0 +1,176 @@
+//! What the options of the CNI bridge plugin (containernetworking/plugins) promise, and what netagent's file says for
+//! each. The plugin's own tests look at what it configures; these look at frames. The containers are vm-a, vm-b and
+//! vm-c. Where netagent does otherwise on purpose, a comment says so.
+
+use super::{Lab, Row, bridge_plugin_vlans as vlans, sends, station};
+use crate::{Feature, frame::C, needs, node::Node};
+
+/// Options of the plugin, the file for them, and the rows that show that the one does what the other says.
+pub struct Case {
+    pub options: &'static str,
+    pub networks: &'static str,
+    pub ports: &'static str,
+    pub rows: Vec<Row>,
+    /// These reach every port.
+    pub last: Vec<Row>,
+}
+
+const UPLINK: &str = "
+clusterNetworks:
+  oob: { vlanFiltering: FILTERING, uplink: { nics: [wire], bond: { mode: none }, xdp: off } }
+networks:
+";
+
+/// Its address in the file: 02:74:01:00:00:01.
+const OWN: [u8; 6] = station(0, 1);
+const FOREIGN: [u8; 6] = station(0, 2);
+
+/// `macspoofchk: true`: vm-a has its own address only.
+fn spoofed() -> Case {
+    let everyone = || {
+        sends("vm-a", &[]).reaches("vm-b", &[]).reaches("vm-c", &[]).reaches("wire", &[(C, 100)])
+    };
+    Case {
+        options: "vlan: 100, macspoofchk: true",
+        networks: "  v100: { clusterNetwork: oob, vlan: 100 }",
+        ports: r#"[{ device: vm-a, network: v100, security: { macs: ["02:74:01:00:00:01"] } },
+  { device: vm-b, network: v100 }, { device: vm-c, network: v100 }]"#,
+        rows: vec![
+            everyone().source(OWN),
+            sends("vm-a", &[]).source(FOREIGN).dropped_at("vm-a", "mac-spoofed"),
+            sends("vm-a", &[]).dropped_at("vm-a", "mac-spoofed"),
+            // To whom it is sent does not help, and no other port is asked.
+            sends("vm-a", &[]).source(FOREIGN).to(OWN).dropped_at("vm-a", "mac-spoofed"),
+            sends("vm-b", &[]).source(FOREIGN).to(OWN).reaches("vm-a", &[]),
+        ],
+        last: vec![
+            everyone().source(OWN),
+            sends("wire", &[(C, 100)])
+                .reaches("vm-a", &[])
+                .reaches("vm-b", &[])
+                .reaches("vm-c", &[]),
+        ],
+    }
+}
+
+/// `portIsolation: true` on vm-a and vm-b: they reach the uplink, and not each other. The plugin lets them talk to vm-c,
+/// which is not isolated; here one isolated end is enough.
+fn isolated() -> Case {
+    Case {
+        options: "vlan: 100, portIsolation: true",
+        networks: "  v100: { clusterNetwork: oob, vlan: 100, security: { isolated: true } }",
+        ports: "[{ device: vm-a, network: v100 }, { device: vm-b, network: v100 },
+  { device: vm-c, network: v100, security: { isolated: false } }]",
+        rows: vec![
+            sends("vm-a", &[])
+                .reaches("wire", &[(C, 100)])
+                .dropped_at("vm-b", "isolated")
+                .dropped_at("vm-c", "isolated"),
+            sends("vm-b", &[])
+                .reaches("wire", &[(C, 100)])
+                .dropped_at("vm-a", "isolated")
+                .dropped_at("vm-c", "isolated"),
+            sends("vm-c", &[])
+                .reaches("wire", &[(C, 100)])
+                .dropped_at("vm-a", "isolated")
+                .dropped_at("vm-b", "isolated"),
+        ],
+        last: vec![
+            sends("wire", &[(C, 100)])
+                .reaches("vm-a", &[])
+                .reaches("vm-b", &[])
+                .reaches("vm-c", &[]),
+            sends("vm-b", &[])
+                .reaches("wire", &[(C, 100)])
+                .dropped_at("vm-a", "isolated")
+                .dropped_at("vm-c", "isolated"),
+        ],
+    }
+}
+
+/// `hairpinMode: false`: no frame goes back to the port from which it came, not even to a station behind it.
+fn no_hairpin() -> Case {
+    let to_others = || {
+        sends("vm-a", &[]).reaches("vm-b", &[]).reaches("vm-c", &[]).reaches("wire", &[(C, 100)])
+    };
+    Case {
+        options: "vlan: 100, hairpinMode: false",
+        networks: "  v100: { clusterNetwork: oob, vlan: 100 }",
+        ports: "[{ device: vm-a, network: v100 }, { device: vm-b, network: v100 }, { device: vm-c, network: v100 }]",
+        rows: vec![
+            to_others().source(OWN),
+            sends("vm-a", &[]).to(OWN),
+            sends("vm-a", &[]).source(OWN).to(OWN),
+            sends("vm-b", &[]).to(OWN).reaches("vm-a", &[]),
+        ],
+        last: vec![
+            to_others(),
+            sends("wire", &[(C, 100)])
+                .reaches("vm-a", &[])
+                .reaches("vm-b", &[])
+                .reaches("vm-c", &[]),
+        ],
+    }
+}
+
+fn every_case(filtering: &str) {
+    let mut lab = Lab::new(&["wire", "vm-a", "vm-b", "vm-c"]);
+    for case in [
+        vlans::no_vlan(),
+        vlans::vlan(),
+        vlans::default_vlan_preserved(),
+        vlans::trunk(),
+        vlans::trunk_with_native(),
+        spoofed(),
+        isolated(),
+        no_hairpin(),
+    ] {
+        let uplink = UPLINK.replace("FILTERING", filtering);
+        lab.apply(&format!("{uplink}{}\nports: {}\n", case.networks, case.ports));
+        lab.prove(case.options, case.rows, case.last);
+    }
+}
+
+#[test]
+fn what_the_bridge_plugin_does_with_vlans_on_an_unaware_bridge() {
+    every_case("off");
+}
+
+#[test]
+fn what_the_bridge_plugin_does_with_vlans_on_an_aware_bridge() {
+    if needs(&[Feature::VlanFiltering]) {
+        every_case("on");
+    }
+}
+
+#[test]
+fn what_the_bridge_plugin_refuses_is_refused() {
+    let node = Node::new();
+    let complaint = |network: &str| {
+        node.configure(&format!(
+            "clusterNetworks: {{ oob: {{ uplink: {{ nics: [wire] }} }} }}\n\
+             networks: {{ bad: {{ clusterNetwork: oob, {network} }} }}\n"
+        ));
+        node.refused(&format!("check -c {}", node.config()))
+    };
+    // Options of the plugin beside ours.
+    for (options, network) in [
+        ("vlan: -1", "vlan: -1"),
+        ("vlan: 4095", "vlan: 4095"),
+        // The plugin takes this for none; here one leaves the key out.
+        ("vlan: 0", "vlan: 0"),
+        ("vlanTrunk: [{ id: 0 }]", "trunk: 0"),
+        ("vlanTrunk: [{ id: 4095 }]", "trunk: 4095"),
+        ("vlanTrunk: [{ minID: 0, maxID: 210 }]", "trunk: 0-210"),
+        ("vlanTrunk: [{ minID: 200, maxID: 4095 }]", "trunk: 200-4095"),
+        ("vlanTrunk: [{ minID: 210, maxID: 200 }]", "trunk: 210-200"),
+        ("vlanTrunk: [{ minID: 200 }]", "trunk: 200-"),
+        ("vlanTrunk: [{ maxID: 210 }]", "trunk: -210"),
+    ] {
+        let complaint = complaint(network);
+        assert!(complaint.contains("networks.bad"), "{options}: {complaint}");
+    }
+    // The plugin's `vlan` beside `vlanTrunk` is our `native`.
+    let complaint = complaint("vlan: 100, trunk: 200");
+    assert!(complaint.contains("networks.bad"), "{complaint}");
+}
