@@ -6,12 +6,15 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use netagent_common::policy::{FAST, STORM, UPLINK};
+use netagent_common::{
+    forward::{Place, Station},
+    policy::{FAST, STORM, UPLINK},
+};
 use tracing::warn;
 
 use crate::{
     change::{Change, DatapathChange, Hook},
-    datapath::{Datapath, Filters, pins::Pins, programs},
+    datapath::{Datapath, Filters, fdb::Stations, pins::Pins, programs},
     fdb::Bridges,
     names::IfName,
     netlink::{Netlink, Side},
@@ -179,6 +182,13 @@ impl Agent {
         let (links, datapath) = self.look().await?;
         let counters = self.datapath.counters()?;
         Ok(Snapshot { links, datapath, counters, usage: self.datapath.usage(), daemon: None })
+    }
+
+    /// The stations that programs know, and the links that they are behind.
+    pub async fn stations(&mut self, pins: &Path) -> Result<(Vec<(Station, Place)>, Observed)> {
+        let stations = Stations::open(&Pins::new(pins))?;
+        let stations = stations.iter().flat_map(Stations::entries).collect();
+        Ok((stations, self.netlink.observe().await?))
     }
 
     /// Takes programs and pins away, even such as this build cannot read.

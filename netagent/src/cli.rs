@@ -51,7 +51,7 @@ enum Command {
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
     },
-    /// Print ports, VLANs with their counters, bonds, or drops.
+    /// Print ports, VLANs with their counters, bonds, drops, or stations.
     Show {
         /// What to print.
         #[arg(default_value = "vlans")]
@@ -107,6 +107,8 @@ enum What {
     Bonds,
     /// Drops by port, direction, VLAN and reason.
     Drops,
+    /// Stations that frames reach past the bridge.
+    Fdb,
 }
 
 impl Cli {
@@ -163,14 +165,19 @@ async fn on_the_node(command: Command, pins: &Path) -> Result<ExitCode> {
             print(&(text.join("\n") + "\n"))?;
         }
         Command::Show { what, json } => {
-            let snapshot = Agent::open(pins)?.snapshot().await?;
+            let mut agent = Agent::open(pins)?;
             let what = match what {
                 What::Ports => show::What::Ports,
                 What::Vlans => show::What::Vlans,
                 What::Bonds => show::What::Bonds,
                 What::Drops => show::What::Drops,
+                What::Fdb => {
+                    let (stations, links) = agent.stations(pins).await?;
+                    print(&show::render_fdb(&stations, &links, json)?)?;
+                    return Ok(ExitCode::SUCCESS);
+                }
             };
-            print(&show::render(what, &snapshot, json)?)?;
+            print(&show::render(what, &agent.snapshot().await?, json)?)?;
         }
         Command::Monitor(options) => monitor::run(pins, &options).await?,
         Command::Detach => Agent::detach(pins).await?,

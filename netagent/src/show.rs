@@ -3,6 +3,7 @@
 
 pub mod bonds;
 pub mod drops;
+pub mod fdb;
 pub mod ports;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -12,9 +13,10 @@ mod tests;
 pub mod vlans;
 
 use anyhow::{Context as _, Result};
+use netagent_common::forward::{Place, Station};
 use serde::Serialize;
 
-use crate::snapshot::Snapshot;
+use crate::{snapshot::Snapshot, state::Observed};
 
 /// What to print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,6 +48,13 @@ pub fn render(what: What, snapshot: &Snapshot, json: bool) -> Result<String> {
         }
         What::Drops => print(&drops::rows(snapshot), drops::table, json, "No frame was dropped.\n"),
     }
+}
+
+/// Prints the stations that frames reach past the bridge.
+pub fn render_fdb(stations: &[(Station, Place)], links: &Observed, json: bool) -> Result<String> {
+    const NOBODY: &str =
+        "No station: netagent run is not there to learn of any, or fastPath is off.\n";
+    print(&fdb::rows(stations, links), fdb::table, json, NOBODY)
 }
 
 fn print<R: Serialize>(

@@ -20,6 +20,7 @@ mod wire;
 mod bond;
 mod change;
 mod flood;
+mod forward;
 mod lacp;
 mod leak;
 mod metrics;

@@ -1,0 +1,53 @@
+//! `show fdb`: the stations that frames reach past the bridge.
+
+use netagent_common::forward::{Place, Station};
+use serde::Serialize;
+
+use super::table::{Column, Table};
+use crate::{
+    names::{IfName, Mac},
+    state::Observed,
+};
+
+/// A station.
+#[derive(Debug, Serialize)]
+pub struct Row {
+    bridge: String,
+    /// `all`: the bridge learns for all VLANs together.
+    vlan: String,
+    mac: String,
+    /// The port, or the bridge: the node itself.
+    device: String,
+    /// It was heard elsewhere: the bridge has its frames until the agent knows where.
+    moved: bool,
+}
+
+/// One row per station, as `bridge fdb show` would put them.
+pub fn rows(stations: &[(Station, Place)], links: &Observed) -> Vec<Row> {
+    let name = |index| links.name(index).map_or_else(|| format!("if{index}"), IfName::to_string);
+    let mut stations = stations.to_vec();
+    stations.sort_by_key(|(station, _)| *station);
+    let row = |(station, place): (Station, Place)| Row {
+        bridge: name(station.bridge),
+        vlan: match station.vid {
+            0 => "all".to_owned(),
+            vid => vid.to_string(),
+        },
+        mac: Mac(station.mac).to_string(),
+        device: name(place.ifindex),
+        moved: place.moved != 0,
+    };
+    stations.into_iter().map(row).collect()
+}
+
+/// The table.
+pub fn table(rows: &[Row]) -> String {
+    use Column::{Number, Text};
+    let mut table =
+        Table::new(&[Text("BRIDGE"), Number("VLAN"), Text("MAC"), Text("PORT"), Text("STATE")]);
+    for Row { bridge, vlan, mac, device, moved } in rows {
+        let state = if *moved { "moved" } else { "known" };
+        table.row([bridge.as_str(), vlan, mac, device, state].map(str::to_owned));
+    }
+    table.finish()
+}

@@ -1,0 +1,259 @@
+//! Known unicast goes past the bridge, and comes out as if it had not: to the port behind which the bridge has its station, with
+//! the tags of that port, counted at both. Whatever happens to a station or a port, no frame reaches a wrong one.
+
+mod bulk;
+mod movement;
+
+use std::{cell::Cell, collections::BTreeSet, time::Duration};
+
+use crate::{
+    Feature,
+    frame::{C, Frame, TEST},
+    lab::{Netns, stay_on_one_processor, wait_until},
+    needs,
+    node::{Daemon, Node},
+    wire::Wire,
+};
+
+type Address = [u8; 6];
+
+const CONFIG: &str = "
+clusterNetworks:
+  oob: { vlanFiltering: FILTERING, fastPath: PATH, uplink: { nics: [eth2], bond: { mode: none }, xdp: off } }
+networks:
+  v100:  { clusterNetwork: oob, vlan: 100 }
+  v200:  { clusterNetwork: oob, vlan: 200 }
+  trunk: { clusterNetwork: oob, trunk: '100,200' }
+ports:
+  - { device: vm-a, network: v100 }
+  - { device: vm-b, network: v100 }
+  - { device: vm-c, network: v200 }
+  - { device: vm-t, network: trunk }
+";
+
+const PORTS: [&str; 5] = ["eth2", "vm-a", "vm-b", "vm-c", "vm-t"];
+
+/// Tags of a frame of a VLAN at a port.
+fn tags(port: &str, vid: u16) -> Vec<(u16, u16)> {
+    if matches!(port, "eth2" | "vm-t") { vec![(C, vid)] } else { vec![] }
+}
+
+const fn station(number: u8) -> Address {
+    [0x02, 0x74, 0xff, 0, 0, number]
+}
+
+/// A node whose agent follows its bridge, and the other ends of its ports.
+struct Lab {
+    node: Node,
+    others: Netns,
+    wires: Vec<(&'static str, Wire)>,
+    sent: Cell<u32>,
+}
+
+impl Lab {
+    fn new(filtering: &str, path: &str) -> Self {
+        stay_on_one_processor();
+        let (node, others) = (Node::new(), Netns::new("others"));
+        PORTS.iter().for_each(|port| node.netns.veth(port, &others, port));
+        let wires = PORTS.iter().map(|port| (*port, Wire::open(&others, port))).collect();
+        node.configure(&CONFIG.replace("FILTERING", filtering).replace("PATH", path));
+        Self { node, others, wires, sent: Cell::new(0) }
+    }
+
+    fn wire(&self, port: &str) -> &Wire {
+        &self.wires.iter().find(|(name, _)| *name == port).unwrap().1
+    }
+
+    /// A frame of its own number from a port.
+    fn send(&self, from: &str, vid: u16, source: Address, destination: Address) -> Frame {
+        let number = self.sent.replace(self.sent.get() + 1);
+        let frame = Frame { destination, source, ..Frame::numbered(number, &tags(from, vid)) };
+        self.wire(from).send(&frame);
+        frame
+    }
+
+    /// What has come out of a port, up to and with a broadcast frame that is sent now.
+    fn until_now(&self, port: &str, vid: u16) -> Vec<Frame> {
+        let from = PORTS.into_iter().find(|from| *from != port && carries(from, vid)).unwrap();
+        let end = self.send(from, vid, station(0), crate::frame::BROADCAST);
+        let mut frames = Vec::new();
+        loop {
+            let bytes = self.wire(port).receive(Duration::from_secs(10));
+            let bytes = bytes.unwrap_or_else(|| panic!("{port} has lost a broadcast frame"));
+            let Some(frame) = Frame::from_bytes(&bytes).filter(|frame| frame.ethertype == TEST)
+            else {
+                continue;
+            };
+            if frame.number() == end.number() {
+                return frames;
+            }
+            frames.push(frame);
+        }
+    }
+
+    /// The ports of a VLAN that a frame comes out of; each with its own tags, and once.
+    fn reached(&self, vid: u16, frame: &Frame) -> BTreeSet<&'static str> {
+        let ports = PORTS.into_iter().filter(|port| carries(port, vid));
+        let reached = ports.filter(|port| {
+            let frames = self.until_now(port, vid);
+            let copies: Vec<_> = frames.iter().filter(|f| f.number() == frame.number()).collect();
+            if let Some(copy) = copies.first() {
+                assert_eq!(**copy, frame.with_tags(&tags(port, vid)), "at {port}");
+            }
+            assert!(copies.len() < 2, "{port} got it {} times", copies.len());
+            !copies.is_empty()
+        });
+        reached.collect()
+    }
+
+    /// Lets a station be heard at a port, and waits until the programs know of it.
+    fn learn(&self, port: &str, vid: u16, source: Address) {
+        self.send(port, vid, source, crate::frame::BROADCAST);
+        wait_until("the agent has heard of the station", || {
+            self.known(vid, source).as_deref() == Some(port)
+        });
+    }
+
+    /// Where the programs send frames for a station.
+    fn known(&self, vid: u16, mac: Address) -> Option<String> {
+        let rows: serde_json::Value = serde_json::from_str(&self.node.ok("show fdb -j")).unwrap();
+        let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+        let of_vlan = |row: &&serde_json::Value| {
+            row["vlan"] == "all" || row["vlan"] == vid.to_string().as_str()
+        };
+        let mut rows = rows.as_array().unwrap().iter().filter(of_vlan);
+        let row = rows.find(|row| row["mac"] == mac.as_str() && row["moved"] == false)?;
+        Some(row["device"].as_str().unwrap().to_owned())
+    }
+}
+
+fn carries(port: &str, vid: u16) -> bool {
+    matches!(port, "eth2" | "vm-t") || (vid == 200) == (port == "vm-c")
+}
+
+/// Frames that a port received, and that went on by a path.
+fn forwarded(daemon: &Daemon<'_>, device: &str, path: &str) -> u64 {
+    let series = format!("netagent_forward_packets_total{{device=\"{device}\",path=\"{path}\"}} ");
+    let metrics = daemon.get("metrics");
+    let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
+    line.unwrap_or_else(|| panic!("no {series}in {metrics}")).parse().unwrap()
+}
+
+/// Every pair of ports, both VLANs: each frame comes out where its station is and nowhere else, all but the first few go past
+/// the bridge, and the devices have counted as many.
+fn all_pairs(filtering: &str, queue: bool) {
+    const FRAMES: u64 = 20;
+    let lab = Lab::new(filtering, "tc");
+    if queue {
+        // With a queue the port's own egress path is kept.
+        for port in &PORTS[1..] {
+            lab.node.netns.sh(&format!("tc qdisc add dev {port} root pfifo"));
+        }
+    }
+    let daemon = lab.node.run();
+    for (vid, ports) in
+        [(100, ["eth2", "vm-a", "vm-b", "vm-t"]), (200, ["eth2", "vm-c", "vm-t", ""])]
+    {
+        let ports = ports.into_iter().filter(|port| !port.is_empty()).zip(1..);
+        let ports: Vec<_> = ports
+            .map(|(port, number)| (port, station(number + u8::try_from(vid).unwrap())))
+            .collect();
+        for (port, mac) in &ports {
+            lab.learn(port, vid, *mac);
+        }
+        for (from, source) in &ports {
+            let before = forwarded(&daemon, from, "tc");
+            for (to, destination) in ports.iter().filter(|(to, _)| to != from) {
+                for _ in 0..FRAMES {
+                    let frame = lab.send(from, vid, *source, *destination);
+                    assert_eq!(lab.reached(vid, &frame), BTreeSet::from([*to]), "{from} to {to}");
+                }
+            }
+            let fast = forwarded(&daemon, from, "tc") - before;
+            let others = u64::try_from(ports.len()).unwrap() - 1;
+            // One frame of each source in 17 seconds is the bridge's.
+            assert!(fast + 6 >= FRAMES * others, "{from}: only {fast} went past the bridge");
+        }
+    }
+    // What the programs say that a VM was sent is what its device received.
+    for port in &PORTS[1..] {
+        let sent: u64 = [100, 200]
+            .into_iter()
+            .filter(|vid| carries(port, *vid))
+            .map(|vid| lab.node.packets(port, &vid.to_string()).1)
+            .sum();
+        assert_eq!(sent, received(&lab.others, port), "{port}");
+    }
+}
+
+fn received(netns: &Netns, device: &str) -> u64 {
+    let link = &netns.json(&format!("ip -j -s link show {device}"))[0];
+    link["stats64"]["rx"]["packets"].as_u64().unwrap()
+}
+
+#[test]
+fn known_unicast_goes_past_an_unaware_bridge() {
+    all_pairs("off", false);
+}
+
+#[test]
+fn known_unicast_goes_past_an_unaware_bridge_into_queues() {
+    all_pairs("off", true);
+}
+
+#[test]
+fn known_unicast_goes_past_an_aware_bridge() {
+    if needs(&[Feature::VlanFiltering]) {
+        all_pairs("on", false);
+    }
+}
+
+#[test]
+fn the_path_can_be_switched_off_and_on() {
+    let lab = Lab::new("off", "off");
+    let daemon = lab.node.run();
+    let [a, b] = [station(1), station(2)];
+    lab.send("vm-a", 100, a, crate::frame::BROADCAST);
+    lab.send("vm-b", 100, b, crate::frame::BROADCAST);
+    let frame = lab.send("vm-a", 100, a, b);
+    assert_eq!(lab.reached(100, &frame), BTreeSet::from(["vm-b"]));
+    assert_eq!(forwarded(&daemon, "vm-a", "tc"), 0);
+    let on = CONFIG.replace("FILTERING", "off").replace("PATH", "tc");
+    lab.node.configure(&on);
+    daemon.hangup();
+    wait_until("the station is known", || {
+        lab.known(100, b).is_some() && lab.known(100, a).is_some()
+    });
+    let frame = lab.send("vm-a", 100, a, b);
+    assert_eq!(lab.reached(100, &frame), BTreeSet::from(["vm-b"]));
+    assert_eq!(forwarded(&daemon, "vm-a", "tc"), 1);
+}
+
+/// A flood to stations that nobody has heard of is limited; frames to those that are known are not.
+#[test]
+fn unknown_unicast_is_limited() {
+    const LIMIT: u32 = 5;
+    let lab = Lab::new("off", "tc");
+    let yaml = CONFIG.replace("FILTERING", "off").replace("PATH", "tc").replace(
+        "{ device: vm-a, network: v100 }",
+        &format!(
+            "{{ device: vm-a, network: v100, security: {{ storm: {{ unknown: {LIMIT} }} }} }}"
+        ),
+    );
+    lab.node.configure(&yaml);
+    let _daemon = lab.node.run();
+    lab.learn("vm-a", 100, station(1));
+    lab.learn("vm-b", 100, station(2));
+    let began = std::time::Instant::now();
+    for _ in 0..200 {
+        lab.send("vm-a", 100, station(1), station(99));
+        lab.send("vm-a", 100, station(1), station(2));
+    }
+    let frames = lab.until_now("vm-b", 100);
+    let to = |mac| u32::try_from(frames.iter().filter(|f| f.destination == mac).count()).unwrap();
+    assert_eq!(to(station(2)), 200);
+    let most = LIMIT * u32::try_from(began.elapsed().as_secs() + 2).unwrap();
+    assert!((LIMIT..=most).contains(&to(station(99))), "{} of at most {most}", to(station(99)));
+    let stopped = lab.node.drops()[&("vm-a".to_owned(), "unknown-storm".to_owned())];
+    assert_eq!(stopped, u64::from(200 - to(station(99))));
+}
