@@ -138,11 +138,9 @@ impl Datapath {
             .keys()
             .map(|name| (name.clone(), offload::rx_vlan(name).unwrap_or(false)))
             .collect();
-        let xdp_frames = BTreeSet::new();
         Ok(ObservedDatapath {
             ports,
             rx_vlan,
-            xdp_frames,
             counted_peers: programs::counted_peers(),
             stacked_tags: programs::stacked_tags(),
         })

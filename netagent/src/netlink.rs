@@ -21,6 +21,7 @@ mod tests;
 mod vlan;
 mod watch;
 mod wire;
+mod xdp;
 
 use anyhow::Context as _;
 use rtnetlink::packet_route::{

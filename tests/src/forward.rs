@@ -9,7 +9,7 @@ use std::{cell::Cell, collections::BTreeSet, time::Duration};
 use crate::{
     Feature,
     frame::{C, Frame, TEST},
-    lab::{Netns, stay_on_one_processor, wait_until},
+    lab::{Netns, kernel_is_at_least, stay_on_one_processor, wait_until},
     needs,
     node::{Daemon, Node},
     wire::Wire,
@@ -19,7 +19,7 @@ type Address = [u8; 6];
 
 const CONFIG: &str = "
 clusterNetworks:
-  oob: { vlanFiltering: FILTERING, fastPath: PATH, uplink: { nics: [eth2], bond: { mode: none }, xdp: off } }
+  oob: { vlanFiltering: FILTERING, fastPath: PATH, uplink: { nics: [eth2], bond: { mode: none }, xdp: XDP } }
 networks:
   v100:  { clusterNetwork: oob, vlan: 100 }
   v200:  { clusterNetwork: oob, vlan: 200 }
@@ -36,6 +36,11 @@ const PORTS: [&str; 5] = ["eth2", "vm-a", "vm-b", "vm-c", "vm-t"];
 /// Tags of a frame of a VLAN at a port.
 fn tags(port: &str, vid: u16) -> Vec<(u16, u16)> {
     if matches!(port, "eth2" | "vm-t") { vec![(C, vid)] } else { vec![] }
+}
+
+fn config(filtering: &str, path: &str) -> String {
+    let xdp = if path == "xdp" { "auto" } else { "off" };
+    CONFIG.replace("FILTERING", filtering).replace("PATH", path).replace("XDP", xdp)
 }
 
 const fn station(number: u8) -> Address {
@@ -56,7 +61,7 @@ impl Lab {
         let (node, others) = (Node::new(), Netns::new("others"));
         PORTS.iter().for_each(|port| node.netns.veth(port, &others, port));
         let wires = PORTS.iter().map(|port| (*port, Wire::open(&others, port))).collect();
-        node.configure(&CONFIG.replace("FILTERING", filtering).replace("PATH", path));
+        node.configure(&config(filtering, path));
         Self { node, others, wires, sent: Cell::new(0) }
     }
 
@@ -141,9 +146,16 @@ fn forwarded(daemon: &Daemon<'_>, device: &str, path: &str) -> u64 {
 
 /// Every pair of ports, both VLANs: each frame comes out where its station is and nowhere else, all but the first few go past
 /// the bridge, and the devices have counted as many.
-fn all_pairs(filtering: &str, queue: bool) {
-    const FRAMES: u64 = 20;
-    let lab = Lab::new(filtering, "tc");
+fn all_pairs(filtering: &str, path: &str, queue: bool) {
+    const FRAMES: u64 = 5;
+    let lab = Lab::new(filtering, path);
+    // A veth takes frames from XDP if its peer polls; and a kernel before 6.3 does not say so.
+    let by_xdp = path == "xdp" && kernel_is_at_least(6, 3);
+    if path == "xdp" {
+        for port in &PORTS[1..] {
+            lab.others.sh(&format!("ethtool -K {port} gro on"));
+        }
+    }
     if queue {
         // With a queue the port's own egress path is kept.
         for port in &PORTS[1..] {
@@ -162,17 +174,18 @@ fn all_pairs(filtering: &str, queue: bool) {
             lab.learn(port, vid, *mac);
         }
         for (from, source) in &ports {
-            let before = forwarded(&daemon, from, "tc");
+            let path = if by_xdp && *from == "eth2" { "xdp" } else { "tc" };
+            let before = forwarded(&daemon, from, path);
             for (to, destination) in ports.iter().filter(|(to, _)| to != from) {
                 for _ in 0..FRAMES {
                     let frame = lab.send(from, vid, *source, *destination);
                     assert_eq!(lab.reached(vid, &frame), BTreeSet::from([*to]), "{from} to {to}");
                 }
             }
-            let fast = forwarded(&daemon, from, "tc") - before;
+            let fast = forwarded(&daemon, from, path) - before;
             let others = u64::try_from(ports.len()).unwrap() - 1;
             // One frame of each source in 17 seconds is the bridge's.
-            assert!(fast + 6 >= FRAMES * others, "{from}: only {fast} went past the bridge");
+            assert!(fast + 3 >= FRAMES * others, "{from}: only {fast} went past the bridge");
         }
     }
     // What the programs say that a VM was sent is what its device received.
@@ -193,18 +206,30 @@ fn received(netns: &Netns, device: &str) -> u64 {
 
 #[test]
 fn known_unicast_goes_past_an_unaware_bridge() {
-    all_pairs("off", false);
+    all_pairs("off", "tc", false);
 }
 
 #[test]
 fn known_unicast_goes_past_an_unaware_bridge_into_queues() {
-    all_pairs("off", true);
+    all_pairs("off", "tc", true);
 }
 
 #[test]
 fn known_unicast_goes_past_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) {
-        all_pairs("on", false);
+        all_pairs("on", "tc", false);
+    }
+}
+
+#[test]
+fn known_unicast_goes_past_an_unaware_bridge_by_xdp() {
+    all_pairs("off", "xdp", false);
+}
+
+#[test]
+fn known_unicast_goes_past_an_aware_bridge_by_xdp() {
+    if needs(&[Feature::VlanFiltering]) {
+        all_pairs("on", "xdp", false);
     }
 }
 
@@ -218,8 +243,7 @@ fn the_path_can_be_switched_off_and_on() {
     let frame = lab.send("vm-a", 100, a, b);
     assert_eq!(lab.reached(100, &frame), BTreeSet::from(["vm-b"]));
     assert_eq!(forwarded(&daemon, "vm-a", "tc"), 0);
-    let on = CONFIG.replace("FILTERING", "off").replace("PATH", "tc");
-    lab.node.configure(&on);
+    lab.node.configure(&config("off", "tc"));
     daemon.hangup();
     wait_until("the station is known", || {
         lab.known(100, b).is_some() && lab.known(100, a).is_some()
@@ -234,7 +258,7 @@ fn the_path_can_be_switched_off_and_on() {
 fn unknown_unicast_is_limited() {
     const LIMIT: u32 = 5;
     let lab = Lab::new("off", "tc");
-    let yaml = CONFIG.replace("FILTERING", "off").replace("PATH", "tc").replace(
+    let yaml = config("off", "tc").replace(
         "{ device: vm-a, network: v100 }",
         &format!(
             "{{ device: vm-a, network: v100, security: {{ storm: {{ unknown: {LIMIT} }} }} }}"

@@ -72,6 +72,7 @@ impl<'a> Header<'a> {
             addresses: <_>::default(),
             vlans: <_>::default(),
             member: member.flatten(),
+            takes_xdp_frames: false,
             leads_elsewhere: wire::find(attributes, IFLA_LINK_NETNSID).is_some()
                 && wire::find_text(info, IFLA_INFO_KIND).as_deref() == Some("veth")
                 && wire::find_text(attributes, IFLA_QDISC).as_deref() == Some("noqueue"),

@@ -10,7 +10,7 @@ use rtnetlink::packet_route::{
     link::{LinkAttribute, LinkExtentMask},
 };
 
-use super::{Failure, Netlink, address, link::Header, message, route, socket::Reply, vlan};
+use super::{Failure, Netlink, address, link::Header, message, route, socket::Reply, vlan, xdp};
 use crate::{
     names::IfName,
     state::{Link, Observed},
@@ -23,6 +23,11 @@ impl Netlink {
         let kernel = self.probe().await.context("find out what this kernel has")?;
         let links = self.links().await.context("list links")?;
         let mut links = named(&links);
+        for index in xdp::transmitters() {
+            if let Some((_, link)) = links.get_mut(&index) {
+                link.takes_xdp_frames = true;
+            }
+        }
         self.add_vlans(&mut links).await.context("list the VLANs of bridge ports")?;
         self.add_addresses(&mut links).await.context("list addresses")?;
         let devices = self.default_devices().await.context("list default routes")?;

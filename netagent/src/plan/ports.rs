@@ -233,7 +233,9 @@ impl View<'_> {
         let host_untagged = host.map(|host| host.vid);
         let xdp_frames = match port.role {
             Role::Uplink { .. } => tags_in_bytes,
-            Role::Access | Role::Trunk | Role::Tunnel => self.datapath.xdp_frames.contains(name),
+            Role::Access | Role::Trunk | Role::Tunnel => {
+                self.observed.link(name).is_some_and(|link| link.takes_xdp_frames)
+            }
         };
         let peer = self.datapath.counted_peers
             && !matches!(port.role, Role::Uplink { .. })

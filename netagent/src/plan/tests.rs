@@ -43,6 +43,7 @@ fn link(index: u32, kind: Kind) -> Link {
         addresses: BTreeSet::new(),
         vlans: BTreeMap::new(),
         member: None,
+        takes_xdp_frames: false,
         leads_elsewhere: false,
     }
 }

@@ -38,6 +38,7 @@ pub fn link(kind: Kind, controller: Option<&str>) -> Link {
         addresses: BTreeSet::new(),
         vlans: [].into(),
         member: None,
+        takes_xdp_frames: false,
         leads_elsewhere: false,
     }
 }

@@ -21,8 +21,6 @@ pub struct ObservedDatapath {
     pub ports: BTreeMap<IfName, ObservedPort>,
     /// Whether a NIC takes tags out of the frames that it receives (`ethtool -k`: rx-vlan-offload).
     pub rx_vlan: BTreeMap<IfName, bool>,
-    /// Devices that transmit what XDP redirects to them (NETDEV_XDP_ACT_NDO_XMIT).
-    pub xdp_frames: BTreeSet<IfName>,
     /// What `bpf_redirect_peer` delivers is counted by the device that receives it (6.7, commit 024ee930cb3c).
     pub counted_peers: bool,
     /// Programs can push a tag over another (6.12, commit 938863727076).
@@ -71,6 +69,7 @@ pub struct Kernel {
 
 /// A link.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 pub struct Link {
     /// Interface index.
     pub index: u32,
@@ -96,6 +95,8 @@ pub struct Link {
     pub vlans: BTreeMap<Vid, VlanFlags>,
     /// State as a bond's member.
     pub member: Option<Member>,
+    /// Transmits what XDP redirects to it (NETDEV_XDP_ACT_NDO_XMIT).
+    pub takes_xdp_frames: bool,
     /// One end of a veth pair whose other end is in another namespace, and which sends without a queue.
     pub leads_elsewhere: bool,
 }

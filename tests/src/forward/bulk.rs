@@ -1,1 +1,138 @@
+//! Bulk data past the bridge: TCP with its segmentation offload, UDP in one send that is segmented on its way, IPv4 and IPv6, jumbo
+//! frames. Every byte is compared.
 
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::AsRawFd as _,
+    thread,
+    time::Duration,
+};
+
+use super::{Lab, forwarded};
+use crate::lab::{Netns, sh, wait_until};
+
+const TCP_BYTES: usize = 8 << 20;
+const UDP_BYTES: usize = 40_000;
+const SEGMENT: u16 = 1200;
+const PORT: u16 = 4242;
+
+/// Bytes that no shifted copy of them equals.
+fn pattern(length: usize) -> Vec<u8> {
+    let mut rng = crate::rng::Rng(4242);
+    (0..length).map(|_| u8::try_from(rng.below(256)).unwrap()).collect()
+}
+
+/// VMs with a stack of their own behind the ports, each in its namespace.
+fn stacks(lab: &Lab, mtu: u32) -> Vec<(&'static str, Netns)> {
+    ["vm-a", "vm-b"]
+        .into_iter()
+        .zip(1..)
+        .map(|(port, number)| {
+            let stack = Netns::new(port);
+            sh(&format!("ip -n {} link set {port} netns {}", lab.others.name, stack.name));
+            stack.sh(&format!(
+                "sysctl -qw net.ipv6.conf.{port}.disable_ipv6=0
+                 ip addr add 192.0.2.{number}/24 dev {port}
+                 ip addr add 2001:db8::{number}/64 dev {port} nodad
+                 ip link set {port} mtu {mtu} up"
+            ));
+            lab.node.netns.sh(&format!("ip link set {port} mtu {mtu}"));
+            (port, stack)
+        })
+        .collect()
+}
+
+fn tcp(from: &Netns, to: &Netns, address: &str) {
+    let address: SocketAddr = format!("{address}:{PORT}").parse().unwrap();
+    let sent = pattern(TCP_BYTES);
+    let listener = to.inside(|| TcpListener::bind(address).unwrap());
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            from.inside(|| {
+                let mut stream = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+                stream.write_all(&sent).unwrap();
+            });
+        });
+        let (mut stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let mut got = Vec::new();
+        stream.read_to_end(&mut got).unwrap();
+        assert!(
+            got == sent,
+            "TCP to {address}: {} of {TCP_BYTES} bytes, or not the same",
+            got.len()
+        );
+    });
+}
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn udp(from: &Netns, to: &Netns, address: &str) {
+    let address: SocketAddr = format!("{address}:{PORT}").parse().unwrap();
+    let receiver = to.inside(|| UdpSocket::bind(address).unwrap());
+    receiver.set_read_timeout(Some(PATIENCE)).unwrap();
+    let sent = pattern(UDP_BYTES);
+    from.inside(|| {
+        let any = if address.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+        let sender = UdpSocket::bind(any).unwrap();
+        let segment = i32::from(SEGMENT);
+        let length = u32::try_from(size_of_val(&segment)).unwrap();
+        // SAFETY: the value lives here.
+        let result = unsafe {
+            let (level, option) = (libc::SOL_UDP, libc::UDP_SEGMENT);
+            libc::setsockopt(sender.as_raw_fd(), level, option, (&raw const segment).cast(), length)
+        };
+        assert_eq!(result, 0, "{}", std::io::Error::last_os_error());
+        assert_eq!(sender.send_to(&sent, address).unwrap(), UDP_BYTES);
+    });
+    let mut got: Vec<u8> = Vec::new();
+    let mut datagram = vec![0; 65536];
+    while got.len() < UDP_BYTES {
+        let length = receiver.recv(&mut datagram).unwrap();
+        assert!(length <= usize::from(SEGMENT));
+        got.extend(&datagram[..length]);
+    }
+    assert!(got == sent, "UDP to {address}: not the same bytes");
+}
+
+fn bulk(mtu: u32, queue: bool) {
+    let lab = Lab::new("off", "tc");
+    if queue {
+        for port in ["vm-a", "vm-b"] {
+            lab.node.netns.sh(&format!("tc qdisc add dev {port} root pfifo"));
+        }
+    }
+    let stacks = stacks(&lab, mtu);
+    let daemon = lab.node.run();
+    let [(a_port, a), (_, b)] = &stacks[..] else { unreachable!() };
+    a.sh("ping -q -c 1 -W 10 192.0.2.2");
+    for (port, stack) in &stacks {
+        let mac = stack.link(port)["address"].as_str().unwrap().to_owned();
+        wait_until("the stack's address is known", || lab.node.ok("show fdb -j").contains(&mac));
+    }
+    for (from, to, number) in [(a, b, 2), (b, a, 1)] {
+        for address in [format!("192.0.2.{number}"), format!("[2001:db8::{number}]")] {
+            tcp(from, to, &address);
+            udp(from, to, &address);
+        }
+    }
+    let (fast, slow) = (forwarded(&daemon, a_port, "tc"), forwarded(&daemon, a_port, "bridge"));
+    println!("forward: MTU {mtu}: {fast} frames of {a_port} past the bridge, {slow} by it");
+    assert!(fast > 10 * slow, "{fast} past the bridge, {slow} by it");
+}
+
+#[test]
+fn bulk_data_arrives_as_it_was() {
+    bulk(1500, false);
+}
+
+#[test]
+fn bulk_data_arrives_as_it_was_through_queues() {
+    bulk(1500, true);
+}
+
+#[test]
+fn bulk_data_in_jumbo_frames_arrives_as_it_was() {
+    bulk(9000, false);
+}

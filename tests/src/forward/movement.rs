@@ -13,7 +13,7 @@ use crate::{
 /// A station goes around all ports of its VLAN, as a VM that is migrated in and out does: from the first frame that it sends
 /// elsewhere, no frame for it goes to where it was, and none is lost, however long the agent takes to hear of it.
 fn goes_around(filtering: &str) {
-    const ROUNDS: usize = 20;
+    const ROUNDS: usize = 8;
     let lab = Lab::new(filtering, "tc");
     let _daemon = lab.node.run();
     let [mover, sender] = [station(1), station(2)];

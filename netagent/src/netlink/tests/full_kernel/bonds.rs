@@ -152,12 +152,12 @@ fn a_member_comes_up_and_stays_up_when_it_is_released() {
             let nic = name("nic0");
             let observed = netlink
                 .until(|observed| {
-                    observed.links[&nic].member.as_ref().is_some_and(|member| member.mii_up)
+                    let member = observed.links[&nic].member.as_ref();
+                    member.is_some_and(|member| member.mii_up && member.aggregator.is_some())
                 })
                 .await;
             assert!(observed.links[&nic].up && observed.links[&nic].carrier);
             assert_eq!(observed.ports_of(&bond).count(), 2);
-            assert!(observed.links[&nic].member.as_ref().unwrap().aggregator.is_some());
             let Kind::Bond(state) = &observed.links[&bond].kind else { panic!("no bond") };
             assert_eq!(state.partner.map(|mac| mac.0), Some([0; 6]), "nobody answers LACP here");
             assert!(state.aggregated.is_some());
