@@ -40,7 +40,7 @@ pub const MAX_STATIONS: u32 = 16_384;
 /// Most of them behind one VM's port: a VM that invents addresses takes no other's place.
 pub const STATIONS_PER_PORT: u32 = 1024;
 /// Most (port, VID) pairs with counters; pair 0 is never handed out.
-pub const MAX_PAIRS: u32 = 15_360;
+pub const MAX_PAIRS: u32 = 14_336;
 /// Most blocks of 64 VIDs in which a port has a pair; block 0 is never handed out.
 pub const MAX_BLOCKS: u32 = 4096;
 /// Most distinct (port, VID, direction, reason) that are counted apart.

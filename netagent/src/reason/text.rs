@@ -118,8 +118,9 @@ pub const fn of(reason: Reason) -> [&'static str; 3] {
         ],
         Reason::UnknownStorm => [
             "above the port's limit of frames to stations that the bridge does not know",
-            "None yet: reserved for a limit that this release does not have.",
-            "Please report it.",
+            "The guest scans for stations or floods; or a station that it sends to has not said a word for five minutes.",
+            "Look at what it sends (`netagent monitor --reason unknown-storm`) and whether the stations are there \
+             (`bridge fdb show`); raise `storm.unknown` (packets per second) if that is meant.",
         ],
     }
 }
