@@ -181,6 +181,7 @@ fn across(to: &Policy, headers: Headers, tagging: Tagging) -> Option<(Option<u16
 
 /// The C-tag after a change; `None`: what XDP does not do.
 #[inline(always)]
+#[expect(clippy::option_option, reason = "whether there is a tag, and whether it can be told")]
 fn retag(tag: Option<u16>, tagging: Tagging) -> Option<Option<u16>> {
     match tagging {
         Tagging::Keep => Some(tag),

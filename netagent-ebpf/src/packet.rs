@@ -193,8 +193,9 @@ pub fn xdp_headers(ctx: &XdpContext) -> Result<Headers, Reason> {
 /// Destination and source address, if they are within these bounds of a packet.
 #[inline(always)]
 pub fn addresses((start, end): (usize, usize)) -> Option<[[u8; 6]; 2]> {
-    let [a, b, c, d, e, f, rest @ ..] = read::<12>(start, end, 0).ok()?;
-    Some([[a, b, c, d, e, f], rest])
+    // The farther one first: one check of the bounds.
+    let source = read(start, end, 6).ok()?;
+    Some([read(start, end, 0).ok()?, source])
 }
 
 #[inline(always)]
@@ -245,12 +246,14 @@ pub fn xdp_retag(
     before: Option<u16>,
     after: Option<u16>,
 ) -> Option<()> {
-    let moved: i32 = match (before, after) {
+    /// A tag's length, with a sign.
+    const SHIFT: i32 = 4;
+    let moved = match (before, after) {
         (None, None) => return Some(()),
         (Some(before), Some(after)) if before == after => return Some(()),
         (Some(_), Some(_)) => 0,
-        (Some(_), None) => TAG_LENGTH as i32,
-        (None, Some(_)) => -(TAG_LENGTH as i32),
+        (Some(_), None) => SHIFT,
+        (None, Some(_)) => -SHIFT,
     };
     if moved != 0 {
         // SAFETY: the context is this program's own.
