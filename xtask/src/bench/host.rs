@@ -7,7 +7,8 @@ use std::process::{Command, id};
 use anyhow::{Context, Result};
 use serde_json::Value;
 
-use super::{Figure, median, object};
+use super::figure::{Figure, Ratio, median};
+use super::object;
 use crate::command::output;
 
 /// How often each is measured; all of them in turn, so that what disturbs one disturbs all.
@@ -115,6 +116,8 @@ pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
         baseline: median(base),
         baseline_name: case.base_name,
         unit: "ns per call",
+        ratio: Ratio::OfCosts,
+        goal: None,
     });
     Ok(figures.collect())
 }

@@ -1,0 +1,60 @@
+# The time to give two trunks and their uplink 4,094 VLANs and to read back all counters. Prints
+# `cost FIGURE CONTENDER NANOSECONDS`, which are instructions.
+set -e
+# Programs are loaded and attached before the clock starts, and so are the ports.
+config() {
+    cat << END
+clusterNetworks:
+  oob: { vlanFiltering: $1, uplink: { nics: [up], bond: { mode: none }, xdp: off, native: none } }
+networks:
+  trunk: { clusterNetwork: oob, trunk: "$2", native: none }
+ports:
+  - { device: vm, network: trunk }
+  - { device: vm2, network: trunk }
+END
+}
+ports="up vm vm2"
+node() {
+    ip netns add $1
+    for link in $ports; do ip -n $1 link add $link type veth peer name $link-peer; done
+    for link in $ports; do ip -n $1 link set $link up; done
+}
+# timed FIGURE CONTENDER COMMAND...
+timed() {
+    figure=$1 contender=$2; shift 2
+    start=$(date +%s%N)
+    "$@"
+    end=$(date +%s%N)
+    echo "cost $figure $contender $((end - start))"
+}
+agent() { nsenter --net=/run/netns/agent netagent "$@" 2>> /log; }
+by_agent() {
+    agent apply -c $1
+    agent show vlans -j > /shown
+}
+by_bridge() {
+    for link in $ports; do ip netns exec bridge bridge vlan add dev $link vid 2-4094; done
+    ip netns exec bridge bridge -s -j vlan show > /shown
+}
+# The VLANs that the last answer has of one port: each must have been read back.
+shown() { grep -o '"vlan" *: *\(4[0-9]*\)' /shown | grep -c ': *4093$'; }
+node bridge
+# Counters for each port, as netagent has.
+ip -n bridge link add br type bridge vlan_filtering 1 vlan_stats_enabled 1 vlan_stats_per_port 1 vlan_default_pvid 0
+ip -n bridge link set br up
+for link in $ports; do ip -n bridge link set $link master br; done
+for kind in off on; do
+    [ $kind = off ] || { agent detach; ip netns delete agent; }
+    node agent
+    config $kind 1 > /narrow
+    config $kind 1-4094 > /wide
+    for round in 1 2 3; do
+        agent apply -c /narrow
+        timed control_$kind netagent by_agent /wide
+        [ $(shown) -ge 3 ]
+        for link in $ports; do ip netns exec bridge bridge vlan add dev $link vid 1; done
+        timed control_$kind bridge by_bridge
+        [ $(shown) -ge 3 ]
+        for link in $ports; do ip netns exec bridge bridge vlan delete dev $link vid 2-4094; done
+    done
+done
