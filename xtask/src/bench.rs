@@ -23,7 +23,20 @@ pub enum Place {
     Vm,
 }
 
-/// What to write besides the table.
+/// Figures that are measured together.
+struct Group {
+    name: &'static str,
+    place: Place,
+    measure: fn(&Path) -> Result<Vec<Figure>>,
+}
+
+const GROUPS: [Group; 3] = [
+    Group { name: "programs", place: Place::Host, measure: host::measure },
+    Group { name: "frames", place: Place::Vm, measure: frames::measure },
+    Group { name: "control", place: Place::Vm, measure: control::measure },
+];
+
+/// What to measure, and what to write besides the table.
 #[derive(clap::Args)]
 pub struct Options {
     /// Write the figures to this file as well
@@ -32,6 +45,9 @@ pub struct Options {
     /// Only these figures: nanoseconds on this machine, or instructions in a virtual machine
     #[arg(long)]
     on: Option<Place>,
+    /// Only this group of figures
+    #[arg(value_parser = GROUPS.map(|group| group.name))]
+    group: Option<String>,
 }
 
 /// Measures, prints a table, and writes what was asked for.
@@ -39,13 +55,12 @@ pub fn run(options: &Options) -> Result<()> {
     setup::all()?;
     let netagent = build::netagent()?;
     let mut figures = Vec::new();
-    if options.on != Some(Place::Vm) {
-        figures.extend(host::measure(&netagent).context("measure on this machine")?);
-    }
-    if options.on != Some(Place::Host) {
-        figures.extend(frames::measure(&netagent).context("measure frames in a virtual machine")?);
-        let control = control::measure(&netagent).context("measure the control plane")?;
-        figures.extend(control);
+    for Group { name, place, measure } in GROUPS {
+        let wanted = options.group.as_deref().is_none_or(|group| group == name)
+            && options.on.is_none_or(|on| on == place);
+        if wanted {
+            figures.extend(measure(&netagent).with_context(|| format!("measure {name}"))?);
+        }
     }
     figure::print(&figures);
     if let Some(path) = &options.json {

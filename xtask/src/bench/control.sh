@@ -5,15 +5,15 @@ set -e
 config() {
     cat << END
 clusterNetworks:
-  oob: { vlanFiltering: $1, uplink: { nics: [up], bond: { mode: none }, xdp: off, native: none } }
+  oob: { vlanFiltering: $1, uplink: { nics: [uplink], bond: { mode: none }, xdp: off, native: none } }
 networks:
   trunk: { clusterNetwork: oob, trunk: "$2", native: none }
 ports:
-  - { device: vm, network: trunk }
+  - { device: vm1, network: trunk }
   - { device: vm2, network: trunk }
 END
 }
-ports="up vm vm2"
+ports="uplink vm1 vm2"
 node() {
     ip netns add $1
     for link in $ports; do ip -n $1 link add $link type veth peer name $link-peer; done
@@ -29,32 +29,32 @@ timed() {
 }
 agent() { nsenter --net=/run/netns/agent netagent "$@" 2>> /log; }
 by_agent() {
-    agent apply -c $1
+    agent apply -c $1 > /applied
     agent show vlans -j > /shown
 }
 by_bridge() {
     for link in $ports; do ip netns exec bridge bridge vlan add dev $link vid 2-4094; done
     ip netns exec bridge bridge -s -j vlan show > /shown
 }
-# The VLANs that the last answer has of one port: each must have been read back.
-shown() { grep -o '"vlan" *: *\(4[0-9]*\)' /shown | grep -c ': *4093$'; }
+# Whether the last answer has the last VLANs of every port.
+shown() { [ $(grep -o '\<4093\>' /shown | wc -l) -ge 3 ]; }
 node bridge
 # Counters for each port, as netagent has.
-ip -n bridge link add br type bridge vlan_filtering 1 vlan_stats_enabled 1 vlan_stats_per_port 1 vlan_default_pvid 0
-ip -n bridge link set br up
-for link in $ports; do ip -n bridge link set $link master br; done
+ip -n bridge link add br0 type bridge vlan_filtering 1 vlan_stats_enabled 1 vlan_stats_per_port 1 vlan_default_pvid 0
+ip -n bridge link set br0 up
+for link in $ports; do ip -n bridge link set $link master br0; done
 for kind in off on; do
     [ $kind = off ] || { agent detach; ip netns delete agent; }
     node agent
     config $kind 1 > /narrow
     config $kind 1-4094 > /wide
     for round in 1 2 3; do
-        agent apply -c /narrow
+        agent apply -c /narrow > /applied
         timed control_$kind netagent by_agent /wide
-        [ $(shown) -ge 3 ]
+        shown
         for link in $ports; do ip netns exec bridge bridge vlan add dev $link vid 1; done
         timed control_$kind bridge by_bridge
-        [ $(shown) -ge 3 ]
+        shown
         for link in $ports; do ip netns exec bridge bridge vlan delete dev $link vid 2-4094; done
     done
 done
