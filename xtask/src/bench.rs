@@ -6,6 +6,8 @@ mod control;
 mod figure;
 mod frames;
 mod host;
+mod lab;
+mod policy;
 mod vm;
 
 use std::path::{Path, PathBuf};
@@ -30,7 +32,8 @@ struct Group {
     measure: fn(&Path) -> Result<Vec<Figure>>,
 }
 
-const GROUPS: [Group; 3] = [
+const GROUPS: [Group; 4] = [
+    Group { name: "policy", place: Place::Host, measure: policy::measure },
     Group { name: "programs", place: Place::Host, measure: host::measure },
     Group { name: "frames", place: Place::Vm, measure: frames::measure },
     Group { name: "control", place: Place::Vm, measure: control::measure },

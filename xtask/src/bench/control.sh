@@ -1,5 +1,5 @@
 # The time to give two trunks and their uplink 4,094 VLANs and to read back all counters. Prints
-# `cost FIGURE CONTENDER NANOSECONDS`, which are instructions.
+# `cost KIND_STEP CONTENDER NANOSECONDS`, which are instructions.
 set -e
 # Programs are loaded and attached before the clock starts, and so are the ports.
 config() {
@@ -19,23 +19,20 @@ node() {
     for link in $ports; do ip -n $1 link add $link type veth peer name $link-peer; done
     for link in $ports; do ip -n $1 link set $link up; done
 }
-# timed FIGURE CONTENDER COMMAND...
+# timed STEP CONTENDER COMMAND...
 timed() {
-    figure=$1 contender=$2; shift 2
+    figure=${kind}_$1 contender=$2; shift 2
     start=$(date +%s%N)
     "$@"
     end=$(date +%s%N)
     echo "cost $figure $contender $((end - start))"
 }
 agent() { nsenter --net=/run/netns/agent netagent "$@" 2>> /log; }
-by_agent() {
-    agent apply -c $1 > /applied
-    agent show vlans -j > /shown
-}
-by_bridge() {
-    for link in $ports; do ip netns exec bridge bridge vlan add dev $link vid 2-4094; done
-    ip netns exec bridge bridge -s -j vlan show > /shown
-}
+bridge() { ip netns exec bridge bridge "$@"; }
+agent_apply() { agent apply -c /wide > /applied; }
+agent_show() { agent show vlans -j > /shown; }
+bridge_apply() { for link in $ports; do bridge vlan add dev $link vid 2-4094; done; }
+bridge_show() { bridge -s -j vlan show > /shown; }
 # Whether the last answer has the last VLANs of every port.
 shown() { [ $(grep -o '\<4093\>' /shown | wc -l) -ge 3 ]; }
 node bridge
@@ -50,11 +47,13 @@ for kind in off on; do
     config $kind 1-4094 > /wide
     for round in 1 2 3; do
         agent apply -c /narrow > /applied
-        timed control_$kind netagent by_agent /wide
+        for link in $ports; do bridge vlan add dev $link vid 1; done
+        for step in apply show; do
+            timed $step netagent agent_$step
+            [ $step = apply ] || shown
+            timed $step bridge bridge_$step
+        done
         shown
-        for link in $ports; do ip netns exec bridge bridge vlan add dev $link vid 1; done
-        timed control_$kind bridge by_bridge
-        shown
-        for link in $ports; do ip netns exec bridge bridge vlan delete dev $link vid 2-4094; done
+        for link in $ports; do bridge vlan delete dev $link vid 2-4094; done
     done
 done

@@ -45,7 +45,13 @@ const ROWS: [Row; 11] = [
     row("first_packet", "first", ["tc", "kernel", "none"], Ratio::OfCosts, Some(1.1)),
     // Other contenders: by the bridge in both of its kinds, and against a bridge that knows no VLANs.
     row("forward_by_bridge", "forward", ["aware", "kernel", "none"], Ratio::OfRates, None),
-    row("first_packet_with_agent", "first_with_agent", ["tc", "kernel", "none"], Ratio::OfCosts, None),
+    row(
+        "first_packet_with_agent",
+        "first_with_agent",
+        ["tc", "kernel", "none"],
+        Ratio::OfCosts,
+        None,
+    ),
     row("forward_by_unaware_bridge", "forward", ["flat", "kernel", "none"], Ratio::OfRates, None),
     row("forward_tc_against_plain", "forward", ["tc", "plain", "none"], Ratio::OfRates, None),
     row("vm_to_vm_tc_against_plain", "vm_to_vm", ["tc", "plain", "none"], Ratio::OfRates, None),
