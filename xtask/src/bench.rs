@@ -2,11 +2,14 @@
 //!
 //! Always A/B in one run, interleaved, medians; both figures and their ratio. Nothing here fails because something is slow.
 
+mod about;
 mod control;
 mod figure;
 mod frames;
 mod host;
 mod lab;
+mod page;
+mod plot;
 mod policy;
 mod vm;
 
@@ -45,6 +48,12 @@ pub struct Options {
     /// Write the figures to this file as well
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Draw the ratios against their goals into this SVG file
+    #[arg(long)]
+    plot: Option<PathBuf>,
+    /// Write the figures as a page for people into this Markdown file, with the plot of --plot
+    #[arg(long, requires = "plot")]
+    page: Option<PathBuf>,
     /// Only these figures: nanoseconds on this machine, or instructions in a virtual machine
     #[arg(long)]
     on: Option<Place>,
@@ -69,6 +78,14 @@ pub fn run(options: &Options) -> Result<()> {
     if let Some(path) = &options.json {
         let objects: Vec<_> = figures.iter().map(Figure::json).collect();
         write(path, &(serde_json::to_string_pretty(&objects)? + "\n"))?;
+    }
+    if let Some(path) = &options.plot {
+        write(path, &plot::svg(&figures))?;
+    }
+    if let (Some(path), Some(plot)) = (&options.page, &options.plot) {
+        // The two are beside each other.
+        let plot = plot.file_name().context("--plot names no file")?;
+        write(path, &page::markdown(&figures, &plot.to_string_lossy())?)?;
     }
     Ok(())
 }
