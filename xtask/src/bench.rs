@@ -3,6 +3,7 @@
 //! Always A/B in one run, interleaved, medians; both figures and their ratio. Nothing here fails because something is slow.
 
 mod about;
+mod call;
 mod control;
 mod figure;
 mod frames;
@@ -11,6 +12,7 @@ mod lab;
 mod page;
 mod plot;
 mod policy;
+mod scale;
 mod vm;
 
 use std::path::{Path, PathBuf};
@@ -35,9 +37,10 @@ struct Group {
     measure: fn(&Path) -> Result<Vec<Figure>>,
 }
 
-const GROUPS: [Group; 4] = [
+const GROUPS: [Group; 5] = [
     Group { name: "policy", place: Place::Host, measure: policy::measure },
     Group { name: "programs", place: Place::Host, measure: host::measure },
+    Group { name: "scale", place: Place::Host, measure: scale::measure },
     Group { name: "frames", place: Place::Vm, measure: frames::measure },
     Group { name: "control", place: Place::Vm, measure: control::measure },
 ];

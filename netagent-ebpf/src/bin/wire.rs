@@ -4,7 +4,6 @@
 #![expect(
     missing_docs,
     clippy::needless_pass_by_value,
-    clippy::not_unsafe_ptr_arg_deref,
     reason = "what the macros of aya make of the programs"
 )]
 
@@ -24,7 +23,8 @@ pub fn wire_send(ctx: XdpContext) -> u32 {
     // SAFETY: within the packet, as just checked; a byte array has no alignment.
     let index = unsafe { *((start + INDEX) as *const [u8; 2]) };
     // SAFETY: an interface index and no flags.
-    unsafe { bpf_redirect(u32::from(u16::from_be_bytes(index)), 0) as u32 }
+    let action = unsafe { bpf_redirect(u32::from(u16::from_be_bytes(index)), 0) };
+    u32::try_from(action).unwrap_or(XDP_DROP)
 }
 
 /// Where a frame arrives and nothing becomes of it: the cost of the wire itself.

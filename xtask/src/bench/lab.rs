@@ -1,5 +1,6 @@
 //! A place on this machine where programs can be called: by BPF_PROG_TEST_RUN, with the true compiler and caches.
 
+use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, id};
@@ -33,9 +34,13 @@ impl Lab {
         fs::create_dir_all(&lab.directory).context("make a directory")?;
         fs::write(lab.directory.join("config.yaml"), config).context("write the configuration")?;
         output(Command::new("ip").args(["netns", "add", &lab.netns]))?;
-        for device in devices {
-            lab.sh(&format!("ip link add {device} type veth peer name {device}-peer"))?;
-        }
+        let links: Vec<_> = devices
+            .iter()
+            .map(|device| format!("link add {device} type veth peer name {device}-peer"))
+            .collect();
+        fs::write(lab.directory.join("links"), links.join("\n") + "\n")
+            .context("write the list of links")?;
+        lab.sh(&format!("ip -batch {}/links", lab.directory.display()))?;
         lab.sh(&format!(
             "{} --pins {} apply -c {}/config.yaml",
             lab.netagent.display(),
@@ -65,12 +70,32 @@ impl Lab {
         output(Command::new("nsenter").arg(netns).args(["sh", "-ec", line]))
     }
 
+    /// The namespace's file.
+    pub fn netns(&self) -> PathBuf {
+        Path::new("/run/netns").join(&self.netns)
+    }
+
+    /// The file of a pinned program.
+    pub fn pinned(&self, pattern: &str) -> Result<PathBuf> {
+        let path = self.sh(&format!("ls {}/{pattern} | head -n 1", self.pins))?;
+        Ok(PathBuf::from(path.trim()))
+    }
+
     /// The interface index of a device.
     pub fn index(&self, device: &str) -> Result<u32> {
+        self.indexes()?.get(device).copied().with_context(|| format!("find {device}"))
+    }
+
+    /// Those of all.
+    pub fn indexes(&self) -> Result<HashMap<String, u32>> {
         // Not from /sys, which belongs to the namespace that mounted it.
-        let link = self.sh(&format!("ip -o link show {device}"))?;
-        let index = link.split(':').next().context("find the interface's index")?;
-        index.parse().context("read the interface's index")
+        let links = self.sh("ip -o link show")?;
+        let parse = |line: &str| {
+            let (index, rest) = line.split_once(": ")?;
+            Some((rest.split([':', '@']).next()?.to_owned(), index.parse().ok()?))
+        };
+        let all: Option<HashMap<_, _>> = links.lines().map(parse).collect();
+        all.context("read the list of links")
     }
 
     /// Of one call, by BPF_PROG_TEST_RUN.

@@ -33,7 +33,7 @@ pub fn svg(figures: &[Figure]) -> String {
         r##"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" font-family="sans-serif" font-size="13">
 <rect width="{WIDTH}" height="{height}" fill="#fff"/>
 <text x="12" y="24" font-size="16">Ratios against their goals</text>
-<text x="{LEFT}" y="24" fill="#555">to the right is better; green: goal met</text>"##
+<text x="240" y="24" fill="#555">to the right is better; green: goal met</text>"##
     ));
     for (value, label) in TICKS {
         let (x, colour) = (place(value), if label == "goal" { "#000" } else { "#ccc" });
