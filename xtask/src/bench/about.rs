@@ -24,7 +24,8 @@ pub fn what(name: &str) -> &'static str {
              (port, VID), one to check, one to count. What an empty program costs is taken off."
         }
         "scale" => {
-            "calls of a program that knows many ports and VLANs, against one that knows few."
+            "calls of `port_in` for 1,000 VMs with a VLAN each and two trunks with all 4094, in random order; against two VMs and \
+             two trunks with one VLAN each. Single calls, each timed by itself; what an empty program costs is taken off."
         }
         "control_plane" => {
             "4094 VLANs on two trunks and their uplink by `netagent apply`, and all counters by `netagent show vlans -j`, over a bridge \

@@ -45,7 +45,7 @@ for kind in off on; do
     node agent
     config $kind 1 > /narrow
     config $kind 1-4094 > /wide
-    for round in 1 2 3; do
+    for round in 1 2 3 4 5; do
         agent apply -c /narrow > /applied
         for link in $ports; do bridge vlan add dev $link vid 1; done
         for step in apply show; do

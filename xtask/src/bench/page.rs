@@ -20,13 +20,14 @@ netagent and what it is compared with run side by side in one run, by turns; eac
 are costs. A goal with >= is for the ratio of rates (frames per time: the baseline's cost over netagent's), one with <= for the ratio of
 costs (netagent's over the baseline's).
 
-**Figures in a virtual machine (`vm`) are instructions**: the emulator's clock counts them, one to the nanosecond, so that they repeat
-to a fraction of a percent whatever else the machine does. They are blind to caches, branch prediction, the cost of
+**Figures in a virtual machine (`vm`) are instructions**: the emulator's clock counts them, one to the nanosecond, so that those of
+frames repeat to a few percent from run to run whatever else the machine does. Those of the control plane agree within a run, but from one
+boot to another the bridge's own work has differed by half, for a reason not found yet: take them as rough. All are blind to caches, branch prediction, the cost of
 atomic operations, contention between processors, and NICs. One processor, 64-byte frames of one flow. The generator's own cost, measured by
 frames that end where they are injected, is taken off; with it (`_gross`) every ratio is nearer to 1.
 
-**Figures on the host (`host`) are nanoseconds** of BPF_PROG_TEST_RUN: the true compiler and caches, but one frame over and over,
-so that everything it touches is in the nearest cache; and they vary with whatever else the machine does.
+**Figures on the host (`host`) are nanoseconds** of BPF_PROG_TEST_RUN: the true compiler and caches, but (`scale` apart) one frame over and
+over, so that everything it touches is in the nearest cache; and they vary with whatever else the machine does.
 
 Frames to a VM end at the guest's end of its veth pair, before the guest's stack. `netagent run` is running, counters are on. The kernel's bridge has
 `vlan_filtering` and `vlan_stats_enabled`, and a namespace of its own, where nobody listens to what it learns.

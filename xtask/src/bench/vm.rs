@@ -33,7 +33,7 @@ pub fn run(script: &str, netagent: &Path, files: &[(PathBuf, PathBuf)]) -> Resul
         binaries: [&tools[..], &[netagent.to_owned()]].concat(),
         files: files.to_vec(),
         memory: 2048,
-        timeout: Duration::from_secs(280),
+        timeout: Duration::from_secs(600),
         icount: true,
         ..vm::Spec::default()
     };
