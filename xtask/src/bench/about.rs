@@ -47,7 +47,7 @@ pub fn why(name: &str) -> &'static str {
         }
         "first_packet" => {
             "as `miss`, on two ports; and the bridge's notification is queued for the daemon, and wakes it. \
-             `first_packet_with_agent` has the daemon's own work on the same processor as well."
+             The daemon's own work, on another processor, is not in it."
         }
         "policy_cost" => {
             "a whole program is compared with the least that a program with hash maps could be: it also reads all kinds of tags, knows \

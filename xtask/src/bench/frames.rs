@@ -37,7 +37,7 @@ const fn row(
 
 // forward_xdp (goal: 5) belongs here once `fastPath: xdp` is usable: a switch of frames.sh like `xdp`, whose frames come by
 // the wire of `drop`, against `kernel` by the same wire.
-const ROWS: [Row; 11] = [
+const ROWS: [Row; 10] = [
     row("forward_tc", "forward", ["tc", "kernel", "none"], Ratio::OfRates, Some(1.5)),
     row("vm_to_vm_tc", "vm_to_vm", ["tc", "kernel", "none"], Ratio::OfRates, Some(1.5)),
     row("miss", "miss", ["tc", "kernel", "none"], Ratio::OfRates, Some(0.95)),
@@ -45,13 +45,6 @@ const ROWS: [Row; 11] = [
     row("first_packet", "first", ["tc", "kernel", "none"], Ratio::OfCosts, Some(1.1)),
     // Other contenders: by the bridge in both of its kinds, and against a bridge that knows no VLANs.
     row("forward_by_bridge", "forward", ["aware", "kernel", "none"], Ratio::OfRates, None),
-    row(
-        "first_packet_with_agent",
-        "first_with_agent",
-        ["tc", "kernel", "none"],
-        Ratio::OfCosts,
-        None,
-    ),
     row("forward_by_unaware_bridge", "forward", ["flat", "kernel", "none"], Ratio::OfRates, None),
     row("forward_tc_against_plain", "forward", ["tc", "plain", "none"], Ratio::OfRates, None),
     row("vm_to_vm_tc_against_plain", "vm_to_vm", ["tc", "plain", "none"], Ratio::OfRates, None),
