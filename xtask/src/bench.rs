@@ -2,26 +2,26 @@
 //!
 //! Always A/B in one run, interleaved, medians; both figures and their ratio. Nothing here fails because something is slow.
 
+mod about;
+mod call;
+mod control;
+mod figure;
+mod frames;
 mod host;
+mod lab;
+mod page;
+mod plot;
+mod policy;
+mod scale;
 mod vm;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use anyhow::{Context, Result};
-use serde_json::json;
 
+use self::figure::Figure;
 use crate::{build, setup};
-
-/// A comparison.
-struct Figure {
-    name: String,
-    place: &'static str,
-    netagent: f64,
-    baseline: f64,
-    baseline_name: &'static str,
-    unit: &'static str,
-}
 
 /// Where is measured.
 #[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -30,68 +30,75 @@ pub enum Place {
     Vm,
 }
 
-/// Measures, prints a table, and writes it as JSON where asked to.
-pub fn run(json: Option<&Path>, on: Option<Place>) -> Result<()> {
+/// Figures that are measured together.
+struct Group {
+    name: &'static str,
+    place: Place,
+    measure: fn(&Path) -> Result<Vec<Figure>>,
+}
+
+const GROUPS: [Group; 5] = [
+    Group { name: "policy", place: Place::Host, measure: policy::measure },
+    Group { name: "programs", place: Place::Host, measure: host::measure },
+    Group { name: "scale", place: Place::Host, measure: scale::measure },
+    Group { name: "frames", place: Place::Vm, measure: frames::measure },
+    Group { name: "control", place: Place::Vm, measure: control::measure },
+];
+
+/// What to measure, and what to write besides the table.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Write the figures to this file as well
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Draw the ratios against their goals into this SVG file
+    #[arg(long)]
+    plot: Option<PathBuf>,
+    /// Write the figures as a page for people into this Markdown file, with the plot of --plot
+    #[arg(long, requires = "plot")]
+    page: Option<PathBuf>,
+    /// Only these figures: nanoseconds on this machine, or instructions in a virtual machine
+    #[arg(long)]
+    on: Option<Place>,
+    /// Only this group of figures
+    #[arg(value_parser = GROUPS.map(|group| group.name))]
+    group: Option<String>,
+}
+
+/// Measures, prints a table, and writes what was asked for.
+pub fn run(options: &Options) -> Result<()> {
     setup::all()?;
     let netagent = build::netagent()?;
     let mut figures = Vec::new();
-    if on != Some(Place::Vm) {
-        figures.extend(host::measure(&netagent).context("measure on this machine")?);
+    for Group { name, place, measure } in GROUPS {
+        let wanted = options.group.as_deref().is_none_or(|group| group == name)
+            && options.on.is_none_or(|on| on == place);
+        if wanted {
+            figures.extend(measure(&netagent).with_context(|| format!("measure {name}"))?);
+        }
     }
-    if on != Some(Place::Host) {
-        figures.extend(vm::measure(&netagent).context("measure in a virtual machine")?);
-    }
-    print(&figures);
-    if let Some(path) = json {
+    figure::print(&figures);
+    if let Some(path) = &options.json {
         let objects: Vec<_> = figures.iter().map(Figure::json).collect();
-        fs::write(path, serde_json::to_string_pretty(&objects)? + "\n")
-            .with_context(|| format!("write {}", path.display()))?;
+        write(path, &(serde_json::to_string_pretty(&objects)? + "\n"))?;
+    }
+    if let Some(path) = &options.plot {
+        write(path, &plot::svg(&figures))?;
+    }
+    if let (Some(path), Some(plot)) = (&options.page, &options.plot) {
+        // The two are beside each other.
+        let plot = plot.file_name().context("--plot names no file")?;
+        write(path, &page::markdown(&figures, &plot.to_string_lossy())?)?;
     }
     Ok(())
 }
 
-impl Figure {
-    fn ratio(&self) -> f64 {
-        self.netagent / self.baseline
-    }
-
-    fn json(&self) -> serde_json::Value {
-        json!({
-            "name": self.name, "where": self.place, "netagent": self.netagent, "baseline": self.baseline,
-            "baseline_name": self.baseline_name, "unit": self.unit, "ratio": self.ratio(),
-        })
-    }
-}
-
-fn print(figures: &[Figure]) {
-    println!();
-    println!(
-        "{:<34} {:<5} {:>10} {:>10}  {:<22} {:>7}  unit",
-        "figure", "where", "netagent", "baseline", "baseline is", "ratio"
-    );
-    for figure in figures {
-        println!(
-            "{:<34} {:<5} {:>10.1} {:>10.1}  {:<22} {:>7.2}  {}",
-            figure.name,
-            figure.place,
-            figure.netagent,
-            figure.baseline,
-            figure.baseline_name,
-            figure.ratio(),
-            figure.unit
-        );
-    }
-    println!("\nA ratio below 1 is in netagent's favour: all units are costs per packet.");
-}
-
-/// The middle one.
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+fn write(path: &Path, text: &str) -> Result<()> {
+    fs::write(path, text).with_context(|| format!("write {}", path.display()))
 }
 
 /// A file of the eBPF build that is not in the agent.
-fn object(name: &str) -> Result<std::path::PathBuf> {
+fn object(name: &str) -> Result<PathBuf> {
     let target = env::var("CARGO_TARGET_DIR").unwrap_or_else(|_| "target".to_owned());
     let builds = Path::new(&target).join("release/build");
     let mut found: Vec<_> = fs::read_dir(&builds)

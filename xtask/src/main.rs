@@ -45,14 +45,7 @@ enum Task {
         filter: String,
     },
     /// Measure what a packet costs
-    Bench {
-        /// Write the figures to this file as well
-        #[arg(long)]
-        json: Option<PathBuf>,
-        /// Only these figures: nanoseconds on this machine, or instructions in a virtual machine
-        #[arg(long)]
-        on: Option<bench::Place>,
-    },
+    Bench(bench::Options),
     /// Check formatting, lints (agent and programs), documentation and dependencies
     Check,
     /// Show the main job at work, in a lab of namespaces: on this machine if its kernel can, else in a virtual machine
@@ -92,7 +85,7 @@ fn main() -> Result<ExitCode> {
         Task::Setup => setup::all()?,
         Task::Test { on, filter } => return test::run(&on, filter.as_deref()),
         Task::Mutate { on, filter } => mutate::all(&on, &filter)?,
-        Task::Bench { json, on } => bench::run(json.as_deref(), on)?,
+        Task::Bench(options) => bench::run(&options)?,
         Task::Check => check::all()?,
         Task::Demo { kernel } => return demo::run(kernel.as_deref()),
         Task::Fuzz { runs } => fuzz::run(runs)?,

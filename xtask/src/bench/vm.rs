@@ -1,87 +1,37 @@
-//! Instructions per packet from the uplink to a VM: the kernel's VLAN-aware bridge alone, and with netagent. The emulator's
-//! clock counts instructions, so the figures repeat whatever else this machine does.
+//! Runs scripts that measure in a virtual machine whose clock counts instructions, so that the figures repeat whatever else this
+//! machine does. Blind to caches, branches and contention.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
-use super::{Figure, median};
+use super::figure::median;
 use crate::{kernel, vm};
 
 /// TCX and all modules.
-const KERNEL: &str = "6.12";
+pub const KERNEL: &str = "6.12";
 
-/// Builds three switches side by side and sends each the same tagged unicast frames in turn, by pktgen injected behind
-/// the uplink's driver. Prints `cost NAME NANOSECONDS`, which are instructions.
-const SCRIPT: &str = r#"
-set -e
-config() {
-    cat << END
-clusterNetworks:
-  $1: { vlanFiltering: $2, fastPath: $3, uplink: { nics: [$1-up], bond: { mode: none }, xdp: off } }
-networks:
-  $1-net: { clusterNetwork: $1, vlan: 100 }
-ports:
-  - { device: $1-vm, network: $1-net }
-END
-}
-# A file has all networks of a node: the second switch is added to the first one's.
-ip netns add vms
-for switch in none kernel aware flat tc; do
-    ip link add $switch-up type veth peer name $switch-wire
-    ip link add $switch-vm type veth peer name $switch-guest netns vms
-    for link in up wire vm; do ip link set $switch-$link up; done
-    ip -n vms link set $switch-guest up
-done
-arrived() {
-    ip netns exec vms cat /sys/class/net/$1-guest/statistics/rx_packets
-}
-tc qdisc add dev none-up clsact
-tc filter add dev none-up ingress matchall action drop
-ip link add kernel-br type bridge vlan_filtering 1 vlan_stats_enabled 1 vlan_default_pvid 0
-ip link set kernel-br up
-ip link set kernel-up master kernel-br
-ip link set kernel-vm master kernel-br
-bridge vlan add dev kernel-up vid 100
-bridge vlan add dev kernel-vm vid 100 pvid untagged
-{ config aware on off; config flat off off; config tc on tc; } | awk '
-    /^[a-zA-Z]+:$/ { section = $0; next }
-    { text[section] = text[section] $0 "\n" }
-    END { for (section in text) printf "%s\n%s", section, text[section] }' > /config.yaml
-netagent run -c /config.yaml 2> /log &
-for try in $(seq 100); do curl -s http://127.0.0.1:9469/readyz | grep -q ^ready && break; done
-for switch in kernel aware tc; do
-    bridge fdb add 02:00:00:00:00:42 dev $switch-vm master static vlan 100
-done
-bridge fdb add 02:00:00:00:00:42 dev flat-vm master static
-bridge fdb add 02:00:00:00:00:41 dev tc-up master static vlan 100
-for try in $(seq 100); do bpftool map dump pinned /sys/fs/bpf/netagent/v1/maps/FDB | grep -q "mac.*,65$" && break; done
-# pktgen serves all devices that a thread has at once: give it one at a time.
-for round in 1 2 3 4 5; do
-    for switch in none kernel aware flat tc; do
-        echo "rem_device_all" > /proc/net/pktgen/kpktgend_0
-        echo "add_device $switch-up" > /proc/net/pktgen/kpktgend_0
-        for option in "count 20000" "pkt_size 64" "delay 0" "xmit_mode netif_receive" "vlan_id 100" \
-            "dst_mac 02:00:00:00:00:42" "src_mac 02:00:00:00:00:41" "dst 10.0.0.2" "clone_skb 0" "burst 1"; do
-            echo "$option" > /proc/net/pktgen/$switch-up
-        done
-        before=$(arrived $switch)
-        echo start > /proc/net/pktgen/pgctrl
-        after=$(arrived $switch)
-        usec=$(sed -n 's/^Result: OK: \([0-9]*\).*/\1/p' /proc/net/pktgen/$switch-up)
-        echo "cost $switch $usec 20000 arrived $((after - before))"
-    done
-done
-curl -s http://127.0.0.1:9469/metrics | grep ^netagent_forward_packets || tail -n 30 /log
-"#;
+/// What came of a script.
+pub struct Costs(Vec<Cost>);
 
-/// Measures.
-pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
-    let tools = ["ip", "bridge", "tc", "bpftool", "curl"].map(Into::into);
+/// One measurement, as the guest printed it.
+struct Cost {
+    figure: String,
+    contender: String,
+    /// Per frame, or of the whole.
+    instructions: f64,
+}
+
+/// Runs a script with netagent, these files and what it calls.
+pub fn run(script: &str, netagent: &Path, files: &[(PathBuf, PathBuf)]) -> Result<Costs> {
+    // date, as busybox's knows no nanoseconds.
+    let tools =
+        ["ip", "bridge", "tc", "bpftool", "curl", "ethtool", "nsenter", "date"].map(Into::into);
     let spec = vm::Spec {
-        script: SCRIPT.to_owned(),
+        script: script.to_owned(),
         binaries: [&tools[..], &[netagent.to_owned()]].concat(),
+        files: files.to_vec(),
         memory: 2048,
         timeout: Duration::from_secs(600),
         icount: true,
@@ -91,39 +41,61 @@ pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
     if outcome.status != 0 {
         bail!("the guest's script ended with {}", outcome.status);
     }
-    let cost = |switch: &str| -> Result<f64> {
-        let mut costs: Vec<f64> =
-            outcome.lines.iter().filter_map(|line| per_packet(line, switch)).collect();
-        if costs.is_empty() {
-            bail!("no frame came out of switch {switch}");
-        }
-        Ok(median(&mut costs))
-    };
-    let generator = cost("none")?;
-    let bridge = cost("kernel")? - generator;
-    let mut figures = Vec::new();
-    for (switch, name) in [
-        ("aware", "uplink to VM, VLAN-aware bridge"),
-        ("flat", "uplink to VM, VLAN-unaware bridge"),
-        ("tc", "uplink to VM, past the bridge by TC"),
-    ] {
-        figures.push(Figure {
-            name: name.to_owned(),
-            place: "vm",
-            netagent: cost(switch).context("measure netagent")? - generator,
-            baseline: bridge,
-            baseline_name: "bridge, VLAN-aware",
-            unit: "instructions per packet, generator's own taken off",
-        });
-    }
-    Ok(figures)
+    parse(&outcome.lines)
 }
 
-/// Instructions per packet, if the line is of this switch and its frames arrived.
-fn per_packet(line: &str, switch: &str) -> Option<f64> {
+impl Costs {
+    /// The median of the rounds.
+    pub fn of(&self, figure: &str, contender: &str) -> Result<f64> {
+        let rounds: Vec<_> = self
+            .0
+            .iter()
+            .filter(|cost| cost.figure == figure && cost.contender == contender)
+            .map(|cost| cost.instructions)
+            .collect();
+        ensure!(!rounds.is_empty(), "the guest did not measure {figure} of {contender}");
+        Ok(median(&rounds))
+    }
+}
+
+fn parse(lines: &[String]) -> Result<Costs> {
+    let lines = lines.iter().filter(|line| line.starts_with("cost "));
+    let costs = lines.map(|line| cost(line).with_context(|| format!("read {line:?}")));
+    Ok(Costs(costs.collect::<Result<_>>()?))
+}
+
+/// `cost FIGURE CONTENDER MICROSECONDS FRAMES arrived ARRIVED wanted WANTED`, or `cost FIGURE CONTENDER NANOSECONDS`.
+fn cost(line: &str) -> Result<Cost> {
+    /// The odd frame of the guests' own.
+    const OTHERS: u32 = 20;
     let words: Vec<_> = line.split_whitespace().collect();
-    let ["cost", name, microseconds, packets, "arrived", arrived] = words[..] else { return None };
-    let (microseconds, packets): (f64, f64) = (microseconds.parse().ok()?, packets.parse().ok()?);
-    let complete = name == "none" || arrived.parse::<f64>().ok()? >= packets;
-    (name == switch && complete).then(|| microseconds * 1000.0 / packets)
+    let (figure, contender, instructions) = match words[..] {
+        ["cost", figure, contender, nanoseconds] => (figure, contender, nanoseconds.parse()?),
+        ["cost", figure, contender, microseconds, frames, "arrived", arrived, "wanted", wanted] => {
+            let (arrived, wanted): (u32, u32) = (arrived.parse()?, wanted.parse()?);
+            ensure!(
+                (wanted..=wanted + OTHERS).contains(&arrived),
+                "{arrived} frames of {figure} arrived through {contender}, not {wanted}"
+            );
+            let frames: f64 = frames.parse()?;
+            (figure, contender, microseconds.parse::<f64>()? * 1000.0 / frames)
+        }
+        _ => bail!("not a measurement"),
+    };
+    Ok(Cost { figure: figure.to_owned(), contender: contender.to_owned(), instructions })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_that_get_lost_are_an_error() {
+        let line = |arrived| format!("cost miss tc 5000 1000 arrived {arrived} wanted 2000");
+        let costs = parse(&[line(2000), "chatter".to_owned()]).unwrap();
+        assert!((costs.of("miss", "tc").unwrap() - 5000.0).abs() < 1e-9);
+        assert!(costs.of("miss", "kernel").is_err());
+        assert!(parse(&[line(1999)]).is_err());
+        assert!(parse(&[line(4000)]).is_err());
+    }
 }

@@ -1,0 +1,44 @@
+//! A wire for `cargo xtask bench`: brings frames to a device as a NIC's driver has them, before there is an skb.
+#![no_std]
+#![no_main]
+#![expect(
+    missing_docs,
+    clippy::needless_pass_by_value,
+    reason = "what the macros of aya make of the programs"
+)]
+
+use aya_ebpf::{
+    bindings::xdp_action::XDP_DROP, helpers::generated::bpf_redirect, macros::xdp,
+    programs::XdpContext,
+};
+
+/// Sends a frame to the device whose interface index is in the last two bytes of its source address.
+#[xdp]
+pub fn wire_send(ctx: XdpContext) -> u32 {
+    const INDEX: usize = 10;
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + INDEX + 2 > end {
+        return XDP_DROP;
+    }
+    // SAFETY: within the packet, as just checked; a byte array has no alignment.
+    let index = unsafe { *((start + INDEX) as *const [u8; 2]) };
+    // SAFETY: an interface index and no flags.
+    let action = unsafe { bpf_redirect(u32::from(u16::from_be_bytes(index)), 0) };
+    u32::try_from(action).unwrap_or(XDP_DROP)
+}
+
+/// Where a frame arrives and nothing becomes of it: the cost of the wire itself.
+#[xdp]
+pub fn wire_end(_ctx: XdpContext) -> u32 {
+    XDP_DROP
+}
+
+#[cfg(not(test))]
+#[panic_handler]
+fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
+    loop {}
+}
+
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,0 +1,102 @@
+//! Calls a pinned TC program once with a frame, as if it came in by a device: BPF_PROG_TEST_RUN, without a process for each call.
+
+use std::ffi::CString;
+use std::io::Error;
+use std::mem::size_of_val;
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+
+/// Commands of bpf(2).
+const OBJ_GET: libc::c_int = 7;
+const PROG_TEST_RUN: libc::c_int = 10;
+
+/// TC_ACT_UNSPEC: the frame goes on.
+const PASS: u32 = u32::MAX;
+
+/// Of `struct __sk_buff`, and where its interface index is.
+const CONTEXT: usize = 192;
+const IFINDEX: usize = 40;
+
+/// What BPF_OBJ_GET is asked.
+#[repr(C)]
+struct Get {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// What BPF_PROG_TEST_RUN is asked, and answers.
+#[derive(Default)]
+#[repr(C)]
+struct Run {
+    program: u32,
+    returned: u32,
+    data_in_size: u32,
+    data_out_size: u32,
+    data_in: u64,
+    data_out: u64,
+    repeat: u32,
+    duration: u32,
+    context_in_size: u32,
+    context_out_size: u32,
+    context_in: u64,
+    context_out: u64,
+    flags: u32,
+    cpu: u32,
+    batch_size: u32,
+    unused: u32,
+}
+
+/// A program.
+pub struct Program(OwnedFd);
+
+impl Program {
+    pub fn open(pin: &Path) -> Result<Self> {
+        let path = CString::new(pin.to_string_lossy().as_bytes()).context("a path with NUL")?;
+        let mut get = Get { path: path.as_ptr() as u64, fd: 0, flags: 0 };
+        let fd = bpf(OBJ_GET, &mut get).with_context(|| format!("open {}", pin.display()))?;
+        // SAFETY: the kernel has just made it for us.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Nanoseconds of one call that lets the frame pass, with those that the kernel's clock takes. The device is one of this thread's namespace.
+    pub fn call(&self, ifindex: u32, frame: &[u8]) -> Result<u32> {
+        let mut context = [0_u8; CONTEXT];
+        context[IFINDEX..IFINDEX + 4].copy_from_slice(&ifindex.to_ne_bytes());
+        let mut run = Run {
+            program: u32::try_from(self.0.as_raw_fd())?,
+            data_in_size: u32::try_from(frame.len())?,
+            data_in: frame.as_ptr() as u64,
+            repeat: 1,
+            context_in_size: u32::try_from(context.len())?,
+            context_in: context.as_ptr() as u64,
+            ..Run::default()
+        };
+        bpf(PROG_TEST_RUN, &mut run).context("call a program")?;
+        ensure!(run.returned == PASS, "device {ifindex}: the program answers {}", run.returned);
+        Ok(run.duration)
+    }
+}
+
+fn bpf<T>(command: libc::c_int, attributes: &mut T) -> Result<libc::c_int> {
+    // SAFETY: the attributes are the command's own, and what they point at outlives the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command, &raw mut *attributes, size_of_val(attributes))
+    };
+    if result < 0 {
+        return Err(Error::last_os_error()).context("bpf(2)");
+    }
+    Ok(libc::c_int::try_from(result)?)
+}
+
+/// Moves this thread to a network namespace.
+pub fn enter(netns: &Path) -> Result<()> {
+    let file = std::fs::File::open(netns).with_context(|| format!("open {}", netns.display()))?;
+    // SAFETY: takes a descriptor, which is open, and a kind.
+    if unsafe { libc::setns(file.as_raw_fd(), libc::CLONE_NEWNET) } != 0 {
+        return Err(Error::last_os_error()).context("setns(2)");
+    }
+    Ok(())
+}

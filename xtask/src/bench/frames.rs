@@ -1,0 +1,84 @@
+//! What a frame costs on its way through a node, in instructions: forwarded, flooded, dropped.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+
+use super::figure::{Figure, Ratio};
+use super::{object, vm};
+
+const SCRIPT: &str = include_str!("frames.sh");
+
+const NET: &str = "instructions per frame, without the generator's";
+const GROSS: &str = "instructions per frame, with the generator's";
+
+/// A figure, and what of the script it is made of.
+struct Row {
+    name: &'static str,
+    /// What was sent.
+    sent: &'static str,
+    netagent: &'static str,
+    baseline: &'static str,
+    /// What the generator costs alone.
+    generator: &'static str,
+    ratio: Ratio,
+    goal: Option<f64>,
+}
+
+const fn row(
+    name: &'static str,
+    sent: &'static str,
+    [netagent, baseline, generator]: [&'static str; 3],
+    ratio: Ratio,
+    goal: Option<f64>,
+) -> Row {
+    Row { name, sent, netagent, baseline, generator, ratio, goal }
+}
+
+// forward_xdp (goal: 5) belongs here once `fastPath: xdp` is usable: a switch of frames.sh like `xdp`, whose frames come by
+// the wire of `drop`, against `kernel` by the same wire.
+const ROWS: [Row; 10] = [
+    row("forward_tc", "forward", ["tc", "kernel", "none"], Ratio::OfRates, Some(1.5)),
+    row("vm_to_vm_tc", "vm_to_vm", ["tc", "kernel", "none"], Ratio::OfRates, Some(1.5)),
+    row("miss", "miss", ["tc", "kernel", "none"], Ratio::OfRates, Some(0.95)),
+    row("drop_denied", "drop", ["xdp", "kernel", "wire"], Ratio::OfRates, Some(5.0)),
+    row("first_packet", "first", ["tc", "kernel", "none"], Ratio::OfCosts, Some(1.1)),
+    // Other contenders: by the bridge in both of its kinds, and against a bridge that knows no VLANs.
+    row("forward_by_bridge", "forward", ["aware", "kernel", "none"], Ratio::OfRates, None),
+    row("forward_by_unaware_bridge", "forward", ["flat", "kernel", "none"], Ratio::OfRates, None),
+    row("forward_tc_against_plain", "forward", ["tc", "plain", "none"], Ratio::OfRates, None),
+    row("vm_to_vm_tc_against_plain", "vm_to_vm", ["tc", "plain", "none"], Ratio::OfRates, None),
+    row("miss_by_unaware_bridge", "miss", ["flat", "kernel", "none"], Ratio::OfRates, None),
+];
+
+/// Measures: each figure with a goal also with the generator's cost, as the subtraction flatters differences.
+pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
+    let wire = (object("wire")?, PathBuf::from("wire"));
+    let costs = vm::run(SCRIPT, netagent, &[wire])?;
+    let mut figures = Vec::new();
+    for Row { name, sent, netagent, baseline, generator, ratio, goal } in ROWS {
+        let cost = |contender| costs.of(sent, contender).context(name);
+        let generator = cost(generator)?;
+        let (netagent, base) = (cost(netagent)?, cost(baseline)?);
+        let baseline_name = match baseline {
+            "plain" => "bridge without VLANs",
+            _ => "bridge, VLAN-aware",
+        };
+        let net = Figure {
+            name: name.to_owned(),
+            place: "vm",
+            netagent: netagent - generator,
+            baseline: base - generator,
+            baseline_name,
+            unit: NET,
+            ratio,
+            goal,
+        };
+        if goal.is_some() {
+            let name = format!("{name}_gross");
+            figures.push(Figure { name, netagent, baseline: base, unit: GROSS, goal: None, ..net });
+        }
+        figures.push(net);
+    }
+    Ok(figures)
+}

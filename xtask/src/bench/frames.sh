@@ -1,0 +1,134 @@
+# Switches side by side, each with an uplink and two VMs in VLAN 100, and the same frames to each in turn. Prints
+# `cost FIGURE SWITCH MICROSECONDS FRAMES arrived ARRIVED wanted WANTED`. Microseconds are thousands of instructions.
+set -e
+count=20000
+# No more than a socket holds while its reader is held.
+first=200
+# The bridges alone have a namespace of their own, or netagent would hear of what they learn, and they would pay for it.
+place() { case $1 in kernel|plain|wire) echo alone ;; *) echo agent ;; esac; }
+on() { switch=$1; shift; ip netns exec $(place $switch) "$@"; }
+config() {
+    cat << END
+clusterNetworks:
+  $1: { vlanFiltering: $2, fastPath: $3, uplink: { nics: [$1-up], bond: { mode: none }, xdp: $4 } }
+networks:
+  $1-net: { clusterNetwork: $1, vlan: 100 }
+ports:
+  - { device: $1-vm, network: $1-net }
+  - { device: $1-vm2, network: $1-net }
+END
+}
+for name in alone agent vms; do ip netns add $name; done
+ip -n agent link set lo up
+for switch in none kernel plain aware flat tc xdp wire; do
+    at="ip -n $(place $switch) link"
+    $at add $switch-up type veth peer name $switch-wire
+    $at add $switch-vm type veth peer name $switch-guest netns vms
+    $at add $switch-vm2 type veth peer name $switch-guest2 netns vms
+    for link in up wire vm vm2; do $at set $switch-$link up; done
+    # A guest takes a frame no further than here, whatever way it came.
+    for guest in guest guest2; do
+        ip -n vms link set $switch-$guest up
+        ip netns exec vms tc qdisc add dev $switch-$guest clsact
+        ip netns exec vms tc filter add dev $switch-$guest ingress matchall action drop
+    done
+done
+for link in none-up none-vm; do
+    on none tc qdisc add dev $link clsact
+    on none tc filter add dev $link ingress matchall action drop
+done
+# The bridges alone.
+on kernel ip link add kernel-br type bridge vlan_filtering 1 vlan_stats_enabled 1 vlan_default_pvid 0
+on plain ip link add plain-br type bridge
+for switch in kernel plain; do
+    on $switch ip link set $switch-br up
+    for link in up vm vm2; do on $switch ip link set $switch-$link master $switch-br; done
+done
+on kernel bridge vlan add dev kernel-up vid 100
+for link in vm vm2; do on kernel bridge vlan add dev kernel-$link vid 100 pvid untagged; done
+# A file has all networks of a node: each switch is added to the others.
+{ config aware on off off; config flat off off off; config tc on tc off; config xdp on tc auto; } | awk '
+    /^[a-zA-Z]+:$/ { section = $0; next }
+    { text[section] = text[section] $0 "\n" }
+    END { for (section in text) printf "%s\n%s", section, text[section] }' > /config.yaml
+# Not by `ip netns exec`, which hides bpffs.
+nsenter --net=/run/netns/agent netagent run -c /config.yaml 2> /log &
+agent=$!
+for try in $(seq 100); do on tc curl -s http://127.0.0.1:9469/readyz | grep -q ^ready && break; done
+for switch in kernel plain aware flat tc xdp; do
+    case $switch in plain|flat) vlan= ;; *) vlan="vlan 100" ;; esac
+    for station in 41:up 42:vm 43:vm2; do
+        on $switch bridge fdb add 02:00:00:00:00:${station%:*} dev $switch-${station#*:} master static $vlan
+    done
+done
+for try in $(seq 100); do
+    [ $(bpftool map dump pinned /sys/fs/bpf/netagent/v1/maps/FDB | grep -c "mac.*,6[567]$") -ge 12 ] && break
+done
+# A NIC for frames that meet XDP: what pktgen sends into NAME-gen is redirected into NAME-wire, and arrives as a driver's.
+mkdir /sys/fs/bpf/wire
+bpftool prog loadall /wire /sys/fs/bpf/wire
+for switch in wire kernel xdp; do
+    on $switch ip link add $switch-gen type veth peer name $switch-nic
+    for link in gen nic; do on $switch ip link set $switch-$link up; done
+    nsenter --net=/run/netns/$(place $switch) bpftool net attach xdp pinned /sys/fs/bpf/wire/wire_send dev $switch-nic
+done
+nsenter --net=/run/netns/alone bpftool net attach xdp pinned /sys/fs/bpf/wire/wire_end dev wire-up
+# What a driver does without a program: build an skb and hand it on. A veth does so where it has a queue, which this gives it.
+on kernel ethtool -K kernel-up gro on
+# Frames at both guests; or, of those that get no further, at the uplink.
+arrived() {
+    case $1 in
+        drop) on $2 cat /sys/class/net/$2-up/statistics/rx_packets ;;
+        *) ip netns exec vms cat /sys/class/net/$2-guest/statistics/rx_packets \
+            /sys/class/net/$2-guest2/statistics/rx_packets | awk '{ sum += $1 } END { print sum }' ;;
+    esac
+}
+# measure FIGURE SWITCH DEVICE FRAMES WANTED OPTION...
+# pktgen serves all devices that a thread has at once: give it one at a time.
+measure() {
+    figure=$1 switch=$2 device=$3 frames=$4 wanted=$5; shift 5
+    {
+        echo "echo rem_device_all > /proc/net/pktgen/kpktgend_0"
+        echo "echo add_device $device > /proc/net/pktgen/kpktgend_0"
+        for option in "count $frames" "pkt_size 64" "delay 0" "dst 10.0.0.2" "clone_skb 0" "burst 1" "$@"; do
+            echo "echo $option > /proc/net/pktgen/$device"
+        done
+        echo "echo start > /proc/net/pktgen/pgctrl"
+        echo "cat /proc/net/pktgen/$device"
+    } > /send
+    before=$(arrived $figure $switch)
+    on $switch sh -e /send > /sent
+    after=$(arrived $figure $switch)
+    usec=$(sed -n 's/^Result: OK: \([0-9]*\).*/\1/p' /sent)
+    echo "cost $figure $switch $usec $frames arrived $((after - before)) wanted $wanted"
+}
+mac=02:00:00:00:00
+receive="xmit_mode netif_receive"
+for round in 1 2 3 4 5; do
+    for switch in none kernel plain aware flat tc; do
+        case $switch in none) some=0 all=0 ;; *) some=$count all=$((2 * count)) ;; esac
+        measure forward $switch $switch-up $count $some "$receive" "vlan_id 100" "dst_mac $mac:42" "src_mac $mac:41"
+        measure miss $switch $switch-up $count $all "$receive" "vlan_id 100" "dst_mac ff:ff:ff:ff:ff:ff" "src_mac $mac:41"
+        case $switch in flat|aware) continue ;; esac
+        measure vm_to_vm $switch $switch-vm $count $some "$receive" "dst_mac $mac:43" "src_mac $mac:42"
+    done
+    for switch in wire kernel xdp; do
+        index=$(printf %04x $(on $switch cat /sys/class/net/$switch-wire/ifindex))
+        measure drop $switch $switch-gen $count $count "vlan_id 500" "dst_mac $mac:42" \
+            "src_mac 02:00:00:00:${index%??}:${index#??}"
+    done
+done
+# Few frames, and a bridge that learns makes its table larger at times: more rounds.
+for round in $(seq 10 24); do
+    for switch in none kernel tc; do
+        case $switch in none) some=0 ;; *) some=$first ;; esac
+        # The agent hears of each new source, and is held meanwhile, as if it had a processor of its own: whether it gets this
+        # one in so short a time is chance.
+        kill -STOP $agent
+        measure first $switch $switch-up $first $some "$receive" "vlan_id 100" "dst_mac $mac:42" \
+            "src_mac_count $first" "src_mac 02:01:$round:00:00:00"
+        kill -CONT $agent
+    done
+done
+nsenter --net=/run/netns/agent netagent show drops
+on tc curl -s http://127.0.0.1:9469/metrics | grep ^netagent_forward_packets || tail -n 30 /log
