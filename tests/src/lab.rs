@@ -25,9 +25,12 @@ impl Netns {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let netns = Self { name: format!("na-{}-{number}-{role}", std::process::id()) };
         sh(&format!("ip netns add {}", netns.name));
-        // Router solicitations and DAD would be frames that no test sent.
-        netns
-            .sh("sysctl -qw net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.all.disable_ipv6=1");
+        // Router solicitations and DAD would be frames that no test sent; so would a bridge's report that it joins the group of
+        // all snoopers (224.0.0.106), which may come a second later.
+        netns.sh(
+            "sysctl -qw net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.all.disable_ipv6=1 \
+             net.ipv4.igmp_link_local_mcast_reports=0",
+        );
         netns.sh("ip link set lo up");
         netns
     }
