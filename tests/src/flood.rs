@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     frame::{Frame, TEST},
-    lab::{Netns, stay_on_one_processor},
+    lab::{Netns, stay_on_one_processor, wait_until},
     node::{Daemon, Node},
     wire::Wire,
 };
@@ -83,6 +83,45 @@ fn a_flood_of_addresses_and_vlans_grows_nothing_and_harms_nobody() {
     let fdb = node.netns.sh("bridge fdb show dev hostile");
     let learned = fdb.lines().filter(|line| !line.contains("permanent")).count();
     assert!(learned <= MAX_MACS as usize, "{fdb}");
+}
+
+/// Without a limit the bridge learns them all, which is its own affair. Of what it knows of one VM the programs' copy has no
+/// more than that VM's share, and the agent that makes it does not grow either; others keep their place.
+#[test]
+fn what_a_bridge_learns_of_one_vm_is_copied_up_to_its_share() {
+    const ADDRESSES: u32 = 50_000;
+    const SHARE: usize = 1024;
+    let (node, others) = (Node::new(), Netns::new("others"));
+    for name in ["eth2", "hostile", "neighbour"] {
+        node.netns.veth(name, &others, name);
+    }
+    let [hostile, neighbour] = ["hostile", "neighbour"].map(|name| Wire::open(&others, name));
+    node.configure(&CONFIG.replace(", security: { maxMacs: 4 }", ""));
+    let daemon = node.run();
+    let mine = Frame::numbered(0, &[]);
+    neighbour.send(&mine);
+    let copied = || -> Vec<(String, String)> {
+        let rows: serde_json::Value = serde_json::from_str(&node.ok("show fdb -j")).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let rows = rows.as_array().unwrap().iter();
+        rows.map(|row| (text(&row["device"]), text(&row["mac"]))).collect()
+    };
+    let of_hostile = || copied().iter().filter(|(device, _)| device == "hostile").count();
+    // What is allocated once is no growth.
+    let address = |number| hostile.send(&hostile_frame(2 * number));
+    (0..10_000).for_each(address);
+    wait_until("the share is used up", || of_hostile() == SHARE);
+    let (maps, resident) = (map_bytes(&node), resident(&daemon));
+    (10_000..ADDRESSES).for_each(address);
+    wait_until("the agent has caught up", || {
+        let learned = node.netns.sh("bridge fdb show dev hostile | wc -l");
+        learned.trim().parse::<u32>().unwrap() > ADDRESSES && of_hostile() == SHARE
+    });
+    assert_eq!(map_bytes(&node), maps);
+    let grown = self::resident(&daemon).saturating_sub(resident);
+    assert!(grown < 1024, "the agent has grown by {grown} KiB");
+    let neighbour = ("neighbour".to_owned(), "02:74:00:00:00:00".to_owned());
+    assert!(copied().contains(&neighbour));
 }
 
 /// Untagged from ever new addresses, and tagged with every VID in turn.
