@@ -25,6 +25,9 @@ pub enum Write {
     Remove(Station),
 }
 
+/// No interface has this index.
+const NOWHERE: u32 = 0;
+
 struct Known {
     ifindex: u32,
     /// The dump in which it was heard of last.
@@ -90,12 +93,12 @@ impl Mirror {
                 return None;
             }
         }
-        self.remove(station);
+        let was_there = self.remove(station);
         if self.has_room(place) {
             self.insert(station, place);
             return Some(Write::Set(station, place));
         }
-        Some(Write::Remove(station))
+        was_there.then_some(Write::Remove(station))
     }
 
     /// A bridge has forgotten a station.
@@ -106,10 +109,12 @@ impl Mirror {
     /// A dump begins. Of these stations the programs have seen frames elsewhere: what the dump says of them is to
     /// be written in any case.
     pub fn begin(&mut self, moved: impl IntoIterator<Item = Station>) {
-        self.dump += 1;
         for station in moved {
-            self.remove(station);
+            if self.remove(station) {
+                self.insert(station, NOWHERE);
+            }
         }
+        self.dump += 1;
     }
 
     /// A dump has ended: what it did not tell of is gone.

@@ -77,6 +77,10 @@ fn what_a_dump_does_not_tell_of_is_gone() {
     // The programs have seen it elsewhere: what the bridge says is written again.
     assert_eq!(mirror.known(station(3), VM, false), Some(Write::Set(station(3), VM)));
     assert_eq!(mirror.end(), [Write::Remove(station(2))]);
+    // One that was seen elsewhere and that the bridge has forgotten since does not stay in the map.
+    mirror.begin([station(3)]);
+    mirror.known(station(1), VM, false);
+    assert_eq!(mirror.end(), [Write::Remove(station(3))]);
 }
 
 #[test]
@@ -96,7 +100,10 @@ fn a_vm_that_invents_addresses_takes_no_others_place() {
         assert!(mirror.known(station(number), VM, false).is_some());
     }
     let one_more = station(STATIONS_PER_PORT);
-    assert_eq!(mirror.known(one_more, VM, false), Some(Write::Remove(one_more)));
+    assert_eq!(mirror.known(one_more, VM, false), None);
+    // One that was elsewhere is no longer there.
+    mirror.known(station(9999), OTHER, false);
+    assert_eq!(mirror.known(station(9999), VM, false), Some(Write::Remove(station(9999))));
     assert!(matches!(mirror.known(one_more, OTHER, false), Some(Write::Set(..))));
     for number in 0..2 * MAX_STATIONS {
         mirror.known(Station { vid: 7, ..station(number) }, UPLINK, false);
