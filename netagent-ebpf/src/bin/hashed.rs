@@ -16,9 +16,10 @@ use aya_ebpf::{
     macros::{btf_map, classifier},
     programs::TcContext,
 };
+use netagent_common::MAX_PAIRS;
 
 /// As many as netagent counts.
-const PAIRS: usize = 15_360;
+const PAIRS: usize = MAX_PAIRS as usize;
 
 /// A port's interface index, and a VID.
 #[derive(Clone, Copy)]
@@ -81,12 +82,4 @@ fn check(ctx: &TcContext) -> Option<()> {
     Some(())
 }
 
-#[cfg(not(test))]
-#[panic_handler]
-fn panic(_info: &core::panic::PanicInfo<'_>) -> ! {
-    loop {}
-}
-
-#[unsafe(link_section = "license")]
-#[unsafe(no_mangle)]
-static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
+netagent_ebpf::object!();
