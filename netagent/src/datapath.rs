@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod counters;
 pub mod fdb;
+mod index;
 mod link;
 mod maps;
 mod offload;

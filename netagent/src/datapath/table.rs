@@ -1,22 +1,22 @@
 //! The port table: who has which port number, counters and policy record. Rebuilt from the maps at every start, so
 //! that the kernel holds the only copy of the truth.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, bail};
 use netagent_common::{
-    MAX_BLOCKS, MAX_MACS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE,
+    MAX_BLOCKS, MAX_MACS, MAX_PAIRS, MAX_PORTS,
     counters::{RawDropKey, VlanStats},
     forward::PathStats,
     limit::StormState,
-    policy::{FAST_XDP, Policy, PortMac, PortRef, UPLINK, XDP_REFUSED},
+    policy::{FAST_XDP, Policy, PortMac, UPLINK, XDP_REFUSED},
     vlan::Vid,
 };
 
-use super::maps::{Maps, per_cpu};
+use super::{
+    index::{point, unpoint},
+    maps::{Maps, per_cpu},
+};
 use crate::{
     names::{IfName, Mac},
     state::{Observed, PortPolicy, Storm},
@@ -345,38 +345,6 @@ impl Table {
             }
         }
         Ok(())
-    }
-}
-
-/// Makes a device lead to a policy record.
-fn point(maps: &mut Maps, ifindex: u32, record: u32) -> Result<()> {
-    let element = ifindex % PORT_INDEX_SIZE;
-    let there = maps.index.get(&element, 0).context("read the port index")?;
-    if there.ifindex == 0 || there.ifindex == ifindex {
-        let port_ref = PortRef { ifindex, record };
-        maps.index.set(element, &port_ref, 0).context("write the port index")
-    } else {
-        maps.spill.insert(&ifindex, &record, 0).context("write the spilled port index")
-    }
-}
-
-/// Makes a device lead nowhere, unless by now it leads to another port: a NIC moved there, or its index was reused.
-fn unpoint(maps: &mut Maps, ifindex: u32, port: u32) -> Result<()> {
-    let element = ifindex % PORT_INDEX_SIZE;
-    let there = maps.index.get(&element, 0).context("read the port index")?;
-    if there.ifindex == ifindex && there.record / 2 == port {
-        maps.index.set(element, &PortRef::default(), 0).context("write the port index")?;
-    }
-    if maps.spill.get(&ifindex, 0).is_ok_and(|record| record / 2 != port) {
-        return Ok(());
-    }
-    match maps.spill.remove(&ifindex) {
-        Err(aya::maps::MapError::SyscallError(error))
-            if error.io_error.kind() != io::ErrorKind::NotFound =>
-        {
-            Err(error).context("write the spilled port index")
-        }
-        _ => Ok(()),
     }
 }
 

@@ -1,0 +1,40 @@
+//! The port index: which device leads to which policy record.
+
+use std::io;
+
+use anyhow::{Context as _, Result};
+use netagent_common::{PORT_INDEX_SIZE, policy::PortRef};
+
+use super::maps::Maps;
+
+/// Makes a device lead to a policy record.
+pub fn point(maps: &mut Maps, ifindex: u32, record: u32) -> Result<()> {
+    let element = ifindex % PORT_INDEX_SIZE;
+    let there = maps.index.get(&element, 0).context("read the port index")?;
+    if there.ifindex == 0 || there.ifindex == ifindex {
+        let port_ref = PortRef { ifindex, record };
+        maps.index.set(element, &port_ref, 0).context("write the port index")
+    } else {
+        maps.spill.insert(&ifindex, &record, 0).context("write the spilled port index")
+    }
+}
+
+/// Makes a device lead nowhere, unless by now it leads to another port: a NIC moved there, or its index was reused.
+pub fn unpoint(maps: &mut Maps, ifindex: u32, port: u32) -> Result<()> {
+    let element = ifindex % PORT_INDEX_SIZE;
+    let there = maps.index.get(&element, 0).context("read the port index")?;
+    if there.ifindex == ifindex && there.record / 2 == port {
+        maps.index.set(element, &PortRef::default(), 0).context("write the port index")?;
+    }
+    if maps.spill.get(&ifindex, 0).is_ok_and(|record| record / 2 != port) {
+        return Ok(());
+    }
+    match maps.spill.remove(&ifindex) {
+        Err(aya::maps::MapError::SyscallError(error))
+            if error.io_error.kind() != io::ErrorKind::NotFound =>
+        {
+            Err(error).context("write the spilled port index")
+        }
+        _ => Ok(()),
+    }
+}
