@@ -68,8 +68,8 @@ pub fn run(on: &[String], filter: Option<&str>) -> Result<ExitCode> {
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs the tests on the kernels, one guest to two processors: one that gets less than it asks for falls behind its own
-/// timers, and LACP's partners lose each other.
+/// Runs the tests on the kernels, one guest to a processor: one that gets less than it asks for falls behind its own timers,
+/// and LACP's partners lose each other.
 fn side_by_side<'a>(
     kernels: &'a [Kernel],
     tests: &Tests<'_>,
@@ -78,7 +78,7 @@ fn side_by_side<'a>(
     let (queue, outcomes) = (Mutex::new(kernels.iter()), Mutex::new(Vec::new()));
     let next = || queue.lock().ok()?.next();
     thread::scope(|scope| {
-        for _ in 0..processors.get().div_ceil(2) {
+        for _ in 0..processors.get().min(kernels.len()) {
             scope.spawn(|| {
                 while let Some(kernel) = next() {
                     heading(&format!("on kernel {} in a virtual machine", kernel.release));
