@@ -39,6 +39,9 @@ pub const MAX_MACS: u32 = 16_384;
 pub const MAX_STATIONS: u32 = 16_384;
 /// Most of them behind one VM's port: a VM that invents addresses takes no other's place.
 pub const STATIONS_PER_PORT: u32 = 1024;
+/// Slots for the NICs from which XDP may forward: a power of two, so that an ifindex maps to one by masking. Of two NICs that
+/// share one, one leaves its frames to TC.
+pub const NIC_SLOTS: u32 = 1024;
 /// Most (port, VID) pairs with counters; pair 0 is never handed out.
 pub const MAX_PAIRS: u32 = 14_336;
 /// Most blocks of 64 VIDs in which a port has a pair; block 0 is never handed out.

@@ -12,7 +12,7 @@ use aya_ebpf::{
     programs::XdpContext,
 };
 use netagent_common::{
-    MAX_PORTS, MAX_STATIONS,
+    MAX_PORTS, MAX_STATIONS, NIC_SLOTS,
     counters::{Direction, Reason},
     decide::{Headers, Tagging, Verdict, decide},
     forward::{Fresh, PathStats, Place, Station, epoch},
@@ -40,6 +40,11 @@ static FORWARDED: PerCpuArray<PathStats, { MAX_PORTS as usize }> = PerCpuArray::
 /// Ports that take frames from XDP, by port number.
 #[btf_map]
 static XDP_PORTS: DevMap<{ MAX_PORTS as usize }> = DevMap::new();
+
+/// NICs whose frames count: uplinks, and of a bond the members in use, as it drops what the others receive. Element `ifindex %
+/// NIC_SLOTS`.
+#[btf_map]
+static XDP_NICS: Array<u32, { NIC_SLOTS as usize }> = Array::new();
 
 /// The port to which a frame in this VLAN goes past the bridge, if that is known. To be asked of every frame that a port
 /// receives: it is how the move of a station is noticed.
@@ -124,6 +129,10 @@ fn redirect_xdp(
     tagging: Tagging,
 ) -> Option<u32> {
     if policy.flags & (FAST | SERVICES) != FAST || vid == 0 {
+        return None;
+    }
+    let nic = ctx.ingress_ifindex() as u32;
+    if *XDP_NICS.get(nic & (NIC_SLOTS - 1))? != nic {
         return None;
     }
     let bounds = (ctx.data(), ctx.data_end());

@@ -1,6 +1,7 @@
 //! The maps, and the look-ups that more than one program makes.
 
 use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
     btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap},
     macros::btf_map,
 };
@@ -13,9 +14,10 @@ use netagent_common::{
     policy::{Policy, PortMac, PortRef},
 };
 
-/// Device to policy: element `ifindex % PORT_INDEX_SIZE`.
+/// Device to policy: element `ifindex % PORT_INDEX_SIZE`. The agent maps it into its memory to read it.
 #[btf_map]
-static PORT_INDEX: Array<PortRef, { PORT_INDEX_SIZE as usize }> = Array::new();
+static PORT_INDEX: Array<PortRef, { PORT_INDEX_SIZE as usize }, { BPF_F_MMAPABLE as usize }> =
+    Array::new();
 
 /// Devices whose element in `PORT_INDEX` belongs to another one: ifindex to record number.
 #[btf_map]

@@ -141,14 +141,11 @@ impl Agent {
     }
 
     async fn carry_out(&mut self, plan: &Plan, tell: &mut impl FnMut(&Change)) -> Result<()> {
-        // Read again when the links may have changed since.
-        let mut links = None;
         let mut without_xdp = BTreeSet::new();
         for change in &plan.changes {
             match change {
                 Change::Link(step) => {
                     tell(change);
-                    links = None;
                     self.netlink.apply(step).await.with_context(|| format!("at `{step}`"))?;
                 }
                 Change::Datapath(step) => {
@@ -157,11 +154,7 @@ impl Agent {
                         continue;
                     }
                     tell(change);
-                    if links.is_none() {
-                        links = Some(self.netlink.observe().await?);
-                    }
-                    let Some(links) = &links else { continue };
-                    match (self.datapath.apply(step, links), uplink) {
+                    match (self.datapath.apply(step), uplink) {
                         (Ok(()), _) => {}
                         // TC is the authority and is attached already: XDP is a gain, not a need.
                         (Err(error), Some(uplink)) => {
@@ -181,13 +174,14 @@ impl Agent {
     pub async fn snapshot(&mut self) -> Result<Snapshot> {
         let (links, datapath) = self.look().await?;
         let counters = self.datapath.counters()?;
-        Ok(Snapshot { links, datapath, counters, usage: self.datapath.usage(), daemon: None })
+        let usage = self.datapath.usage(&counters)?;
+        Ok(Snapshot { links, datapath, counters, usage, daemon: None })
     }
 
     /// The stations that programs know, and the links that they are behind.
     pub async fn stations(&mut self, pins: &Path) -> Result<(Vec<(Station, Place)>, Observed)> {
         let stations = Stations::open(&Pins::new(pins))?;
-        let stations = stations.iter().flat_map(Stations::entries).collect();
+        let stations = stations.as_ref().map_or(Ok(Vec::new()), Stations::entries)?;
         Ok((stations, self.netlink.observe().await?))
     }
 

@@ -1,5 +1,6 @@
 //! The datapath: programs, maps and counters of one pin directory. Knows aya and the kernel's BPF, no netlink.
 
+mod batch;
 pub mod clock;
 pub mod counters;
 pub mod fdb;
@@ -14,11 +15,13 @@ mod table;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ffi::CString,
     fs::File,
 };
 
 use anyhow::{Context as _, Result, bail};
 use netagent_common::{
+    MAX_DROPS, MAX_PAIRS, MAX_PORTS, MAX_STATIONS,
     counters::ANY_PORT,
     policy::{UPLINK, XDP_REFUSED},
 };
@@ -147,12 +150,11 @@ impl Datapath {
         })
     }
 
-    /// Carries out a step. `links` gives the devices as they are now.
-    pub fn apply(&mut self, change: &DatapathChange, links: &Observed) -> Result<()> {
-        let index = |name: &IfName| {
-            let link = links.link(name).with_context(|| format!("{name}: no such device"))?;
-            Ok::<_, anyhow::Error>(link.index)
-        };
+    /// Carries out a step.
+    pub fn apply(&mut self, change: &DatapathChange) -> Result<()> {
+        // Asked now: who has the name may have changed since the plan was made.
+        let index =
+            |name: &IfName| index_of(name).with_context(|| format!("{name}: no such device"));
         match change {
             DatapathChange::SetPolicy(name, policy) => {
                 self.load()?;
@@ -164,7 +166,7 @@ impl Datapath {
                     .with_context(|| format!("{name}: set the policy"))
             }
             DatapathChange::Forget(name) => {
-                self.programs.forget(name, links.link(name).map(|link| link.index))?;
+                self.programs.forget(name, index_of(name))?;
                 let Some((maps, table)) = &mut self.open else { return Ok(()) };
                 table.forget(maps, name).with_context(|| format!("{name}: remove the policy"))
             }
@@ -172,9 +174,7 @@ impl Datapath {
                 self.load()?;
                 self.programs.attach(name, index(name)?, *hook, *flags)
             }
-            DatapathChange::Detach(name, hook) => {
-                self.programs.detach(name, links.link(name).map(|link| link.index), *hook)
-            }
+            DatapathChange::Detach(name, hook) => self.programs.detach(name, index_of(name), *hook),
             DatapathChange::RxVlanOff(_, nic) => offload::rx_vlan_off(nic),
         }
     }
@@ -204,11 +204,16 @@ impl Datapath {
         }
     }
 
-    /// How full the maps are: name, entries in use, capacity.
-    pub fn usage(&self) -> Vec<(&'static str, u32, u32)> {
-        let Some((maps, table)) = &self.open else { return Vec::new() };
+    /// How full each map is that can fill up: name, entries in use, capacity.
+    pub fn usage(&self, counters: &Counters) -> Result<Vec<(&'static str, u32, u32)>> {
+        let Some((maps, table)) = &self.open else { return Ok(Vec::new()) };
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        maps.usage(number(table.pairs()), number(table.ports.len())).to_vec()
+        Ok(vec![
+            ("VLAN_STATS", number(table.pairs()), MAX_PAIRS - 1),
+            ("POLICY", number(table.ports.len()), MAX_PORTS),
+            ("DROPS", number(counters.drop_keys), MAX_DROPS),
+            ("FDB", number(maps.stations()?), MAX_STATIONS),
+        ])
     }
 
     /// Takes the programs off all devices, and every pin away. The links stay as they are.
@@ -224,4 +229,12 @@ impl Datapath {
         let failed: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
         if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("; ")) }
     }
+}
+
+/// The interface index of a device, if there is one of this name.
+fn index_of(name: &IfName) -> Option<u32> {
+    let name = CString::new(name.as_str()).ok()?;
+    // SAFETY: a string that lives until the end.
+    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
+    (index != 0).then_some(index)
 }

@@ -60,6 +60,11 @@ impl Mirror {
         mirror
     }
 
+    /// Ports behind which everybody may be.
+    pub fn uplinks(&self) -> &BTreeSet<u32> {
+        &self.bridges.uplinks
+    }
+
     /// What was found of the ports: those that forward and learn unconditionally, with their bridge. Returns what to write, and
     /// whether the bridges must be asked again, for what was learned on a port that was not among them.
     pub fn set_ports(&mut self, ports: BTreeMap<u32, u32>) -> (Vec<Write>, bool) {

@@ -1,7 +1,11 @@
 //! Keeps the programs' map of stations as the bridges have it, in a thread of its own: nothing that the agent does else delays
 //! what a bridge has learned.
 
-use std::{collections::BTreeMap, thread, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use netagent_common::forward::Station;
@@ -66,8 +70,7 @@ async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bo
     stations.distrust()?;
     let netlink = Netlink::open()?;
     let mut watch = FdbWatch::open()?;
-    let found: Vec<_> =
-        stations.entries().map(|(station, place)| (station, place.ifindex)).collect();
+    let found = stations.entries()?.into_iter().map(|(station, place)| (station, place.ifindex));
     let mut copy = Copy {
         mirror: Mirror::new(bridges, found),
         stations,
@@ -157,11 +160,17 @@ impl Copy {
         if self.up_to_date { self.stations.trust() } else { Ok(()) }
     }
 
-    /// Whether the bridges must be asked again.
+    /// What has become of ports and of bonds' members; whether the bridges must be asked again.
     async fn read_ports(&mut self, netlink: &Netlink) -> Result<bool> {
         let ports = netlink.plain_ports().await.context("list bridge ports")?;
         let (writes, ask) = self.mirror.set_ports(ports);
         writes.into_iter().try_for_each(|write| self.write(write))?;
+        let mut nics = BTreeSet::new();
+        for uplink in self.mirror.uplinks() {
+            let members = netlink.active_members(*uplink).await.context("list a bond's members")?;
+            nics.extend(members.into_iter().chain([*uplink]));
+        }
+        self.stations.set_nics(&nics)?;
         Ok(ask)
     }
 
@@ -171,7 +180,7 @@ impl Copy {
             self.again = true;
             return Ok(());
         }
-        let moved = self.stations.entries().filter(|(_, place)| place.moved != 0);
+        let moved = self.stations.entries()?.into_iter().filter(|(_, place)| place.moved != 0);
         self.mirror.begin(moved.map(|(station, _)| station));
         self.dumping = true;
         watch.dump().await

@@ -8,6 +8,7 @@ mod ports;
 mod removals;
 #[cfg(test)]
 mod tests;
+mod xdp;
 
 use std::collections::BTreeSet;
 

@@ -1,6 +1,7 @@
 //! Known unicast goes past the bridge, and comes out as if it had not: to the port behind which the bridge has its station, with
 //! the tags of that port, counted at both. Whatever happens to a station or a port, no frame reaches a wrong one.
 
+mod bonds;
 mod bulk;
 mod movement;
 

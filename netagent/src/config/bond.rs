@@ -25,8 +25,8 @@ const ARP_MODES: &[Mode] =
     &[Mode::BalanceRr, Mode::ActiveBackup, Mode::BalanceXor, Mode::Broadcast];
 const HASH_MODES: &[Mode] = &[Mode::BalanceXor, Mode::Lacp, Mode::BalanceTlb];
 
-/// A bond's mode and options, the mode included; `None`: no bond.
-pub fn bonding(raw: Bond, nics: &List<IfName>) -> Result<Option<(Mode, Vec<BondOption>)>, Fault> {
+/// A bond's options, the mode first; `None`: no bond.
+pub fn bonding(raw: Bond, nics: &List<IfName>) -> Result<Option<Vec<BondOption>>, Fault> {
     let mode = match &raw.mode {
         None => Mode::ActiveBackup,
         Some(At { value: BondMode(Some(mode)), .. }) => *mode,
@@ -85,7 +85,7 @@ pub fn bonding(raw: Bond, nics: &List<IfName>) -> Result<Option<(Mode, Vec<BondO
         only_in(&[Mode::Lacp], mode, select.place)?;
         options.push(BondOption::AdSelect(select.value));
     }
-    Ok(Some((mode, options)))
+    Ok(Some(options))
 }
 
 /// Whether the bond's address follows the NIC in use, so that none can be fixed.

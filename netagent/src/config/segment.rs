@@ -14,7 +14,6 @@ use super::{
     value::{Mtu, Native, Xdp},
 };
 use crate::{
-    bond::{BondOption, XmitHashPolicy},
     names::IfName,
     state::{Bond, Bridge, FastPath, Filtering},
 };
@@ -149,7 +148,7 @@ impl Uplink {
         let (native, native_tagged) = native_vid(native, native_tagged, Some(Vid::MIN))?;
         let wants_xdp = xdp.is_none_or(|xdp| xdp.value == Xdp::Auto);
 
-        let Some((mode, options)) = bond::bonding(bond.unwrap_or_default(), &nics)? else {
+        let Some(options) = bond::bonding(bond.unwrap_or_default(), &nics)? else {
             let place = tx_queue_len.map(|length| length.place).or(mac.map(|mac| mac.place));
             if let Some(place) = place {
                 return Err(Fault::new(
@@ -171,9 +170,6 @@ impl Uplink {
         if let Some(mac) = mac.as_ref().filter(|_| bond::address_moves(&options)) {
             return Err(mac.fault("cannot be fixed with failOverMac: active; remove one of them"));
         }
-        // bond_xdp_check in drivers/net/bonding/bond_main.c.
-        let takes_xdp = mode.takes_xdp()
-            && !options.contains(&BondOption::XmitHashPolicy(XmitHashPolicy::VlanSrcmac));
         let bond = Bond {
             members: nics.items.iter().map(|nic| nic.value.clone()).collect::<BTreeSet<_>>(),
             options,
@@ -182,8 +178,15 @@ impl Uplink {
             mac: mac.map(|mac| mac.value),
         };
         let device = device(name, "bo")?.value;
-        let xdp = wants_xdp && takes_xdp;
-        Ok(Self { device, nics: nics.items, bond: Some(bond), mtu, native, native_tagged, xdp })
+        Ok(Self {
+            device,
+            nics: nics.items,
+            bond: Some(bond),
+            mtu,
+            native,
+            native_tagged,
+            xdp: wants_xdp,
+        })
     }
 }
 

@@ -2,14 +2,14 @@
 
 use std::{borrow::Cow, collections::BTreeMap};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use netagent_common::{
     MAX_PORTS,
-    counters::{Direction, DropStats, Reason, VlanStats},
+    counters::{Direction, DropStats, RawDropKey, Reason, VlanStats},
 };
 use serde::Serialize;
 
-use super::{maps::Maps, table::Table};
+use super::{batch, maps::Maps, table::Table};
 use crate::names::IfName;
 
 /// Packets and bytes.
@@ -79,42 +79,56 @@ pub struct Counters {
     pub ports: BTreeMap<IfName, PortCounters>,
     /// Drops on devices without a policy, or beyond the size of the map.
     pub elsewhere: BTreeMap<DropKind, Count>,
+    /// How many drops are counted apart.
+    pub drop_keys: usize,
 }
 
 /// Reads all counters.
 pub fn read(maps: &Maps, table: &Table) -> Result<Counters> {
     let mut counters = Counters::default();
-    let mut by_number = BTreeMap::new();
+    let by_number: BTreeMap<u16, &IfName> =
+        table.ports.iter().map(|(device, entry)| (entry.policy.port, device)).collect();
+    let ports = by_number.last_key_value().map_or(0, |(port, _)| usize::from(*port) + 1);
+    let mut forwarded = vec![Forwarded::default(); ports];
+    batch::each_per_cpu(&maps.forwarded, ports, |port: u32, cpus| {
+        forwarded[port as usize] = cpus.iter().fold(Forwarded::default(), |sum, cpu| Forwarded {
+            tc: sum.tc + cpu.tc,
+            xdp: sum.xdp + cpu.xdp,
+        });
+    })?;
+    let pairs = table.ports.values().flat_map(|entry| entry.pairs.values()).max();
+    let pairs = pairs.map_or(0, |pair| *pair as usize + 1);
+    let mut traffic = vec![Traffic::default(); pairs];
+    batch::each_per_cpu(&maps.stats, pairs, |pair: u32, cpus| {
+        traffic[pair as usize] = cpus.iter().fold(Traffic::default(), add);
+    })?;
     for (device, entry) in &table.ports {
-        by_number.insert(entry.policy.port, device.clone());
-        let port = counters.ports.entry(device.clone()).or_default();
-        let cpus = maps.forwarded.get(&u32::from(entry.policy.port), 0);
-        for cpu in cpus.context("read what was forwarded")?.iter() {
-            port.forwarded.tc += cpu.tc;
-            port.forwarded.xdp += cpu.xdp;
-        }
-        for (vid, pair) in &entry.pairs {
-            let cpus = maps.stats.get(pair, 0).context("read a counter")?;
-            port.vlans.insert(*vid, cpus.iter().fold(Traffic::default(), add));
-        }
+        let vlans = entry.pairs.iter().map(|(vid, pair)| (*vid, traffic[*pair as usize]));
+        let port = PortCounters {
+            vlans: vlans.collect(),
+            drops: BTreeMap::new(),
+            forwarded: forwarded[usize::from(entry.policy.port)],
+        };
+        counters.ports.insert(device.clone(), port);
     }
-    for drop in &maps.drops {
-        // The iteration is over a map that programs write to: a key may be gone, or come twice.
-        let Ok((key, cpus)) = drop else { break };
-        let Some(reason) = Reason::from_u16(key.reason) else { continue };
+    let Counters { ports, elsewhere, drop_keys } = &mut counters;
+    batch::each_per_cpu(&maps.drops, usize::MAX, |key: RawDropKey, cpus| {
+        *drop_keys += 1;
+        let Some(reason) = Reason::from_u16(key.reason) else { return };
         let direction = if key.direction == 0 { Direction::Receive } else { Direction::Transmit };
         let vid = (key.vid < 4096).then_some(key.vid);
-        let kinds = match by_number.get(&key.port) {
-            Some(device) => &mut counters.ports.entry(device.clone()).or_default().drops,
-            None if u32::from(key.port) >= MAX_PORTS => &mut counters.elsewhere,
-            None => continue,
+        let port = by_number.get(&key.port).and_then(|device| ports.get_mut(*device));
+        let kinds = match port {
+            Some(port) => &mut port.drops,
+            None if u32::from(key.port) >= MAX_PORTS => elsewhere,
+            None => return,
         };
         // The keys that are reserved count nothing until they are needed.
-        let count = sum(&cpus);
+        let count = sum(cpus);
         if count.packets > 0 {
             kinds.insert(DropKind { direction, reason, vid }, count);
         }
-    }
+    })?;
     Ok(counters)
 }
 

@@ -1,15 +1,21 @@
 //! The map of stations, as the mirror writes it.
 
+use std::collections::BTreeSet;
+
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, HashMap, IterableMap as _, MapData};
-use netagent_common::forward::{FRESH_FOR, Fresh, Place, Station, epoch};
+use netagent_common::{
+    NIC_SLOTS,
+    forward::{FRESH_FOR, Fresh, Place, Station, epoch},
+};
 
-use super::{clock::monotonic_time, maps, pins::Pins};
+use super::{batch, clock::monotonic_time, maps, pins::Pins};
 
 /// The open map.
 pub struct Stations {
     fdb: HashMap<MapData, Station, Place>,
     fresh: Array<MapData, Fresh>,
+    nics: Array<MapData, u32>,
 }
 
 impl Stations {
@@ -21,7 +27,8 @@ impl Stations {
         pins.check()?;
         maps::check(pins)?;
         let fdb = maps::pinned(pins, "FDB")?.try_into()?;
-        Ok(Some(Self { fdb, fresh: maps::pinned(pins, "FDB_FRESH")?.try_into()? }))
+        let fresh = maps::pinned(pins, "FDB_FRESH")?.try_into()?;
+        Ok(Some(Self { fdb, fresh, nics: maps::pinned(pins, "XDP_NICS")?.try_into()? }))
     }
 
     /// Whether this is the map that is pinned.
@@ -30,8 +37,10 @@ impl Stations {
     }
 
     /// Everything in it.
-    pub fn entries(&self) -> impl Iterator<Item = (Station, Place)> + '_ {
-        self.fdb.iter().map_while(Result::ok)
+    pub fn entries(&self) -> Result<Vec<(Station, Place)>> {
+        let mut entries = Vec::new();
+        batch::each(&self.fdb, usize::MAX, |station, place| entries.push((station, place)))?;
+        Ok(entries)
     }
 
     /// Says where a station is. The bridge has just seen it.
@@ -43,6 +52,19 @@ impl Stations {
     /// Takes a station out; one that is not there is as asked.
     pub fn remove(&mut self, station: &Station) {
         let _gone = self.fdb.remove(station);
+    }
+
+    /// Lets XDP forward what these NICs receive, and no others.
+    pub fn set_nics(&mut self, nics: &BTreeSet<u32>) -> Result<()> {
+        let mut listed = Vec::new();
+        batch::each(&self.nics, NIC_SLOTS as usize, |slot, nic: u32| listed.push((slot, nic)))?;
+        for (slot, before) in listed {
+            let nic = nics.iter().find(|nic| *nic % NIC_SLOTS == slot).copied().unwrap_or(0);
+            if nic != before {
+                self.nics.set(slot, &nic, 0).context("list the NICs that XDP forwards from")?;
+            }
+        }
+        Ok(())
     }
 
     /// Lets the programs go by what is in the map, for a few seconds.

@@ -1,11 +1,50 @@
 //! The port index: which device leads to which policy record.
 
-use std::io;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    os::fd::{AsFd as _, AsRawFd as _},
+    ptr,
+};
 
 use anyhow::{Context as _, Result};
+use aya::maps::IterableMap as _;
 use netagent_common::{PORT_INDEX_SIZE, policy::PortRef};
 
-use super::maps::Maps;
+use super::{batch, maps::Maps};
+
+/// The interface indexes that lead to each record.
+pub fn read(maps: &Maps) -> Result<BTreeMap<u32, BTreeSet<u32>>> {
+    let mut devices: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
+    for PortRef { ifindex, record } in elements(maps).context("read the port index")? {
+        devices.entry(record).or_default().insert(ifindex);
+    }
+    batch::each(&maps.spill, usize::MAX, |ifindex, record| {
+        devices.entry(record).or_default().insert(ifindex);
+    })?;
+    Ok(devices)
+}
+
+/// The elements in use. Few of very many: the map is read as the memory that it is (BPF_F_MMAPABLE, since 5.5).
+fn elements(maps: &Maps) -> io::Result<Vec<PortRef>> {
+    let map = maps.index.map().fd().as_fd().as_raw_fd();
+    let count = PORT_INDEX_SIZE as usize;
+    let length = count * size_of::<PortRef>();
+    // SAFETY: a new mapping of a descriptor that is open, wherever the kernel puts it.
+    let memory =
+        unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, map, 0) };
+    if memory == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    let elements = memory.cast::<PortRef>();
+    // SAFETY: so many elements are there (`maps::check`), and any bytes are one. The agent in charge may write to them just
+    // now.
+    let element = |number| unsafe { elements.add(number).read_volatile() };
+    let used = (0..count).map(element).filter(|element| element.ifindex != 0).collect();
+    // SAFETY: the mapping from above, which nothing refers to any more.
+    unsafe { libc::munmap(memory, length) };
+    Ok(used)
+}
 
 /// Makes a device lead to a policy record.
 pub fn point(maps: &mut Maps, ifindex: u32, record: u32) -> Result<()> {

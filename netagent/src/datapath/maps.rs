@@ -14,8 +14,8 @@ use aya::{
     util::nr_cpus,
 };
 use netagent_common::{
-    MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, MAX_STATIONS, PORT_INDEX_SIZE,
-    PORT_INDEX_SPILL,
+    MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, MAX_STATIONS, NIC_SLOTS,
+    PORT_INDEX_SIZE, PORT_INDEX_SPILL,
     counters::{ANY_PORT, ANY_VID, Direction, DropStats, RawDropKey, Reason, VlanStats},
     forward::{Fresh, PathStats, Place, Station},
     limit::{MAC_SLOTS, MacSlot, StormState},
@@ -23,7 +23,10 @@ use netagent_common::{
     sample::{RING_BYTES, Unsampled, WINDOWS, Watch, Window},
 };
 
-use super::pins::Pins;
+use super::{batch, pins::Pins};
+
+/// The agent reads the map as memory (include/uapi/linux/bpf.h).
+const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// A map's definition: what must be equal for a pin to be used.
 struct Spec {
@@ -32,15 +35,19 @@ struct Spec {
     key: usize,
     value: usize,
     entries: u32,
+    flags: u32,
 }
 
 const fn spec<K, V>(name: &'static str, kind: MapType, entries: u32) -> Spec {
-    Spec { name, kind, key: size_of::<K>(), value: size_of::<V>(), entries }
+    Spec { name, kind, key: size_of::<K>(), value: size_of::<V>(), entries, flags: 0 }
 }
 
 /// As netagent-ebpf/src/maps.rs, forward.rs and drops.rs define them.
-const SPECS: [Spec; 18] = [
-    spec::<u32, PortRef>("PORT_INDEX", MapType::Array, PORT_INDEX_SIZE),
+const SPECS: [Spec; 19] = [
+    Spec {
+        flags: BPF_F_MMAPABLE,
+        ..spec::<u32, PortRef>("PORT_INDEX", MapType::Array, PORT_INDEX_SIZE)
+    },
     spec::<u32, u32>("PORT_SPILL", MapType::Hash, PORT_INDEX_SPILL),
     spec::<u32, Policy>("POLICY", MapType::Array, 2 * MAX_PORTS),
     spec::<u32, [u16; 64]>("PAIR_BLOCKS", MapType::Array, MAX_BLOCKS),
@@ -53,6 +60,7 @@ const SPECS: [Spec; 18] = [
     spec::<Station, Place>("FDB", MapType::Hash, MAX_STATIONS),
     spec::<u32, Fresh>("FDB_FRESH", MapType::Array, 1),
     spec::<u32, PathStats>("FORWARDED", MapType::PerCpuArray, MAX_PORTS),
+    spec::<u32, u32>("XDP_NICS", MapType::Array, NIC_SLOTS),
     // An interface index, and no program behind it.
     spec::<u32, [u32; 2]>("XDP_PORTS", MapType::DevMap, MAX_PORTS),
     // The kernel takes a ring buffer for a map without keys and values, of so many bytes.
@@ -91,6 +99,8 @@ pub fn check(pins: &Pins) -> Result<()> {
         compare("key size", info.key_size().into(), spec.key as u64);
         compare("value size", info.value_size().into(), spec.value as u64);
         compare("entries", info.max_entries().into(), spec.entries.into());
+        // The kernel adds some of its own.
+        compare("flags", (info.map_flags() & spec.flags).into(), spec.flags.into());
     }
     if !differences.is_empty() {
         bail!(
@@ -183,15 +193,11 @@ impl Maps {
         Ok(())
     }
 
-    /// How full each map is that can fill up: name, entries in use, capacity.
-    pub fn usage(&self, pairs: u32, ports: u32) -> [(&'static str, u32, u32); 4] {
-        let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        [
-            ("VLAN_STATS", pairs, MAX_PAIRS - 1),
-            ("POLICY", ports, MAX_PORTS),
-            ("DROPS", number(self.drops.keys().flatten().count()), MAX_DROPS),
-            ("FDB", number(self.fdb.keys().flatten().count()), MAX_STATIONS),
-        ]
+    /// How many stations are in their map.
+    pub fn stations(&self) -> Result<usize> {
+        let mut stations = 0;
+        batch::each(&self.fdb, usize::MAX, |_, _| stations += 1)?;
+        Ok(stations)
     }
 }
 

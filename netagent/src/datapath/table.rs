@@ -14,7 +14,8 @@ use netagent_common::{
 };
 
 use super::{
-    index::{point, unpoint},
+    batch,
+    index::{self, point, unpoint},
     maps::{Maps, per_cpu},
 };
 use crate::{
@@ -75,31 +76,30 @@ pub struct Table {
 impl Table {
     /// Reads the maps.
     pub fn read(maps: &Maps) -> Result<Self> {
-        let mut by_record: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-        for port_ref in maps.index.iter() {
-            let port_ref = port_ref.context("read the port index")?;
-            if port_ref.ifindex != 0 {
-                by_record.entry(port_ref.record).or_default().insert(port_ref.ifindex);
-            }
-        }
-        for spilled in &maps.spill {
-            let (ifindex, record) = spilled.context("read the spilled port index")?;
-            by_record.entry(record).or_default().insert(ifindex);
-        }
+        let by_record = index::read(maps)?;
         let mut allowed_macs: BTreeMap<u16, BTreeSet<Mac>> = BTreeMap::new();
-        for allowed in maps.allowed_macs.keys() {
-            let PortMac { record, mac } = allowed.context("read the allowed addresses")?;
+        batch::each(&maps.allowed_macs, usize::MAX, |PortMac { record, mac }, _| {
             allowed_macs.entry(record).or_default().insert(Mac(mac));
-        }
+        })?;
+        let records = by_record.last_key_value().map_or(0, |(record, _)| *record as usize + 1);
+        let mut policies = BTreeMap::new();
+        batch::each(&maps.policy, records, |record, policy: Policy| {
+            if by_record.contains_key(&record) {
+                policies.insert(record, policy);
+            }
+        })?;
+        let highest = policies.values().flat_map(|policy| policy.blocks).max().unwrap_or(0);
+        let mut blocks = Vec::new();
+        batch::each(&maps.blocks, usize::from(highest) + 1, |_, block| blocks.push(block))?;
         let mut ports = BTreeMap::new();
         for (record, mut nics) in by_record {
-            let policy = maps.policy.get(&record, 0).context("read a policy")?;
+            let policy = *policies.get(&record).context("read a policy")?;
             nics.remove(&policy.ifindex);
             let Ok(device) = text(&policy.device).parse() else { continue };
             let mut pairs = BTreeMap::new();
             for (word, block) in policy.blocks.iter().enumerate().filter(|(_, block)| **block != 0)
             {
-                let block = maps.blocks.get(&u32::from(*block), 0).context("read a pair block")?;
+                let block = blocks.get(usize::from(*block)).context("read a pair block")?;
                 for (bit, pair) in block.iter().enumerate().filter(|(_, pair)| **pair != 0) {
                     pairs.insert(u16::try_from(word * 64 + bit)?, u32::from(*pair));
                 }
@@ -217,8 +217,10 @@ impl Table {
             maps.blocks.set(u32::from(block), &[0; 64], 0).context("clear a pair block")?;
         }
         self.ports.remove(device);
-        let drops: Vec<RawDropKey> =
-            maps.drops.keys().flatten().filter(|key| key.port == port).collect();
+        let mut drops = Vec::new();
+        batch::each_per_cpu(&maps.drops, usize::MAX, |key: RawDropKey, _| {
+            drops.extend((key.port == port).then_some(key));
+        })?;
         for key in drops {
             maps.drops.remove(&key).context("remove a drop counter")?;
         }
@@ -298,6 +300,7 @@ impl Table {
             self.ports.values().flat_map(|entry| entry.policy.blocks).collect();
         let mut free_blocks = (1..u16::try_from(MAX_BLOCKS)?).filter(|block| !used.contains(block));
         let mut changed: BTreeMap<usize, [u16; 64]> = BTreeMap::new();
+        let mut reset = Vec::new();
         for vid in new {
             let Some(pair) = free.next() else {
                 bail!("all {} (port, VID) counters are in use: allow fewer VIDs", MAX_PAIRS - 1);
@@ -308,7 +311,7 @@ impl Table {
                 vid,
                 ..VlanStats::default()
             };
-            maps.stats.set(pair, per_cpu(zero)?, 0).context("reset a counter")?;
+            reset.push((pair, zero));
             let word = usize::from(vid / 64);
             if policy.blocks[word] == 0 {
                 policy.blocks[word] = free_blocks.next().context("all pair blocks are in use")?;
@@ -324,6 +327,7 @@ impl Table {
             block[usize::from(vid % 64)] = u16::try_from(pair)?;
             pairs.insert(vid, pair);
         }
+        batch::set_per_cpu(&maps.stats, &reset).context("reset counters")?;
         for (word, block) in changed {
             let number = u32::from(policy.blocks[word]);
             maps.blocks.set(number, &block, 0).context("write a pair block")?;
@@ -334,17 +338,17 @@ impl Table {
     /// Takes back the counters of VIDs that no packet can reach any more.
     fn drop_pairs(&mut self, maps: &mut Maps, device: &IfName, vids: &[u16]) -> Result<()> {
         let Some(entry) = self.ports.get_mut(device) else { return Ok(()) };
-        for vid in vids {
-            let number = u32::from(entry.policy.blocks[usize::from(vid / 64)]);
+        let mut unused = Vec::new();
+        for of_block in vids.chunk_by(|one, next| one / 64 == next / 64) {
+            let number = u32::from(entry.policy.blocks[usize::from(of_block[0] / 64)]);
             let mut block = maps.blocks.get(&number, 0).context("read a pair block")?;
-            block[usize::from(vid % 64)] = 0;
-            maps.blocks.set(number, &block, 0).context("write a pair block")?;
-            if let Some(pair) = entry.pairs.remove(vid) {
-                let unused = per_cpu(VlanStats::default())?;
-                maps.stats.set(pair, unused, 0).context("reset a counter")?;
+            for vid in of_block {
+                block[usize::from(vid % 64)] = 0;
+                unused.extend(entry.pairs.remove(vid).map(|pair| (pair, VlanStats::default())));
             }
+            maps.blocks.set(number, &block, 0).context("write a pair block")?;
         }
-        Ok(())
+        batch::set_per_cpu(&maps.stats, &unused).context("reset counters")
     }
 }
 

@@ -1,11 +1,17 @@
 //! Bond options to and from the kernel's attributes, and the state of bonds and members.
 
+use std::collections::BTreeSet;
+
+use libc::IFLA_MASTER;
 use rtnetlink::{
     packet_core::Parseable,
-    packet_route::link::{BondAdInfo, BondPortState, InfoBond, InfoBondPort, MiiStatus},
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{BondAdInfo, BondPortState, InfoBond, InfoBondPort, LinkAttribute, MiiStatus},
+    },
 };
 
-use super::{Failure, Netlink, wire};
+use super::{Failure, Netlink, link::Header, message, socket::Reply, wire};
 use crate::{
     bond::{AdSelect, BondOption, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     names::{IfName, Mac},
@@ -31,6 +37,19 @@ impl Netlink {
             BondOption::LacpRate(rate) => InfoBond::AdLacpRate(rate.number().into()),
             BondOption::AdSelect(policy) => InfoBond::AdSelect(policy.number().into()),
         })
+    }
+
+    /// `ip -details link show master BOND`: the members that it receives from, by interface index. What the others receive it
+    /// drops: those that stand by (active-backup), or are in no aggregator or another (802.3ad).
+    pub async fn active_members(&self, bond: u32) -> Result<BTreeSet<u32>, Failure> {
+        let message = message(0, vec![LinkAttribute::Controller(bond)]);
+        let replies = self.socket.dump(RouteNetlinkMessage::GetLink(message)).await?;
+        let links = replies.iter().filter_map(Reply::new_link).filter_map(Header::read);
+        Ok(links
+            .filter(|link| wire::find_u32(link.attributes, IFLA_MASTER) == Some(bond))
+            .filter(|link| link.member().is_some_and(|member| member.active))
+            .map(|link| link.index)
+            .collect())
     }
 }
 

@@ -14,7 +14,7 @@ use rtnetlink::{
 use super::{bond, wire};
 use crate::{
     names::{IfName, Mac},
-    state::{BridgeState, Kind, Link},
+    state::{BridgeState, Kind, Link, Member},
 };
 
 /// `struct ifinfomsg`
@@ -57,8 +57,6 @@ impl<'a> Header<'a> {
         let Self { index, flags: _, attributes } = *self;
         let number = |kind| wire::find_u32(attributes, kind).unwrap_or_default();
         let info = wire::find(attributes, IFLA_LINKINFO).unwrap_or_default();
-        let member = (wire::find_text(info, IFLA_INFO_SLAVE_KIND).as_deref() == Some("bond"))
-            .then(|| wire::find(info, IFLA_INFO_SLAVE_DATA).map(bond::member));
         Link {
             index,
             up: self.is(IFF_UP),
@@ -71,12 +69,23 @@ impl<'a> Header<'a> {
             kind: self.kind(info, name_of),
             addresses: <_>::default(),
             vlans: <_>::default(),
-            member: member.flatten(),
+            member: self.member(),
             takes_xdp_frames: false,
+            // noop: it is down, and has noqueue as soon as it is up.
             leads_elsewhere: wire::find(attributes, IFLA_LINK_NETNSID).is_some()
                 && wire::find_text(info, IFLA_INFO_KIND).as_deref() == Some("veth")
-                && wire::find_text(attributes, IFLA_QDISC).as_deref() == Some("noqueue"),
+                && matches!(
+                    wire::find_text(attributes, IFLA_QDISC).as_deref(),
+                    Some("noqueue" | "noop")
+                ),
         }
+    }
+
+    /// Its state as a bond's member.
+    pub(super) fn member(&self) -> Option<Member> {
+        let info = wire::find(self.attributes, IFLA_LINKINFO)?;
+        let of_bond = wire::find_text(info, IFLA_INFO_SLAVE_KIND)? == "bond";
+        wire::find(info, IFLA_INFO_SLAVE_DATA).filter(|_| of_bond).map(bond::member)
     }
 
     fn kind(&self, info: &[u8], name_of: &dyn Fn(u32) -> Option<IfName>) -> Kind {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 
 use super::{Plan, View};
 use crate::{
-    bond::{BondOption, Changeable, Mode, XmitHashPolicy},
+    bond::{BondOption, Changeable, XmitHashPolicy},
     change::{DatapathChange, Hook, LinkChange},
     names::IfName,
     state::{Bond, BondState, Kind, Link},
@@ -221,14 +221,4 @@ fn impact(
             "bond {name}: {name_of} {from} → {to}: {cost}; ports without uplink meanwhile: {ports}"
         ));
     }
-}
-
-/// Whether a bond with these options takes XDP at all.
-pub fn takes_xdp(options: &[BondOption]) -> bool {
-    let mode = options.iter().find_map(|option| match option {
-        BondOption::Mode(mode) => Some(*mode),
-        _ => None,
-    });
-    mode.is_none_or(Mode::takes_xdp)
-        && !options.contains(&BondOption::XmitHashPolicy(XmitHashPolicy::VlanSrcmac))
 }

@@ -7,9 +7,8 @@ use netagent_common::vlan::Vid;
 
 use super::{
     Plan, View,
-    bonds::takes_xdp,
     policy::{Surroundings, compile},
-    removals,
+    removals, xdp,
 };
 use crate::{
     change::{Change, DatapathChange, Hook, LinkChange},
@@ -26,6 +25,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) -> Result<()> {
         }
         one(view, name, port, link, plan)?;
     }
+    xdp::warn(view, plan);
     for (name, bridge) in view.strangers() {
         plan.warnings.push(format!(
             "{name} is a port of {bridge} and not in the file: netagent does not filter it"
@@ -82,7 +82,7 @@ fn one(
         plan.link(LinkChange::SetUp(name.clone()));
     }
     if let (Role::Uplink { nics, .. }, true) = (&port.role, view.wants_xdp(name, port)) {
-        xdp(view, name, port, nics, aware, plan);
+        xdp::attach(view, name, port, nics, aware, plan);
     }
     Ok(())
 }
@@ -137,32 +137,6 @@ fn programs(
     }
 }
 
-/// XDP comes last and is trusted last: only where every NIC leaves tags in the bytes may it drop.
-fn xdp(
-    view: &View<'_>,
-    name: &IfName,
-    port: &Port,
-    nics: &BTreeSet<IfName>,
-    aware: bool,
-    plan: &mut Plan,
-) {
-    if view.xdp_sees_tags(name, nics) {
-        return;
-    }
-    for nic in nics.iter().filter(|nic| view.datapath.rx_vlan.get(nic) == Some(&true)) {
-        plan.datapath(DatapathChange::RxVlanOff(name.clone(), nic.clone()));
-    }
-    let around =
-        Surroundings { tags_in_bytes: true, xdp_frames: true, ..view.around(name, port, aware) };
-    let policy = compile(port, view.nics(port), around);
-    let hook = Hook::UplinkXdp;
-    if !view.attached(name, hook) {
-        let flags = hook.optional(policy.flags);
-        plan.datapath(DatapathChange::Attach(name.clone(), hook, flags));
-    }
-    plan.datapath(DatapathChange::SetPolicy(name.clone(), Box::new(policy)));
-}
-
 /// Exactly the VIDs of the port, in ranges of equal flags.
 fn vids(name: &IfName, port: &Port, found: &BTreeMap<Vid, VlanFlags>, plan: &mut Plan) {
     let flags = |vid: Vid| VlanFlags {
@@ -186,35 +160,7 @@ fn vids(name: &IfName, port: &Port, found: &BTreeMap<Vid, VlanFlags>, plan: &mut
 }
 
 impl View<'_> {
-    /// Whether XDP is to be on an uplink: asked for, possible in its mode, and not refused before.
-    fn wants_xdp(&self, name: &IfName, port: &Port) -> bool {
-        let Role::Uplink { xdp: true, .. } = port.role else { return false };
-        let possible = self.desired.bonds.get(name).is_none_or(|bond| takes_xdp(&bond.options));
-        // Other NICs beneath, another answer perhaps.
-        let known = self.datapath.ports.get(name);
-        let refused =
-            known.is_some_and(|known| known.xdp_refused && known.policy.nics == self.nics(port));
-        possible && !refused
-    }
-
-    fn attached(&self, name: &IfName, hook: Hook) -> bool {
-        let index = self.observed.link(name).map(|link| link.index);
-        let known = self.datapath.ports.get(name);
-        known.is_some_and(|known| Some(known.ifindex) == index && known.attached.contains(&hook))
-    }
-
-    /// Whether XDP is attached and no NIC hides a tag from it.
-    fn xdp_sees_tags(&self, name: &IfName, nics: &BTreeSet<IfName>) -> bool {
-        self.attached(name, Hook::UplinkXdp)
-            && nics.iter().all(|nic| self.datapath.rx_vlan.get(nic) != Some(&true))
-            && self
-                .datapath
-                .ports
-                .get(name)
-                .is_some_and(|known| known.policy.has(netagent_common::policy::TAGS_IN_BYTES))
-    }
-
-    fn around(&self, name: &IfName, port: &Port, aware: bool) -> Surroundings {
+    pub fn around(&self, name: &IfName, port: &Port, aware: bool) -> Surroundings {
         let host =
             self.desired.hosts.values().find(|host| host.bridge == port.bridge && !host.tagged);
         let tags_in_bytes = match &port.role {
@@ -244,7 +190,7 @@ impl View<'_> {
     }
 
     /// Indexes of the NICs beneath an uplink, on which XDP sees the uplink's frames.
-    fn nics(&self, port: &Port) -> BTreeSet<u32> {
+    pub fn nics(&self, port: &Port) -> BTreeSet<u32> {
         match &port.role {
             Role::Uplink { nics, .. } => nics
                 .iter()

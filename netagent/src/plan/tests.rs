@@ -6,7 +6,8 @@ use netagent_common::vlan::Vid;
 
 use super::*;
 use crate::{
-    bond::{BondOption, LacpRate, Mode},
+    bond::{BondOption, LacpRate},
+    change::Hook,
     config,
     names::Mac,
     state::{BondState, BridgeState, Kernel, Kind, Link, ObservedPort, VlanFlags},
@@ -278,7 +279,45 @@ fn a_bond_is_changed_live_where_the_kernel_can() {
         OOB.replace("mode: 802.3ad", "mode: 802.3ad, miimon: 50ms, xmitHashPolicy: layer3+4");
     let plan = steps(&desired(&yaml), &observed, &datapath);
     assert!(!plan.contains(" down") && !plan.contains("nomaster"), "{plan}");
-    assert!(Mode::Lacp.takes_xdp());
+}
+
+/// Where XDP cannot be, TC does the work, and who asked for more than that is told why.
+#[test]
+fn xdp_goes_where_the_bond_takes_it() {
+    for (keys, why) in [
+        ("bond: { mode: 802.3ad }", None),
+        ("bond: { mode: balance-rr }", None),
+        ("bond: { mode: active-backup }", None),
+        ("bond: { mode: balance-xor, xmitHashPolicy: layer3+4 }", None),
+        (
+            "bond: { mode: balance-xor, xmitHashPolicy: vlan+srcmac }",
+            Some("a bond with xmit_hash_policy vlan+srcmac takes no program"),
+        ),
+        ("bond: { mode: broadcast }", Some("a bond with mode broadcast takes no program")),
+        ("bond: { mode: balance-tlb }", Some("a bond with mode balance-tlb takes no program")),
+        ("bond: { mode: balance-alb }", Some("a bond with mode balance-alb takes no program")),
+        ("bond: { mode: 802.3ad }, xdp: off", Some("the file has `xdp: off`")),
+    ] {
+        let yaml = OOB.replace("bond: { mode: 802.3ad }", keys);
+        let yaml = yaml.replace("{ uplink:", "{ fastPath: xdp, uplink:");
+        let mut observed = fresh();
+        observed.links.get_mut(&name("tap7")).unwrap().takes_xdp_frames = true;
+        let plan = plan(&desired(&yaml), &observed, &ObservedDatapath::default()).unwrap();
+        let hook = Hook::UplinkXdp;
+        let attaches = |change: &Change| matches!(change, Change::Datapath(DatapathChange::Attach(_, on, _)) if *on == hook);
+        assert_eq!(plan.changes.iter().any(attaches), why.is_none(), "{keys}");
+        let warning = why.map(|why| format!("oob-bo: fastPath: xdp goes by TC: {why}"));
+        assert_eq!(plan.warnings, Vec::from_iter(warning), "{keys}");
+    }
+    let (mut observed, mut datapath) = settled();
+    datapath.ports.get_mut(&name("oob-bo")).unwrap().xdp_refused = true;
+    observed.links.get_mut(&name("tap7")).unwrap().takes_xdp_frames = false;
+    let yaml = OOB.replace("{ uplink:", "{ fastPath: xdp, uplink:");
+    let plan = plan(&desired(&yaml), &observed, &datapath).unwrap();
+    insta::assert_snapshot!(plan.warnings.join("\n"), @"
+    oob-bo: fastPath: xdp goes by TC: the drivers of its NICs took no program
+    tap7: fastPath: xdp goes by TC: it takes no frames from XDP, as a tap does, and a veth whose other end has GRO on (`ethtool -K DEVICE gro on`), from Linux 6.3 on
+    ");
 }
 
 /// While the policy changes, the programs know the old one and the new one: no frame is judged by half of either.

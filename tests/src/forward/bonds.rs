@@ -1,0 +1,175 @@
+//! Past the bridge from and to a bond: by XDP in every mode that takes it, by TC in the others, and while its members fail.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use super::{forwarded, station};
+use crate::{
+    Feature,
+    frame::{BROADCAST, C, Frame, TEST},
+    lab::{Netns, kernel_is_at_least, stay_on_one_processor, wait_until},
+    needs,
+    node::{Daemon, Node},
+    wire::Wire,
+};
+
+/// The modes that take an XDP program, and one that does not.
+const MODES: [(&str, bool); 5] = [
+    ("mode: balance-rr", true),
+    ("mode: active-backup, primary: eth2", true),
+    ("mode: balance-xor, xmitHashPolicy: layer3+4", true),
+    ("mode: 802.3ad, lacpRate: fast", true),
+    ("mode: broadcast", false),
+];
+
+const NICS: [&str; 2] = ["eth2", "eth3"];
+
+/// A node with a bond of two NICs, whose other ends are a switch's, and a VM in VLAN 100.
+struct Lab {
+    node: Node,
+    switch: Netns,
+    vm: Wire,
+    wires: [Wire; 2],
+    _vms: Netns,
+}
+
+impl Lab {
+    fn new(bond: &str) -> Self {
+        stay_on_one_processor();
+        let (node, switch, vms) = (Node::new(), Netns::new("switch"), Netns::new("vms"));
+        NICS.iter().for_each(|nic| node.netns.veth(nic, &switch, nic));
+        if bond.contains("802.3ad") {
+            switch.sh("ip link add sw type bond mode 802.3ad miimon 100 lacp_rate fast
+                       for nic in eth2 eth3; do ip link set $nic down master sw; done; ip link set sw up");
+        }
+        node.netns.veth("vm-a", &vms, "vm-a");
+        // A veth takes frames from XDP if its other end polls.
+        vms.sh("ethtool -K vm-a gro on");
+        let vm = Wire::open(&vms, "vm-a");
+        let wires = NICS.map(|nic| Wire::open(&switch, nic));
+        node.configure(&format!(
+            "
+clusterNetworks: {{ oob: {{ fastPath: xdp, uplink: {{ nics: [eth2, eth3], bond: {{ {bond} }} }} }} }}
+networks: {{ v100: {{ clusterNetwork: oob, vlan: 100 }} }}
+ports: [{{ device: vm-a, network: v100 }}]
+"
+        ));
+        Self { node, switch, vm, wires, _vms: vms }
+    }
+
+    /// Sends a frame to the VM by a NIC: how often it arrives. Behind it goes one that must: a broadcast by a NIC in use.
+    fn arrives(&self, number: u32, nic: usize, in_use: usize) -> usize {
+        let from_wire = |number, destination| Frame {
+            destination,
+            source: station(1),
+            ..Frame::numbered(number, &[(C, 100)])
+        };
+        self.wires[nic].send(&from_wire(number, station(2)));
+        let end = number + 1;
+        self.wires[in_use].send(&from_wire(end, BROADCAST));
+        let mut arrived = 0;
+        loop {
+            let bytes = self.vm.receive(Duration::from_secs(10)).expect("the broadcast arrives");
+            let Some(frame) = Frame::from_bytes(&bytes).filter(|frame| frame.ethertype == TEST)
+            else {
+                continue;
+            };
+            if frame.number() == end {
+                return arrived;
+            }
+            if frame.number() == number {
+                assert_eq!(frame, from_wire(number, station(2)).with_tags(&[]));
+                arrived += 1;
+            }
+        }
+    }
+
+    /// Lets the stations be heard, and waits until the frames of both go past the bridge.
+    fn learn(&self, daemon: &Daemon<'_>, in_use: usize, path: &str) {
+        let [wire, vm] = [(1, vec![(C, 100)]), (2, vec![])].map(|(number, tags)| Frame {
+            destination: BROADCAST,
+            source: station(number),
+            ..Frame::numbered(0, &tags)
+        });
+        wait_until("frames go past the bridge", || {
+            self.wires[in_use].send(&wire);
+            self.vm.send(&vm);
+            let before = forwarded(daemon, "oob-bo", path);
+            self.arrives(10, in_use, in_use);
+            forwarded(daemon, "oob-bo", path) > before
+        });
+    }
+
+    /// The NICs by which a frame of the VM leaves.
+    fn leaves(&self, number: u32) -> BTreeSet<&'static str> {
+        let frame =
+            Frame { destination: station(1), source: station(2), ..Frame::numbered(number, &[]) };
+        self.wires.iter().for_each(|wire| while wire.receive(Duration::ZERO).is_some() {});
+        self.vm.send(&frame);
+        let expected = frame.with_tags(&[(C, 100)]);
+        let of = |wire: &Wire| {
+            std::iter::from_fn(|| wire.receive(Duration::from_millis(300)))
+                .any(|bytes| Frame::from_bytes(&bytes).as_ref() == Some(&expected))
+        };
+        NICS.into_iter().zip(&self.wires).filter(|(_, wire)| of(wire)).map(|(nic, _)| nic).collect()
+    }
+}
+
+#[test]
+fn frames_of_a_bond_go_past_the_bridge_in_every_mode() {
+    if !needs(&[Feature::Bonding]) {
+        return;
+    }
+    for (bond, takes_xdp) in MODES {
+        let lab = Lab::new(bond);
+        let daemon = lab.node.run();
+        if bond.contains("802.3ad") {
+            wait_until("both members are in use", || {
+                lab.node.ok("show bonds -j").matches("\"active\":true").count() == 2
+            });
+        }
+        let by_xdp = takes_xdp && kernel_is_at_least(6, 3);
+        let path = if by_xdp { "xdp" } else { "tc" };
+        lab.learn(&daemon, 0, path);
+        // Of a bond with one member in use the other's frames are nobody's, as they are where the bridge has them.
+        let used: &[usize] = if bond.contains("active-backup") { &[0] } else { &[0, 1] };
+        for nic in [0, 1] {
+            let before = forwarded(&daemon, "oob-bo", path);
+            let arrived = lab.arrives(20, nic, 0);
+            assert_eq!(arrived, usize::from(used.contains(&nic)), "{bond}: by {}", NICS[nic]);
+            let past = forwarded(&daemon, "oob-bo", path) - before;
+            assert_eq!(past, u64::from(used.contains(&nic)), "{bond}: by {}", NICS[nic]);
+        }
+        let leaves = lab.leaves(30);
+        let all = bond.contains("broadcast");
+        assert_eq!(leaves.len(), if all { 2 } else { 1 }, "{bond}: {leaves:?}");
+        let warned = lab.node.ok(&format!("plan -c {}", lab.node.config()));
+        assert_eq!(warned.contains("oob-bo: fastPath: xdp goes by TC"), !takes_xdp, "{warned}");
+    }
+}
+
+/// The other member takes over, both ways, and frames that still come by the first are nobody's.
+#[test]
+fn a_bond_fails_over_while_it_forwards() {
+    if !needs(&[Feature::Bonding]) {
+        return;
+    }
+    let lab = Lab::new("mode: active-backup, primary: eth2, miimon: 50ms");
+    let daemon = lab.node.run();
+    let path = if kernel_is_at_least(6, 3) { "xdp" } else { "tc" };
+    lab.learn(&daemon, 0, path);
+    for (in_use, other) in [(1, 0), (0, 1)] {
+        // eth2 loses its carrier, and gets it back.
+        let state = if in_use == 1 { "down" } else { "up" };
+        lab.switch.sh(&format!("ip link set eth2 {state}"));
+        wait_until("the other member is in use", || {
+            let link = lab.node.netns.link("oob-bo");
+            link["linkinfo"]["info_data"]["active_slave"] == NICS[in_use]
+        });
+        lab.learn(&daemon, in_use, path);
+        assert_eq!(lab.arrives(40, in_use, in_use), 1, "by {}", NICS[in_use]);
+        if in_use == 0 {
+            assert_eq!(lab.arrives(50, other, in_use), 0, "{} stands by", NICS[other]);
+        }
+        assert_eq!(lab.leaves(60), BTreeSet::from([NICS[in_use]]));
+    }
+}
