@@ -3,6 +3,7 @@
 //! Always A/B in one run, interleaved, medians; both figures and their ratio. Nothing here fails because something is slow.
 
 mod about;
+mod bulk;
 mod call;
 mod control;
 mod figure;
@@ -13,6 +14,7 @@ mod page;
 mod plot;
 mod policy;
 mod scale;
+pub mod send;
 mod vm;
 
 use std::path::{Path, PathBuf};
@@ -37,11 +39,12 @@ struct Group {
     measure: fn(&Path) -> Result<Vec<Figure>>,
 }
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     Group { name: "policy", place: Place::Host, measure: policy::measure },
     Group { name: "programs", place: Place::Host, measure: host::measure },
     Group { name: "scale", place: Place::Host, measure: scale::measure },
     Group { name: "frames", place: Place::Vm, measure: frames::measure },
+    Group { name: "bulk", place: Place::Vm, measure: bulk::measure },
     Group { name: "control", place: Place::Vm, measure: control::measure },
 ];
 

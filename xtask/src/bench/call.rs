@@ -1,4 +1,4 @@
-//! Calls a pinned TC program once with a frame, as if it came in by a device: BPF_PROG_TEST_RUN, without a process for each call.
+//! Gives frames to a pinned program: BPF_PROG_TEST_RUN, without a process for each call.
 
 use std::ffi::CString;
 use std::io::Error;
@@ -14,6 +14,12 @@ const PROG_TEST_RUN: libc::c_int = 10;
 
 /// TC_ACT_UNSPEC: the frame goes on.
 const PASS: u32 = u32::MAX;
+
+/// BPF_F_TEST_XDP_LIVE_FRAMES (since 5.18): what the program decides is done.
+const LIVE_FRAMES: u32 = 1 << 1;
+
+/// Frames that a driver hands on at once: a NAPI poll's.
+const POLL: u32 = 64;
 
 /// Of `struct __sk_buff`, and where its interface index is.
 const CONTEXT: usize = 192;
@@ -61,7 +67,21 @@ impl Program {
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
     }
 
-    /// Nanoseconds of one call that lets the frame pass, with those that the kernel's clock takes. The device is one of this thread's namespace.
+    /// Lets an XDP program have frames as a driver has them, and waits until they have gone their way.
+    pub fn send(&self, frame: &[u8], count: u32) -> Result<()> {
+        let mut run = Run {
+            program: u32::try_from(self.0.as_raw_fd())?,
+            data_in_size: u32::try_from(frame.len())?,
+            data_in: frame.as_ptr() as u64,
+            repeat: count,
+            flags: LIVE_FRAMES,
+            batch_size: POLL,
+            ..Run::default()
+        };
+        bpf(PROG_TEST_RUN, &mut run).context("let a program have frames").map(drop)
+    }
+
+    /// Nanoseconds of one call of a TC program that lets the frame pass, with those that the kernel's clock takes. The device is one of this thread's namespace.
     pub fn call(&self, ifindex: u32, frame: &[u8]) -> Result<u32> {
         let mut context = [0_u8; CONTEXT];
         context[IFINDEX..IFINDEX + 4].copy_from_slice(&ifindex.to_ne_bytes());

@@ -35,14 +35,14 @@ const fn row(
     Row { name, sent, netagent, baseline, generator, ratio, goal }
 }
 
-// forward_xdp (goal: 5) belongs here once `fastPath: xdp` is usable: a switch of frames.sh like `xdp`, whose frames come by
-// the wire of `drop`, against `kernel` by the same wire.
-const ROWS: [Row; 10] = [
+const ROWS: [Row; 12] = [
+    row("forward_xdp", "forward_xdp", ["xdp", "kernel", "wire"], Ratio::OfRates, Some(5.0)),
     row("forward_tc", "forward", ["tc", "kernel", "none"], Ratio::OfRates, Some(1.5)),
     row("vm_to_vm_tc", "vm_to_vm", ["tc", "kernel", "none"], Ratio::OfRates, Some(1.5)),
     row("miss", "miss", ["tc", "kernel", "none"], Ratio::OfRates, Some(0.95)),
     row("drop_denied", "drop", ["xdp", "kernel", "wire"], Ratio::OfRates, Some(5.0)),
     row("first_packet", "first", ["tc", "kernel", "none"], Ratio::OfCosts, Some(1.1)),
+    row("forward_xdp_skb", "forward_xdp_skb", ["xdp", "kernel", "wire"], Ratio::OfRates, None),
     // Other contenders: by the bridge in both of its kinds, and against a bridge that knows no VLANs.
     row("forward_by_bridge", "forward", ["aware", "kernel", "none"], Ratio::OfRates, None),
     row("forward_by_unaware_bridge", "forward", ["flat", "kernel", "none"], Ratio::OfRates, None),

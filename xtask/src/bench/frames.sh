@@ -37,6 +37,8 @@ for link in none-up none-vm; do
     on none tc qdisc add dev $link clsact
     on none tc filter add dev $link ingress matchall action drop
 done
+# What XDP forwards to a veth is taken by its other end's NAPI.
+for guest in guest guest2; do ip netns exec vms ethtool -K xdp-$guest gro on; done
 # The bridges alone.
 on kernel ip link add kernel-br type bridge vlan_filtering 1 vlan_stats_enabled 1 vlan_default_pvid 0
 on plain ip link add plain-br type bridge
@@ -47,7 +49,7 @@ done
 on kernel bridge vlan add dev kernel-up vid 100
 for link in vm vm2; do on kernel bridge vlan add dev kernel-$link vid 100 pvid untagged; done
 # A file has all networks of a node: each switch is added to the others.
-{ config aware on off off; config flat off off off; config tc on tc off; config xdp on tc auto; } | awk '
+{ config aware on off off; config flat off off off; config tc on tc off; config xdp on xdp auto; } | awk '
     /^[a-zA-Z]+:$/ { section = $0; next }
     { text[section] = text[section] $0 "\n" }
     END { for (section in text) printf "%s\n%s", section, text[section] }' > /config.yaml
@@ -55,33 +57,41 @@ for link in vm vm2; do on kernel bridge vlan add dev kernel-$link vid 100 pvid u
 nsenter --net=/run/netns/agent netagent run -c /config.yaml 2> /log &
 agent=$!
 for try in $(seq 100); do on tc curl -s http://127.0.0.1:9469/readyz | grep -q ^ready && break; done
+# The address whose last bytes are the index of a switch's wire.
+wire_mac() {
+    index=$(printf %04x $(on $1 cat /sys/class/net/$1-wire/ifindex))
+    echo 02:00:00:00:${index%??}:${index#??}
+}
 for switch in kernel plain aware flat tc xdp; do
     case $switch in plain|flat) vlan= ;; *) vlan="vlan 100" ;; esac
-    for station in 41:up 42:vm 43:vm2; do
-        on $switch bridge fdb add 02:00:00:00:00:${station%:*} dev $switch-${station#*:} master static $vlan
+    for station in 02:00:00:00:00:41-up 02:00:00:00:00:42-vm 02:00:00:00:00:43-vm2 $(wire_mac $switch)-up; do
+        on $switch bridge fdb add ${station%-*} dev $switch-${station#*-} master static $vlan
     done
 done
 for try in $(seq 100); do
-    [ $(bpftool map dump pinned /sys/fs/bpf/netagent/v1/maps/FDB | grep -c "mac.*,6[567]$") -ge 12 ] && break
+    [ $(nsenter --net=/run/netns/agent netagent show fdb | grep -c known) -ge 16 ] && break
 done
-# A NIC for frames that meet XDP: what pktgen sends into NAME-gen is redirected into NAME-wire, and arrives as a driver's.
+# Frames that meet XDP: a program redirects them into NAME-wire, and they arrive as a driver's, a poll's worth at a time.
 mkdir /sys/fs/bpf/wire
 bpftool prog loadall /wire /sys/fs/bpf/wire
-for switch in wire kernel xdp; do
-    on $switch ip link add $switch-gen type veth peer name $switch-nic
-    for link in gen nic; do on $switch ip link set $switch-$link up; done
-    nsenter --net=/run/netns/$(place $switch) bpftool net attach xdp pinned /sys/fs/bpf/wire/wire_send dev $switch-nic
-done
 nsenter --net=/run/netns/alone bpftool net attach xdp pinned /sys/fs/bpf/wire/wire_end dev wire-up
 # What a driver does without a program: build an skb and hand it on. A veth does so where it has a queue, which this gives it.
 on kernel ethtool -K kernel-up gro on
 # Frames at both guests; or, of those that get no further, at the uplink.
 arrived() {
     case $1 in
-        drop) on $2 cat /sys/class/net/$2-up/statistics/rx_packets ;;
+        drop*) on $2 cat /sys/class/net/$2-up/statistics/rx_packets ;;
         *) ip netns exec vms cat /sys/class/net/$2-guest/statistics/rx_packets \
             /sys/class/net/$2-guest2/statistics/rx_packets | awk '{ sum += $1 } END { print sum }' ;;
     esac
+}
+# report FIGURE SWITCH MICROSECONDS FRAMES BEFORE WANTED
+report() { echo "cost $1 $2 $3 $4 arrived $(($(arrived $1 $2) - $5)) wanted $6"; }
+# by_wire FIGURE SWITCH VLAN FRAMES WANTED
+by_wire() {
+    before=$(arrived $1 $2)
+    usec=$(nsenter --net=/run/netns/$(place $2) xtask send /sys/fs/bpf/wire/wire_send $mac:42 $(wire_mac $2) --vlan $3 --frames $4)
+    report $1 $2 $usec $4 $before $5
 }
 # measure FIGURE SWITCH DEVICE FRAMES WANTED OPTION...
 # pktgen serves all devices that a thread has at once: give it one at a time.
@@ -98,10 +108,10 @@ measure() {
     } > /send
     before=$(arrived $figure $switch)
     on $switch sh -e /send > /sent
-    after=$(arrived $figure $switch)
     usec=$(sed -n 's/^Result: OK: \([0-9]*\).*/\1/p' /sent)
-    echo "cost $figure $switch $usec $frames arrived $((after - before)) wanted $wanted"
+    report $figure $switch $usec $frames $before $wanted
 }
+guest_xdp() { nsenter --net=/run/netns/vms ip link set xdp-guest xdp $1; }
 mac=02:00:00:00:00
 receive="xmit_mode netif_receive"
 for round in 1 2 3 4 5; do
@@ -113,9 +123,13 @@ for round in 1 2 3 4 5; do
         measure vm_to_vm $switch $switch-vm $count $some "$receive" "dst_mac $mac:43" "src_mac $mac:42"
     done
     for switch in wire kernel xdp; do
-        index=$(printf %04x $(on $switch cat /sys/class/net/$switch-wire/ifindex))
-        measure drop $switch $switch-gen $count $count "vlan_id 500" "dst_mac $mac:42" \
-            "src_mac 02:00:00:00:${index%??}:${index#??}"
+        case $switch in wire) some=0 ;; *) some=$count ;; esac
+        by_wire drop $switch 500 $count $count
+        by_wire forward_xdp_skb $switch 100 $count $some
+        # A host makes no skb of a frame that XDP brings to a VM. That would be the guest's part, and ends here as well.
+        [ $switch != xdp ] || guest_xdp "pinned /sys/fs/bpf/wire/wire_end"
+        by_wire forward_xdp $switch 100 $count $some
+        [ $switch != xdp ] || guest_xdp off
     done
 done
 # Few frames, and a bridge that learns makes its table larger at times: more rounds.

@@ -1,6 +1,7 @@
 //! Runs scripts that measure in a virtual machine whose clock counts instructions, so that the figures repeat whatever else this
 //! machine does. Blind to caches, branches and contention.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -30,7 +31,7 @@ pub fn run(script: &str, netagent: &Path, files: &[(PathBuf, PathBuf)]) -> Resul
         ["ip", "bridge", "tc", "bpftool", "curl", "ethtool", "nsenter", "date"].map(Into::into);
     let spec = vm::Spec {
         script: script.to_owned(),
-        binaries: [&tools[..], &[netagent.to_owned()]].concat(),
+        binaries: [&tools[..], &[netagent.to_owned(), env::current_exe()?]].concat(),
         files: files.to_vec(),
         memory: 2048,
         timeout: Duration::from_secs(600),
