@@ -150,7 +150,7 @@ fn redirect_xdp(
         return None;
     }
     let to = other_port(policy, vid, destination)?;
-    if to.flags & (FAST_XDP | TUNNEL) != FAST_XDP {
+    if to.flags & (FAST_XDP | TUNNEL) != FAST_XDP || !packet::xdp_fits(ctx, to.ifindex) {
         return None;
     }
     let (before, after) = across(to, headers, tagging)?;

@@ -20,6 +20,8 @@ use netagent_common::{
 
 /// Length of an Ethernet header.
 const ETHERNET: usize = 14;
+/// A full frame of Ethernet fits everywhere: what receives it minds no more than its own buffers.
+const FULL: u64 = 1514;
 /// Length of a tag.
 const TAG_LENGTH: usize = 4;
 
@@ -133,8 +135,6 @@ impl Skb<'_> {
     /// Whether the frame is within the MTU of a device, or is segmented there.
     #[inline(always)]
     pub fn fits(&self, ifindex: u32) -> bool {
-        /// A full frame of Ethernet fits everywhere: what receives it minds no more than its own buffers.
-        const FULL: u64 = 1514;
         let mut mtu = 0;
         // SAFETY: the context is this program's own, and so is the word.
         self.bytes() <= FULL
@@ -228,6 +228,19 @@ pub fn skb_bytes(skb: *mut __sk_buff) -> u64 {
 pub fn xdp_bytes(xdp: *mut xdp_md) -> u64 {
     let xdp = XdpContext::new(xdp);
     (xdp.data_end() - xdp.data()) as u64
+}
+
+/// Whether a frame at XDP is in one piece, and within the MTU of a device: what is redirected else is dropped, as not every device
+/// takes several pieces (NETDEV_XDP_ACT_NDO_XMIT_SG), and none segments.
+#[inline(always)]
+pub fn xdp_fits(ctx: &XdpContext, ifindex: u32) -> bool {
+    let mut mtu = 0;
+    // SAFETY: the context is this program's own, and so is the word.
+    unsafe {
+        let bytes = bpf_xdp_get_buff_len(ctx.ctx);
+        bytes == (ctx.data_end() - ctx.data()) as u64
+            && (bytes <= FULL || bpf_check_mtu(ctx.ctx.cast(), ifindex, &raw mut mtu, 0, 0) == 0)
+    }
 }
 
 /// Bytes of a whole frame at XDP, without the outer tag: as TC counts it, which finds the tag in the metadata.

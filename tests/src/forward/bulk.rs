@@ -9,8 +9,11 @@ use std::{
     time::Duration,
 };
 
-use super::{Lab, forwarded};
-use crate::lab::{Netns, sh, wait_until};
+use super::{Lab, forwarded, station};
+use crate::{
+    frame::Frame,
+    lab::{Netns, kernel_is_at_least, sh, wait_until},
+};
 
 const TCP_BYTES: usize = 8 << 20;
 const UDP_BYTES: usize = 40_000;
@@ -130,6 +133,46 @@ fn bulk_data_arrives_as_it_was() {
 #[test]
 fn bulk_data_arrives_as_it_was_through_queues() {
     bulk(1500, true);
+}
+
+/// XDP could lose a frame that is in several pieces, or longer than the MTU behind: it goes by TC.
+#[test]
+fn jumbo_frames_do_not_go_by_xdp() {
+    const LENGTH: usize = 8000;
+    let lab = Lab::new("off", "xdp");
+    for port in ["eth2", "vm-a"] {
+        for netns in [&lab.node.netns, &lab.others] {
+            netns.sh(&format!("ip link set {port} mtu 9000"));
+        }
+    }
+    lab.others.sh("ethtool -K vm-a gro on");
+    let daemon = lab.node.run();
+    let [wire, vm] = [station(1), station(2)];
+    lab.learn("eth2", 100, wire);
+    lab.learn("vm-a", 100, vm);
+    let count = || ["xdp", "tc"].map(|path| forwarded(&daemon, "eth2", path));
+    // One frame in 17 seconds is the bridge's.
+    wait_until("frames go past the bridge", || {
+        let before = count();
+        lab.send("eth2", 100, wire, vm);
+        count() != before
+    });
+    lab.until_now("vm-a", 100);
+    let [xdp, tc] = count();
+    for (number, length) in [(1000, LENGTH), (1001, 0)] {
+        let frame = Frame {
+            destination: vm,
+            source: wire,
+            ..Frame::numbered(number, &super::tags("eth2", 100))
+        };
+        let rest = pattern(length);
+        lab.wire("eth2").send_bytes(&[frame.to_bytes(), rest.clone()].concat());
+        let got = lab.wire("vm-a").receive(PATIENCE);
+        let expected = [frame.with_tags(&[]).to_bytes(), rest].concat();
+        assert!(got == Some(expected), "a frame with {length} bytes more");
+    }
+    let by_xdp = u64::from(kernel_is_at_least(6, 3));
+    assert_eq!(count(), [xdp + by_xdp, tc + 2 - by_xdp]);
 }
 
 #[test]
