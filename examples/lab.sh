@@ -127,7 +127,7 @@ start_netagent() {
     in_ns node 'exec netagent run -c examples/oob.yaml' 2>"$tmp/netagent.log" &
     within 30 "netagent run is ready" in_ns node 'curl -sf http://127.0.0.1:9469/readyz'
     within 30 "the switch answers LACP, and both links are in use" in_ns node \
-        'grep "Partner Mac" /proc/net/bonding/oob-bo | grep -v 00:00:00:00:00:00 && netagent show bonds | grep -w ok'
+        'grep "Partner Mac" /proc/net/bonding/oob-bo | grep -v 00:00:00:00:00:00 && netagent show bonds | grep -q "eth2 up active, eth3 up active .* ok$"'
 }
 
 if [ "${1:-}" = shell ]; then
