@@ -146,7 +146,7 @@ impl Uplink {
             return Err(nics.fault("is empty; name at least one NIC, or remove the uplink"));
         };
         let (native, native_tagged) = native_vid(native, native_tagged, Some(Vid::MIN))?;
-        let wants_xdp = xdp.is_none_or(|xdp| xdp.value == Xdp::Auto);
+        let xdp = xdp.is_none_or(|xdp| xdp.value == Xdp::Auto);
 
         let Some(options) = bond::bonding(bond.unwrap_or_default(), &nics)? else {
             let place = tx_queue_len.map(|length| length.place).or(mac.map(|mac| mac.place));
@@ -164,7 +164,7 @@ impl Uplink {
                 mtu,
                 native,
                 native_tagged,
-                xdp: wants_xdp,
+                xdp,
             });
         };
         if let Some(mac) = mac.as_ref().filter(|_| bond::address_moves(&options)) {
@@ -178,15 +178,7 @@ impl Uplink {
             mac: mac.map(|mac| mac.value),
         };
         let device = device(name, "bo")?.value;
-        Ok(Self {
-            device,
-            nics: nics.items,
-            bond: Some(bond),
-            mtu,
-            native,
-            native_tagged,
-            xdp: wants_xdp,
-        })
+        Ok(Self { device, nics: nics.items, bond: Some(bond), mtu, native, native_tagged, xdp })
     }
 }
 

@@ -143,6 +143,19 @@ fn an_uplink_without_bond_is_the_nic() {
 }
 
 #[test]
+fn xdp_is_asked_for_unless_it_is_off() {
+    for (keys, expected) in [
+        ("mtu: 1500", true),
+        ("bond: { mode: balance-xor, xmitHashPolicy: layer2 }", true),
+        ("bond: { mode: none }, xdp: auto", true),
+        ("xdp: off", false),
+        ("bond: { mode: none }, xdp: off", false),
+    ] {
+        assert!(matches!(uplink(keys).role, Role::Uplink { xdp, .. } if xdp == expected), "{keys}");
+    }
+}
+
+#[test]
 fn a_host_without_vlan_has_its_address_on_the_bridge() {
     let text = "clusterNetworks: { mgmt: { bridge: br0, uplink: { nics: [eth0], native: 3, bond: { mode: none } },\n\
                 host: { address: [10.0.0.5/24, 10.0.0.6/24, \"fd00::5/64\"] } } }";

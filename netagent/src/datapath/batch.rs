@@ -13,8 +13,9 @@ use anyhow::{Context as _, Result};
 use aya::{
     Pod,
     maps::{IterableMap, MapData, PerCpuValues},
-    util::nr_cpus,
 };
+
+use super::maps::possible_cpus;
 
 /// Elements to a system call: what a chunk of a per-CPU map takes on a large machine is still less than a MiB.
 const CHUNK: usize = 256;
@@ -80,8 +81,7 @@ pub fn set_per_cpu<V: Pod>(
 /// Possible CPUs. The kernel gives each value a multiple of eight bytes.
 fn cpus<V>() -> Result<usize> {
     const { assert!(size_of::<V>().is_multiple_of(8)) };
-    let cpus = nr_cpus().map_err(|(path, error)| anyhow::anyhow!("read {path}: {error}"))?;
-    Ok(cpus.get() as usize)
+    possible_cpus()
 }
 
 fn walk<K: Pod, V: Pod>(

@@ -217,7 +217,12 @@ pub fn pinned(pins: &Pins, name: &str) -> Result<Map> {
 
 /// The same value for every CPU.
 pub fn per_cpu<T: Pod>(value: T) -> Result<PerCpuValues<T>> {
-    let cpus = nr_cpus().map_err(|(path, error)| anyhow::anyhow!("read {path}: {error}"))?;
-    let values = vec![value; cpus.get() as usize];
+    let values = vec![value; possible_cpus()?];
     PerCpuValues::try_from(values).context("make per-CPU values")
+}
+
+/// How many values an element of a per-CPU map has.
+pub fn possible_cpus() -> Result<usize> {
+    let cpus = nr_cpus().map_err(|(path, error)| anyhow::anyhow!("read {path}: {error}"))?;
+    Ok(cpus.get() as usize)
 }

@@ -51,7 +51,7 @@ pub fn warn(view: &View<'_>, plan: &mut Plan) {
     {
         let why = match port.role {
             Role::Uplink { xdp: false, .. } => Some("the file has `xdp: off`".to_owned()),
-            Role::Uplink { .. } => view.against_xdp(name, port),
+            Role::Uplink { .. } => view.why_no_xdp(name, port),
             Role::Access | Role::Trunk | Role::Tunnel => view
                 .observed
                 .link(name)
@@ -74,12 +74,11 @@ fn against(options: &[BondOption]) -> Option<&BondOption> {
 impl View<'_> {
     /// Whether XDP is to be on an uplink: asked for, possible in its mode, and not refused before.
     pub fn wants_xdp(&self, name: &IfName, port: &Port) -> bool {
-        matches!(port.role, Role::Uplink { xdp: true, .. })
-            && self.against_xdp(name, port).is_none()
+        matches!(port.role, Role::Uplink { xdp: true, .. }) && self.why_no_xdp(name, port).is_none()
     }
 
     /// Why an uplink cannot have XDP.
-    fn against_xdp(&self, name: &IfName, port: &Port) -> Option<String> {
+    fn why_no_xdp(&self, name: &IfName, port: &Port) -> Option<String> {
         if let Some(option) = self.desired.bonds.get(name).and_then(|bond| against(&bond.options)) {
             return Some(format!(
                 "a bond with {} {} takes no program",

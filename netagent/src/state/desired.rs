@@ -114,7 +114,7 @@ pub enum Role {
     Uplink {
         /// The NICs beneath: the bond's members, or the device itself.
         nics: BTreeSet<IfName>,
-        /// Whether to put XDP on it.
+        /// Whether XDP is to be on it, where it can.
         xdp: bool,
     },
     /// A VM in one VLAN.

@@ -80,7 +80,7 @@ on kernel ethtool -K kernel-up gro on
 # Frames at both guests; or, of those that get no further, at the uplink.
 arrived() {
     case $1 in
-        drop*) on $2 cat /sys/class/net/$2-up/statistics/rx_packets ;;
+        drop) on $2 cat /sys/class/net/$2-up/statistics/rx_packets ;;
         *) ip netns exec vms cat /sys/class/net/$2-guest/statistics/rx_packets \
             /sys/class/net/$2-guest2/statistics/rx_packets | awk '{ sum += $1 } END { print sum }' ;;
     esac
