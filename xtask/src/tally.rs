@@ -21,10 +21,11 @@ impl Tally {
         succeeded: bool,
         lines: impl Iterator<Item = &'a str>,
     ) {
+        let lines: Vec<_> = lines.collect();
         let mut passed = BTreeSet::new();
         let mut skipped = BTreeMap::new();
         let (mut total, mut failed) = (0, 0);
-        for line in lines {
+        for line in &lines {
             if let Some((test, why)) =
                 line.strip_prefix("skipped: ").and_then(|rest| rest.split_once(": "))
             {
@@ -35,7 +36,8 @@ impl Tally {
                 match result {
                     "ok" => drop(passed.insert(test.to_owned())),
                     result if result.starts_with("FAILED") => {
-                        self.failures.push(format!("{test} ({place})"));
+                        let why = panic_of(test, &lines);
+                        self.failures.push(format!("{test} ({place}){why}"));
                         failed += 1;
                     }
                     result if result.starts_with("ignored") => {}
@@ -78,6 +80,16 @@ impl Tally {
         lines.push(format!("{passed} passed, {failed} failed, {skips} skipped"));
         (lines.join("\n"), failed == 0)
     }
+}
+
+/// Where a test panicked, and the beginning of what it said, for the end of a long output.
+fn panic_of(test: &str, lines: &[&str]) -> String {
+    const ENOUGH: usize = 200;
+    let thread = format!("thread '{test}'");
+    let mut lines = lines.iter().skip_while(|line| !line.starts_with(&thread));
+    let place = lines.next().and_then(|line| line.split_once(" panicked at "));
+    let said: String = lines.next().unwrap_or(&"").chars().take(ENOUGH).collect();
+    place.map_or(String::new(), |(_, place)| format!(": {place} {said}"))
 }
 
 /// What of a test executable's output is worth showing as it comes: all but what tests print that do well (libtest
@@ -156,6 +168,16 @@ mod tests {
             "test a ... ok\nskipped: a: kernel 1 lacks X\ntest result: ok. 1 passed; 0 failed";
         assert!(tally(&[skipped, skipped]).report(false).1);
         assert!(!tally(&[skipped, skipped]).report(true).1);
+    }
+
+    #[test]
+    fn a_failure_is_reported_with_its_place_and_first_line() {
+        let tally = tally(&[
+            "test a ... FAILED\n---- a stdout ----\nchatter\nthread 'a' (7) panicked at a.rs:1:2:\nwhy\nmore\n\
+             test result: FAILED. 0 passed; 1 failed",
+        ]);
+        let text = tally.report(true).0;
+        assert!(text.starts_with("failed: a (here): a.rs:1:2: why\n"), "{text}");
     }
 
     #[test]
