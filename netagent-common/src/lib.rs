@@ -2,6 +2,7 @@
 //! decision that both sides share.
 //!
 //! - [`vlan`]: VIDs and tags as IEEE 802.1Q defines them.
+//! - [`mac`]: addresses as numbers.
 //! - [`policy`]: what a port may send and receive; [`decide`]: what becomes of a frame there, called by every program.
 //! - [`forward`]: where stations are, and when a frame may go past the bridge.
 //! - [`guard`]: what a VM may say of itself, for ports that check that.
@@ -19,6 +20,7 @@ pub mod decide;
 pub mod forward;
 pub mod guard;
 pub mod limit;
+pub mod mac;
 pub mod policy;
 pub mod sample;
 pub mod vlan;
@@ -37,6 +39,11 @@ pub const PORT_INDEX_SPILL: u32 = 1024;
 pub const MAX_MACS: u32 = 16_384;
 /// Most stations that frames reach past the bridge; the others stay the bridge's.
 pub const MAX_STATIONS: u32 = 16_384;
+/// Buckets of the map that has them, as a power of two: as many as stations, with four entries each, so that few of very many
+/// stations find no room in theirs.
+pub const BUCKET_BITS: u32 = 14;
+/// How many that is.
+pub const BUCKETS: u32 = 1 << BUCKET_BITS;
 /// Most of them behind one VM's port: a VM that invents addresses takes no other's place.
 pub const STATIONS_PER_PORT: u32 = 1024;
 /// Slots for the NICs from which XDP may forward: a power of two, so that an ifindex maps to one by masking. Of two NICs that

@@ -15,7 +15,7 @@ const SECOND: u64 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct MacSlot {
-    /// The address by [`mac_number`]; 0: the slot is free.
+    /// The address by [`crate::mac::number`]; 0: the slot is free.
     pub mac: u64,
     /// Time of its last frame, in nanoseconds since boot.
     pub seen: u64,
@@ -32,13 +32,6 @@ pub struct StormState {
     pub multicast: u64,
     /// Unknown unicast.
     pub unknown: u64,
-}
-
-/// An Ethernet address as a number.
-#[inline(always)]
-pub const fn mac_number(mac: [u8; 6]) -> u64 {
-    let [first, second, rest @ ..] = mac;
-    (first as u64) << 40 | (second as u64) << 32 | u32::from_be_bytes(rest) as u64
 }
 
 /// Whether an address may be used: it has a slot among the first `limit`, or finds a free or an aged one.

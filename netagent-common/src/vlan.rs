@@ -46,13 +46,6 @@ pub const fn is_tpid(ethertype: u16) -> bool {
     ethertype == TPID_C || ethertype == TPID_S
 }
 
-/// Whether a destination is one of 01:80:C2:00:00:00 to 0F, which a bridge never forwards: STP, pause,
-/// LACP and the other slow protocols, LLDP (IEEE 802.1Q-2022 table 8-1).
-#[inline(always)]
-pub const fn is_link_local(destination: &[u8; 6]) -> bool {
-    matches!(destination, [0x01, 0x80, 0xc2, 0x00, 0x00, last] if *last < 0x10)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -63,14 +56,5 @@ mod tests {
         assert_eq!(Vid::new(1).map(Vid::get), Some(1));
         assert_eq!(Vid::new(4094).map(Vid::get), Some(4094));
         assert_eq!(Vid::new(4095), None);
-    }
-
-    #[test]
-    fn only_sixteen_groups_are_link_local() {
-        assert!(is_link_local(&[0x01, 0x80, 0xc2, 0, 0, 0x00]));
-        assert!(is_link_local(&[0x01, 0x80, 0xc2, 0, 0, 0x0f]));
-        assert!(!is_link_local(&[0x01, 0x80, 0xc2, 0, 0, 0x10]));
-        assert!(!is_link_local(&[0x01, 0x80, 0xc2, 0, 1, 0x00]));
-        assert!(!is_link_local(&[0xff; 6]));
     }
 }

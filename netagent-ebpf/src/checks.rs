@@ -3,14 +3,18 @@
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use netagent_common::{
     counters::Reason,
-    guard::{self, Bytes as _, GUARDS},
-    limit::{admit_mac, admit_rate, mac_number},
+    guard::{self, GUARDS},
+    limit::{admit_mac, admit_rate},
+    mac::is_group,
     policy::{ISOLATED, ISOLATION, MAC_LIMIT, Policy, STORM, UPLINK},
 };
 
-use crate::{forward, maps, packet::Skb};
+use crate::{
+    forward, maps,
+    packet::{Skb, addresses},
+};
 
-const BROADCAST: [u8; 6] = [0xff; 6];
+const BROADCAST: u64 = 0xffff_ffff_ffff;
 
 /// Of a frame from a VM.
 #[inline(always)]
@@ -40,19 +44,19 @@ pub fn to_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, _vid: u16) -> Option<Re
 
 #[inline(always)]
 fn may_use_address(skb: &Skb<'_>, policy: &Policy) -> bool {
-    let Some(source) = skb.read(6) else { return false };
+    let Some([_, source]) = addresses(skb.linear()) else { return false };
     let Some(slots) = maps::macs(policy.port) else { return false };
     // SAFETY: see `maps::macs`.
     let slots = unsafe { &mut *slots };
     // SAFETY: no arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    admit_mac(slots, policy.mac_limit, mac_number(source), now)
+    admit_mac(slots, policy.mac_limit, source, now)
 }
 
 #[inline(always)]
 fn storm(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<Reason> {
-    let destination: [u8; 6] = skb.read(0)?;
-    if destination[0] & 1 == 0
+    let [destination, _] = addresses(skb.linear())?;
+    if !is_group(destination)
         && (policy.unknown_limit == 0 || forward::knows(policy, vid, destination))
     {
         return None;
@@ -61,7 +65,7 @@ fn storm(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<Reason> {
     let state = unsafe { &mut *maps::storm(policy.port)? };
     let (due, limit, reason) = if destination == BROADCAST {
         (&mut state.broadcast, policy.broadcast_limit, Reason::BroadcastStorm)
-    } else if destination[0] & 1 != 0 {
+    } else if is_group(destination) {
         (&mut state.multicast, policy.multicast_limit, Reason::MulticastStorm)
     } else {
         (&mut state.unknown, policy.unknown_limit, Reason::UnknownStorm)

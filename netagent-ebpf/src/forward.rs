@@ -5,17 +5,21 @@
 //! there, and by XDP, no such hook comes, so the other port's decision is made here.
 
 use aya_ebpf::{
-    bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
-    btf_maps::{Array, DevMap, HashMap, PerCpuArray},
+    bindings::{
+        BPF_F_MMAPABLE,
+        xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
+    },
+    btf_maps::{Array, DevMap, PerCpuArray},
     helpers::generated::{bpf_ktime_get_coarse_ns, bpf_redirect, bpf_redirect_peer},
     macros::btf_map,
     programs::XdpContext,
 };
 use netagent_common::{
-    MAX_PORTS, MAX_STATIONS, NIC_SLOTS,
+    BUCKETS, MAX_PORTS, NIC_SLOTS,
     counters::{Direction, Reason},
     decide::{Headers, Tagging, Verdict, decide},
-    forward::{Fresh, PathStats, Place, Station, epoch},
+    forward::{Bucket, Entry, Fresh, PathStats, WAYS, bucket, epoch, who},
+    mac::is_group,
     policy::{FAST, FAST_XDP, ISOLATED, PEER, PER_VLAN, Policy, SERVICES, TUNNEL, UPLINK},
     vlan::TPID_C,
 };
@@ -25,9 +29,9 @@ use crate::{
     packet::{self, Skb},
 };
 
-/// Where the bridges' stations are: the agent's copy of what they have learned.
+/// Where the bridges' stations are: the agent's copy of what they have learned. It writes the map as memory.
 #[btf_map]
-static FDB: HashMap<Station, Place, { MAX_STATIONS as usize }> = HashMap::new();
+static FDB: Array<Bucket, { BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Whether that may be trusted.
 #[btf_map]
@@ -54,16 +58,17 @@ pub fn port(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<&'static Policy>
         return None;
     }
     let [destination, source] = packet::addresses(skb.linear())?;
-    let place = FDB.get_ptr_mut(&station(policy, vid, source))?;
+    let fresh = FDB_FRESH.get(0)?;
+    let (entry, _) = find(fresh, policy, vid, source)?;
     // SAFETY: takes nothing, and gives the time.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    // SAFETY: words of a map element, which have a meaning each; see `Place`.
-    let known = unsafe { (*place).comes_from(policy.ifindex, epoch(now)) };
+    // SAFETY: words of a map element, which have a meaning each; see `Entry`.
+    let known = unsafe { (*entry).comes_from(policy.ifindex, epoch(now)) };
     // After the source: a broadcast is how a station tells that it has moved.
-    if !known || destination[0] & 1 != 0 || !is_fresh(now) {
+    if !known || is_group(destination) || now >= fresh.until {
         return None;
     }
-    other_port(policy, vid, destination)
+    other_port(fresh, policy, vid, destination)
 }
 
 /// Sends a frame, which is as it would be inside the bridge, to another port's egress hook; what to return to TC.
@@ -108,10 +113,11 @@ pub fn into_peer(
 
 /// Whether the bridge knows where a frame goes; told without the agent, it does.
 #[inline(always)]
-pub fn knows(policy: &Policy, vid: u16, destination: [u8; 6]) -> bool {
+pub fn knows(policy: &Policy, vid: u16, destination: u64) -> bool {
+    let Some(fresh) = FDB_FRESH.get(0) else { return true };
     // SAFETY: takes nothing, and gives the time.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    FDB.get_ptr(&station(policy, vid, destination)).is_some() || !is_fresh(now)
+    now >= fresh.until || find(fresh, policy, vid, destination).is_some()
 }
 
 /// The same at XDP. `vid` and `tagging` are what the uplink's policy has decided.
@@ -137,19 +143,20 @@ fn redirect_xdp(
     }
     let bounds = (ctx.data(), ctx.data_end());
     let [destination, source] = packet::addresses(bounds)?;
-    if destination[0] & 1 != 0 {
+    if is_group(destination) {
         return None;
     }
-    let place = FDB.get_ptr(&station(policy, vid, source))?;
+    let fresh = FDB_FRESH.get(0)?;
+    let (entry, ifindex) = find(fresh, policy, vid, source)?;
     // SAFETY: takes nothing, and gives the time.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
     // A frame that the bridge is to see gets its mark from `tc`, behind us.
     // SAFETY: words of a map element, only read.
-    let known = unsafe { (*place).is(policy.ifindex) && (*place).epoch == epoch(now) };
-    if !known || !is_fresh(now) {
+    let marks = unsafe { ((*entry).moved, (*entry).epoch) };
+    if ifindex != policy.ifindex || marks != (0, epoch(now)) || now >= fresh.until {
         return None;
     }
-    let to = other_port(policy, vid, destination)?;
+    let to = other_port(fresh, policy, vid, destination)?;
     if to.flags & (FAST_XDP | TUNNEL) != FAST_XDP || !packet::xdp_fits(ctx, to.ifindex) {
         return None;
     }
@@ -201,25 +208,40 @@ fn retag(tag: Option<u16>, tagging: Tagging) -> Option<Option<u16>> {
     }
 }
 
+/// The entry of a station, and the interface index of the port behind which it is.
 #[inline(always)]
-fn station(policy: &Policy, vid: u16, mac: [u8; 6]) -> Station {
+fn find(fresh: &Fresh, policy: &Policy, vid: u16, mac: u64) -> Option<(*mut Entry, u32)> {
     let vid = if policy.flags & PER_VLAN != 0 { vid } else { 0 };
-    Station { bridge: policy.bridge, vid, mac }
-}
-
-#[inline(always)]
-fn is_fresh(now: u64) -> bool {
-    FDB_FRESH.get(0).is_some_and(|fresh| now < fresh.until)
+    let who = who(mac, vid);
+    let entries = FDB.get_ptr_mut(bucket(who, fresh.seed))?.cast::<Entry>();
+    for way in 0..WAYS {
+        // SAFETY: one of the bucket's entries.
+        let entry = unsafe { entries.add(way) };
+        let words = entry.cast::<u64>();
+        // SAFETY: the entry's first word, read at once: the agent may be writing to it just now.
+        if unsafe { words.read_volatile() } == who {
+            // SAFETY: the second, as the first.
+            let at = unsafe { words.add(1).read_volatile() };
+            if at as u32 == policy.bridge {
+                return Some((entry, (at >> 32) as u32));
+            }
+        }
+    }
+    None
 }
 
 /// The policy of the port behind which a station is, if that is another one, of this bridge, and takes such frames. An
 /// interface index may be that of another device by now; then its policy is not one of this bridge.
 #[inline(always)]
-fn other_port(policy: &Policy, vid: u16, destination: [u8; 6]) -> Option<&'static Policy> {
-    let place = FDB.get_ptr(&station(policy, vid, destination))?;
-    // SAFETY: words of a map element, only read.
-    let (ifindex, moved) = unsafe { ((*place).ifindex, (*place).moved) };
-    if moved != 0 || ifindex == policy.ifindex {
+fn other_port(
+    fresh: &Fresh,
+    policy: &Policy,
+    vid: u16,
+    destination: u64,
+) -> Option<&'static Policy> {
+    let (entry, ifindex) = find(fresh, policy, vid, destination)?;
+    // SAFETY: a word of a map element, only read.
+    if unsafe { (*entry).moved } != 0 || ifindex == policy.ifindex {
         return None;
     }
     let to = maps::policy(ifindex)?;

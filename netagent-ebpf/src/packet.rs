@@ -13,9 +13,10 @@ use netagent_common::{
     counters::{Direction, Reason},
     decide::{Headers, Tagging},
     guard::Bytes,
+    mac::is_link_local,
     policy::TUNNEL,
     sample::CAPTURE,
-    vlan::{TPID_C, TPID_S, is_link_local, is_tpid},
+    vlan::{TPID_C, TPID_S, is_tpid},
 };
 
 /// Length of an Ethernet header.
@@ -79,8 +80,7 @@ impl Skb<'_> {
             self.0.pull_data(ETHERNET as u32).map_err(|_| Reason::Malformed)?;
         }
         let (start, end) = self.linear();
-        let link_local = is_link_local(&read(start, end, 0)?);
-        let ethertype = u16::from_be_bytes(read(start, end, 12)?);
+        let (link_local, ethertype) = ethernet(start, end)?;
         // SAFETY: the verifier checks field reads of the context.
         let (present, tci, proto) = unsafe {
             let skb = &*self.raw();
@@ -181,8 +181,7 @@ impl Bytes for Skb<'_> {
 #[inline(always)]
 pub fn xdp_headers(ctx: &XdpContext) -> Result<Headers, Reason> {
     let (start, end) = (ctx.data(), ctx.data_end());
-    let link_local = is_link_local(&read(start, end, 0)?);
-    let ethertype = u16::from_be_bytes(read(start, end, 12)?);
+    let (link_local, ethertype) = ethernet(start, end)?;
     if is_tpid(ethertype) {
         tag_in_bytes(start, end, ethertype, link_local)
     } else {
@@ -190,30 +189,46 @@ pub fn xdp_headers(ctx: &XdpContext) -> Result<Headers, Reason> {
     }
 }
 
-/// Destination and source address, if they are within these bounds of a packet.
+/// Destination and source address, as numbers, if they are within these bounds of a packet.
 #[inline(always)]
-pub fn addresses((start, end): (usize, usize)) -> Option<[[u8; 6]; 2]> {
+pub fn addresses((start, end): (usize, usize)) -> Option<[u64; 2]> {
+    // The farthest first: one check of the bounds.
+    let rest = word::<u32>(start, end, 8).ok()?;
+    let first = word::<u16>(start, end, 6).ok()?;
+    Some([destination(start, end).ok()?, u64::from(first) | u64::from(rest) << 16])
+}
+
+#[inline(always)]
+fn destination(start: usize, end: usize) -> Result<u64, Reason> {
+    const { assert!(cfg!(target_endian = "little"), "the first byte of a word is its lowest") };
+    let rest = word::<u16>(start, end, 4)?;
+    Ok(u64::from(word::<u32>(start, end, 0)?) | u64::from(rest) << 32)
+}
+
+/// Whether the frame is link-local, and its Ethertype.
+#[inline(always)]
+fn ethernet(start: usize, end: usize) -> Result<(bool, u16), Reason> {
     // The farther one first: one check of the bounds.
-    let source = read(start, end, 6).ok()?;
-    Some([read(start, end, 0).ok()?, source])
+    let ethertype = u16::from_be(word(start, end, 12)?);
+    Ok((is_link_local(destination(start, end)?), ethertype))
 }
 
 #[inline(always)]
 fn tag_in_bytes(start: usize, end: usize, tpid: u16, link_local: bool) -> Result<Headers, Reason> {
-    // Both at once: one check of the bounds.
-    let [a, b, c, d] = read::<TAG_LENGTH>(start, end, ETHERNET)?;
-    let (tci, ethertype) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
+    let ethertype = u16::from_be(word(start, end, ETHERNET + 2)?);
+    let tci = u16::from_be(word(start, end, ETHERNET)?);
     Ok(Headers { tpid, tci, ethertype, inner_tci: 0, link_local })
 }
 
-/// Bytes at an offset, or `Malformed` where the frame (its linear part) ends before.
+/// A word at an offset that is a multiple of its size, or `Malformed` where the frame (its linear part) ends before. One load, where
+/// bytes would be one each: BPF runs where the machine (x86-64, arm64) reads words at any address, or is refused by the verifier.
 #[inline(always)]
-fn read<const N: usize>(start: usize, end: usize, offset: usize) -> Result<[u8; N], Reason> {
-    if start + offset + N > end {
+fn word<T: Copy>(start: usize, end: usize, offset: usize) -> Result<T, Reason> {
+    if start + offset + size_of::<T>() > end {
         return Err(Reason::Malformed);
     }
-    // SAFETY: within the packet, as just checked; a byte array has no alignment.
-    Ok(unsafe { *((start + offset) as *const [u8; N]) })
+    // SAFETY: within the packet, as just checked; as aligned as the machine wants it.
+    Ok(unsafe { *((start + offset) as *const T) })
 }
 
 /// Bytes of a frame, as they are counted.
@@ -255,7 +270,7 @@ pub fn xdp_untagged_bytes(ctx: &XdpContext, tagged: bool) -> u64 {
 #[inline(always)]
 pub fn xdp_retag(
     ctx: &XdpContext,
-    [destination, source]: [[u8; 6]; 2],
+    [destination, source]: [u64; 2],
     before: Option<u16>,
     after: Option<u16>,
 ) -> Option<()> {
@@ -273,22 +288,21 @@ pub fn xdp_retag(
         if unsafe { bpf_xdp_adjust_head(ctx.ctx, moved) } != 0 {
             return None;
         }
-        write(ctx, 0, destination)?;
-        write(ctx, 6, source)?;
+        let middle = (destination >> 32) as u32 | (source as u32) << 16;
+        write(ctx, 0, [destination as u32, middle, (source >> 16) as u32])?;
     }
     let Some(tci) = after else { return Some(()) };
-    write(ctx, 12, TPID_C.to_be_bytes())?;
-    write(ctx, ETHERNET, tci.to_be_bytes())
+    write(ctx, 12, [TPID_C.to_be(), tci.to_be()])
 }
 
 #[inline(always)]
-fn write<const N: usize>(ctx: &XdpContext, offset: usize, bytes: [u8; N]) -> Option<()> {
+fn write<T: Copy>(ctx: &XdpContext, offset: usize, words: T) -> Option<()> {
     let (start, end) = (ctx.data(), ctx.data_end());
-    if start + offset + N > end {
+    if start + offset + size_of::<T>() > end {
         return None;
     }
-    // SAFETY: within the packet, as just checked; a byte array has no alignment.
-    unsafe { *((start + offset) as *mut [u8; N]) = bytes };
+    // SAFETY: within the packet, as just checked; as aligned as the machine wants it.
+    unsafe { *((start + offset) as *mut T) = words };
     Some(())
 }
 

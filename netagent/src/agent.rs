@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use netagent_common::{
-    forward::{Place, Station},
+    forward::Entry,
     policy::{FAST, STORM, UPLINK},
 };
 use tracing::warn;
@@ -179,9 +179,9 @@ impl Agent {
     }
 
     /// The stations that programs know, and the links that they are behind.
-    pub async fn stations(&mut self, pins: &Path) -> Result<(Vec<(Station, Place)>, Observed)> {
+    pub async fn stations(&mut self, pins: &Path) -> Result<(Vec<Entry>, Observed)> {
         let stations = Stations::open(&Pins::new(pins))?;
-        let stations = stations.as_ref().map_or(Ok(Vec::new()), Stations::entries)?;
+        let stations = stations.as_ref().map(Stations::entries).unwrap_or_default();
         Ok((stations, self.netlink.observe().await?))
     }
 

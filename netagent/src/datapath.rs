@@ -4,13 +4,16 @@ mod batch;
 pub mod clock;
 pub mod counters;
 pub mod fdb;
+mod grace;
 mod index;
 mod link;
 mod maps;
+mod memory;
 mod offload;
 pub mod pins;
 pub mod programs;
 pub mod samples;
+mod stations;
 mod table;
 
 use std::{

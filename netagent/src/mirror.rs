@@ -70,7 +70,7 @@ async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bo
     stations.distrust()?;
     let netlink = Netlink::open()?;
     let mut watch = FdbWatch::open()?;
-    let found = stations.entries()?.into_iter().map(|(station, place)| (station, place.ifindex));
+    let found = stations.entries().into_iter().map(|entry| (entry.station(), entry.ifindex));
     let mut copy = Copy {
         mirror: Mirror::new(bridges, found),
         stations,
@@ -89,6 +89,7 @@ async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bo
                 if !copy.stations.is_pinned(pins) {
                     return Ok(true);
                 }
+                copy.stations.tidy();
                 if copy.up_to_date {
                     copy.stations.trust()?;
                 }
@@ -152,7 +153,9 @@ impl Copy {
             };
             writes.extend(write.map(by_station));
         }
-        writes.into_values().try_for_each(|write| self.write(write))?;
+        for write in writes.into_values() {
+            self.write(write);
+        }
         dump |= ports && self.read_ports(netlink).await?;
         if dump {
             self.dump(watch).await?;
@@ -164,7 +167,9 @@ impl Copy {
     async fn read_ports(&mut self, netlink: &Netlink) -> Result<bool> {
         let ports = netlink.plain_ports().await.context("list bridge ports")?;
         let (writes, ask) = self.mirror.set_ports(ports);
-        writes.into_iter().try_for_each(|write| self.write(write))?;
+        for write in writes {
+            self.write(write);
+        }
         let mut nics = BTreeSet::new();
         for uplink in self.mirror.uplinks() {
             let members = netlink.active_members(*uplink).await.context("list a bond's members")?;
@@ -180,19 +185,16 @@ impl Copy {
             self.again = true;
             return Ok(());
         }
-        let moved = self.stations.entries()?.into_iter().filter(|(_, place)| place.moved != 0);
-        self.mirror.begin(moved.map(|(station, _)| station));
+        let moved = self.stations.entries().into_iter().filter(|entry| entry.moved != 0);
+        self.mirror.begin(moved.map(|entry| entry.station()));
         self.dumping = true;
         watch.dump().await
     }
 
-    fn write(&mut self, write: Write) -> Result<()> {
+    fn write(&mut self, write: Write) {
         match write {
             Write::Set(station, ifindex) => self.stations.set(&station, ifindex),
-            Write::Remove(station) => {
-                self.stations.remove(&station);
-                Ok(())
-            }
+            Write::Remove(station) => self.stations.remove(&station),
         }
     }
 }

@@ -1,20 +1,33 @@
 //! The map of stations, as the mirror writes it.
 
-use std::collections::BTreeSet;
-
-use anyhow::{Context as _, Result};
-use aya::maps::{Array, HashMap, IterableMap as _, MapData};
-use netagent_common::{
-    NIC_SLOTS,
-    forward::{FRESH_FOR, Fresh, Place, Station, epoch},
+use std::{
+    collections::BTreeSet,
+    hash::{BuildHasher as _, RandomState},
 };
 
-use super::{batch, clock::monotonic_time, maps, pins::Pins};
+use anyhow::{Context as _, Result};
+use aya::maps::{Array, IterableMap as _, MapData};
+use netagent_common::{
+    BUCKETS, NIC_SLOTS,
+    forward::{Bucket, Entry, FRESH_FOR, Fresh, Station, epoch},
+};
+
+use super::{
+    batch,
+    clock::monotonic_time,
+    grace::wait_for_programs,
+    maps,
+    memory::Memory,
+    pins::Pins,
+    stations::{self, Buckets},
+};
 
 /// The open map.
 pub struct Stations {
-    fdb: HashMap<MapData, Station, Place>,
+    fdb: Array<MapData, Bucket>,
+    buckets: Buckets<Memory<stations::Bucket>>,
     fresh: Array<MapData, Fresh>,
+    seed: u64,
     nics: Array<MapData, u32>,
 }
 
@@ -26,9 +39,22 @@ impl Stations {
         }
         pins.check()?;
         maps::check(pins)?;
-        let fdb = maps::pinned(pins, "FDB")?.try_into()?;
-        let fresh = maps::pinned(pins, "FDB_FRESH")?.try_into()?;
-        Ok(Some(Self { fdb, fresh, nics: maps::pinned(pins, "XDP_NICS")?.try_into()? }))
+        let fdb: Array<MapData, Bucket> = maps::pinned(pins, "FDB")?.try_into()?;
+        let fresh: Array<MapData, Fresh> = maps::pinned(pins, "FDB_FRESH")?.try_into()?;
+        let seed = match fresh.get(&0, 0).context("read the seed of the stations")?.seed {
+            // Nobody was here before, and nothing is in the map.
+            0 => RandomState::new().hash_one(0) | 1,
+            seed => seed,
+        };
+        let memory = Memory::of(fdb.map(), BUCKETS).context("map the stations into memory")?;
+        let buckets = Buckets::new(memory, seed);
+        Ok(Some(Self {
+            fdb,
+            buckets,
+            fresh,
+            seed,
+            nics: maps::pinned(pins, "XDP_NICS")?.try_into()?,
+        }))
     }
 
     /// Whether this is the map that is pinned.
@@ -37,21 +63,23 @@ impl Stations {
     }
 
     /// Everything in it.
-    pub fn entries(&self) -> Result<Vec<(Station, Place)>> {
-        let mut entries = Vec::new();
-        batch::each(&self.fdb, usize::MAX, |station, place| entries.push((station, place)))?;
-        Ok(entries)
+    pub fn entries(&self) -> Vec<Entry> {
+        self.buckets.entries()
     }
 
-    /// Says where a station is. The bridge has just seen it.
-    pub fn set(&mut self, station: &Station, ifindex: u32) -> Result<()> {
-        let place = Place { ifindex, moved: 0, epoch: epoch(monotonic_time()) };
-        self.fdb.insert(station, &place, 0).context("write a station")
+    /// Says where a station is. The bridge has just seen it. Of those that find no room, frames go by the bridge.
+    pub fn set(&mut self, station: &Station, ifindex: u32) {
+        self.buckets.set(station, ifindex, epoch(monotonic_time()), wait_for_programs);
     }
 
     /// Takes a station out; one that is not there is as asked.
     pub fn remove(&mut self, station: &Station) {
-        let _gone = self.fdb.remove(station);
+        self.buckets.remove(station);
+    }
+
+    /// Frees the room of those that were taken out, once no program has them in mind.
+    pub fn tidy(&mut self) {
+        self.buckets.clear(wait_for_programs);
     }
 
     /// Lets XDP forward what these NICs receive, and no others.
@@ -70,11 +98,13 @@ impl Stations {
     /// Lets the programs go by what is in the map, for a few seconds.
     pub fn trust(&mut self) -> Result<()> {
         let until = monotonic_time() + FRESH_FOR;
-        self.fresh.set(0, &Fresh { until }, 0).context("say that the stations are up to date")
+        let fresh = Fresh { until, seed: self.seed };
+        self.fresh.set(0, &fresh, 0).context("say that the stations are up to date")
     }
 
     /// Keeps the programs from going by what is in the map.
     pub fn distrust(&mut self) -> Result<()> {
-        self.fresh.set(0, &Fresh::default(), 0).context("say that the stations are out of date")
+        let fresh = Fresh { until: 0, seed: self.seed };
+        self.fresh.set(0, &fresh, 0).context("say that the stations are out of date")
     }
 }

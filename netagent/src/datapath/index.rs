@@ -3,15 +3,18 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
-    os::fd::{AsFd as _, AsRawFd as _},
-    ptr,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use anyhow::{Context as _, Result};
 use aya::maps::IterableMap as _;
 use netagent_common::{PORT_INDEX_SIZE, policy::PortRef};
 
-use super::{batch, maps::Maps};
+use super::{
+    batch,
+    maps::Maps,
+    memory::{Memory, halves},
+};
 
 /// The interface indexes that lead to each record.
 pub fn read(maps: &Maps) -> Result<BTreeMap<u32, BTreeSet<u32>>> {
@@ -25,25 +28,14 @@ pub fn read(maps: &Maps) -> Result<BTreeMap<u32, BTreeSet<u32>>> {
     Ok(devices)
 }
 
-/// The elements in use. Few of very many: the map is read as the memory that it is (BPF_F_MMAPABLE, since 5.5).
+/// The elements in use. Few of very many: the map is read as the memory that it is.
 fn elements(maps: &Maps) -> io::Result<Vec<PortRef>> {
-    let map = maps.index.map().fd().as_fd().as_raw_fd();
-    let count = PORT_INDEX_SIZE as usize;
-    let length = count * size_of::<PortRef>();
-    // SAFETY: a new mapping of a descriptor that is open, wherever the kernel puts it.
-    let memory =
-        unsafe { libc::mmap(ptr::null_mut(), length, libc::PROT_READ, libc::MAP_SHARED, map, 0) };
-    if memory == libc::MAP_FAILED {
-        return Err(io::Error::last_os_error());
-    }
-    let elements = memory.cast::<PortRef>();
-    // SAFETY: so many elements are there (`maps::check`), and any bytes are one. The agent in charge may write to them just
-    // now.
-    let element = |number| unsafe { elements.add(number).read_volatile() };
-    let used = (0..count).map(element).filter(|element| element.ifindex != 0).collect();
-    // SAFETY: the mapping from above, which nothing refers to any more.
-    unsafe { libc::munmap(memory, length) };
-    Ok(used)
+    let elements = Memory::<AtomicU64>::of(maps.index.map(), PORT_INDEX_SIZE)?;
+    let element = |word: &AtomicU64| {
+        let [ifindex, record] = halves(word.load(Ordering::Relaxed));
+        PortRef { ifindex, record }
+    };
+    Ok(elements.iter().map(element).filter(|element| element.ifindex != 0).collect())
 }
 
 /// Makes a device lead to a policy record.

@@ -14,18 +14,18 @@ use aya::{
     util::nr_cpus,
 };
 use netagent_common::{
-    MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, MAX_STATIONS, NIC_SLOTS,
-    PORT_INDEX_SIZE, PORT_INDEX_SPILL,
+    BUCKETS, MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, NIC_SLOTS, PORT_INDEX_SIZE,
+    PORT_INDEX_SPILL,
     counters::{ANY_PORT, ANY_VID, Direction, DropStats, RawDropKey, Reason, VlanStats},
-    forward::{Fresh, PathStats, Place, Station},
+    forward::{Bucket, Fresh, PathStats},
     limit::{MAC_SLOTS, MacSlot, StormState},
     policy::{Policy, PortMac, PortRef},
     sample::{RING_BYTES, Unsampled, WINDOWS, Watch, Window},
 };
 
-use super::{batch, pins::Pins};
+use super::{memory::Memory, pins::Pins, stations};
 
-/// The agent reads the map as memory (include/uapi/linux/bpf.h).
+/// The agent has the map as memory (include/uapi/linux/bpf.h).
 const BPF_F_MMAPABLE: u32 = 1 << 10;
 
 /// A map's definition: what must be equal for a pin to be used.
@@ -57,7 +57,7 @@ const SPECS: [Spec; 19] = [
     spec::<PortMac, u32>("ALLOWED_MACS", MapType::Hash, MAX_MACS),
     spec::<u32, [MacSlot; MAC_SLOTS]>("PORT_MACS", MapType::Array, MAX_PORTS),
     spec::<u32, StormState>("STORM", MapType::Array, MAX_PORTS),
-    spec::<Station, Place>("FDB", MapType::Hash, MAX_STATIONS),
+    Spec { flags: BPF_F_MMAPABLE, ..spec::<u32, Bucket>("FDB", MapType::Array, BUCKETS) },
     spec::<u32, Fresh>("FDB_FRESH", MapType::Array, 1),
     spec::<u32, PathStats>("FORWARDED", MapType::PerCpuArray, MAX_PORTS),
     spec::<u32, u32>("XDP_NICS", MapType::Array, NIC_SLOTS),
@@ -138,7 +138,7 @@ pub struct Maps {
     /// Ports that take frames from XDP.
     pub xdp_ports: DevMap<MapData>,
     /// Where stations are; see [`super::fdb`].
-    fdb: HashMap<MapData, Station, Place>,
+    fdb: Array<MapData, Bucket>,
 }
 
 impl Maps {
@@ -195,9 +195,8 @@ impl Maps {
 
     /// How many stations are in their map.
     pub fn stations(&self) -> Result<usize> {
-        let mut stations = 0;
-        batch::each(&self.fdb, usize::MAX, |_, _| stations += 1)?;
-        Ok(stations)
+        let memory = Memory::of(self.fdb.map(), BUCKETS).context("map the stations into memory")?;
+        Ok(stations::used(&memory).count())
     }
 }
 

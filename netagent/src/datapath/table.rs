@@ -15,6 +15,7 @@ use netagent_common::{
 
 use super::{
     batch,
+    grace::wait_for_programs,
     index::{self, point, unpoint},
     maps::{Maps, per_cpu},
 };
@@ -350,13 +351,6 @@ impl Table {
         }
         batch::set_per_cpu(&maps.stats, &unused).context("reset counters")
     }
-}
-
-/// Waits until every program that may have seen an old value has ended: TC and XDP programs run inside an RCU
-/// read-side section, and MEMBARRIER_CMD_GLOBAL waits for those (`synchronize_rcu`, membarrier(2), since 4.3).
-fn wait_for_programs() {
-    // SAFETY: no pointers.
-    unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) };
 }
 
 /// A string cut to a field, padded with NUL.

@@ -1,6 +1,6 @@
 //! `show fdb`: the stations that frames reach past the bridge.
 
-use netagent_common::forward::{Place, Station};
+use netagent_common::forward::Entry;
 use serde::Serialize;
 
 use super::table::{Column, Table};
@@ -23,19 +23,19 @@ pub struct Row {
 }
 
 /// One row per station, as `bridge fdb show` would put them.
-pub fn rows(stations: &[(Station, Place)], links: &Observed) -> Vec<Row> {
+pub fn rows(stations: &[Entry], links: &Observed) -> Vec<Row> {
     let name = |index| links.name(index).map_or_else(|| format!("if{index}"), IfName::to_string);
     let mut stations = stations.to_vec();
-    stations.sort_by_key(|(station, _)| *station);
-    let row = |(station, place): (Station, Place)| Row {
-        bridge: name(station.bridge),
-        vlan: match station.vid {
+    stations.sort_by_key(Entry::station);
+    let row = |entry: Entry| Row {
+        bridge: name(entry.bridge),
+        vlan: match entry.vid {
             0 => "all".to_owned(),
             vid => vid.to_string(),
         },
-        mac: Mac(station.mac).to_string(),
-        device: name(place.ifindex),
-        moved: place.moved != 0,
+        mac: Mac(entry.mac).to_string(),
+        device: name(entry.ifindex),
+        moved: entry.moved != 0,
     };
     stations.into_iter().map(row).collect()
 }
