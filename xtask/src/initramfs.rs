@@ -14,7 +14,7 @@ use crate::cpio::{Archive, DIRECTORY, FILE, SYMLINK};
 use crate::kernel::Kernel;
 use crate::vm::{BEGIN, EXIT, Spec};
 
-/// The modules to load, with their parameters. What a kernel has built in is skipped.
+/// The modules to load in every guest, with their parameters. What a kernel has built in is skipped.
 const MODULES: [&str; 17] = [
     "8021q",
     "act_bpf",
@@ -78,7 +78,7 @@ pub fn build(path: &Path, kernel: &Kernel, spec: &Spec) -> Result<()> {
     }
 
     let mut load = Vec::new();
-    for module in modules(kernel)? {
+    for module in modules(kernel, &spec.modules)? {
         let name = module.file_name().unwrap_or_default().to_string_lossy();
         archive.copy(&module, &format!("modules/{name}"))?;
         let stem = name.trim_end_matches(".ko");
@@ -137,8 +137,8 @@ fn libraries(binary: &Path) -> Result<Vec<String>> {
     Ok(text.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned).collect())
 }
 
-/// The modules' files in an order in which they can be loaded.
-fn modules(kernel: &Kernel) -> Result<Vec<PathBuf>> {
+/// The files of `MODULES` and of more, in an order in which they can be loaded.
+fn modules(kernel: &Kernel, more: &[&str]) -> Result<Vec<PathBuf>> {
     let path = kernel.modules.join("modules.dep");
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
     let needs: HashMap<_, _> = text
@@ -148,7 +148,7 @@ fn modules(kernel: &Kernel) -> Result<Vec<PathBuf>> {
         .collect();
 
     let mut order: Vec<PathBuf> = Vec::new();
-    for wanted in MODULES {
+    for wanted in MODULES.iter().chain(more) {
         let name = wanted.split(' ').next().unwrap_or_default();
         let Some((path, needs)) = needs.get(name) else { continue };
         // modules.dep lists everything a module needs, the innermost last.

@@ -136,7 +136,16 @@ pub fn guest(script: String, executables: &[&Path], label: String) -> vm::Spec {
         .map(|file| (root().join(&file), Path::new("/").join(file)))
         .to_vec();
     let timeout = Duration::from_mins(40);
-    vm::Spec { script, binaries, files, label, memory: 2048, timeout, digest: true, icount: false }
+    vm::Spec {
+        script,
+        binaries,
+        files,
+        label,
+        memory: 2048,
+        timeout,
+        digest: true,
+        ..vm::Spec::default()
+    }
 }
 
 /// The workspace.

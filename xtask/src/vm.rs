@@ -35,6 +35,8 @@ pub struct Spec {
     pub binaries: Vec<PathBuf>,
     /// Paths on this machine and in the guest.
     pub files: Vec<(PathBuf, PathBuf)>,
+    /// The kernel's, besides those that every guest has.
+    pub modules: Vec<&'static str>,
     /// Put before each line that is shown, where several machines print at once.
     pub label: String,
     /// In MiB.
@@ -53,6 +55,7 @@ impl Default for Spec {
             script: String::new(),
             binaries: Vec::new(),
             files: Vec::new(),
+            modules: Vec::new(),
             label: String::new(),
             memory: 1024,
             timeout: Duration::from_secs(300),

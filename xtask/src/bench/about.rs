@@ -89,5 +89,5 @@ pub fn why(name: &str) -> &'static str {
 pub const ABSENT: [&str; 3] = [
     "A tap behind `forward_xdp`, as VMs have one, and a NIC before it: both are veth pairs.",
     "100 ports with all VLANs: there are counters for 14,335 (port, VID) pairs.",
-    "Open vSwitch: its kernel datapath is not in the guest.",
+    "Open vSwitch's userspace datapath by AF_XDP or DPDK, and what it costs to set up a flow.",
 ];

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::figure::{Figure, Ratio};
 use super::vm;
+use crate::vm::Spec;
 
 const SCRIPT: &str = include_str!("bulk.sh");
 
@@ -13,7 +14,7 @@ const UNIT: &str = "million instructions for 32 MiB, both ends included";
 
 /// Measures.
 pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
-    let costs = vm::run(SCRIPT, netagent, &[])?;
+    let costs = vm::run(SCRIPT, netagent, Spec::default())?;
     let figure =
         |name: &str, figure, (contender, baseline, baseline_name), goal| -> Result<Figure> {
             Ok(Figure {

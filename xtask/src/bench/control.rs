@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::figure::{Figure, Ratio};
 use super::vm;
+use crate::vm::Spec;
 
 const SCRIPT: &str = include_str!("control.sh");
 
@@ -13,7 +14,7 @@ const UNIT: &str = "million instructions for 3 x 4094 VLANs";
 
 /// Measures.
 pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
-    let costs = vm::run(SCRIPT, netagent, &[])?;
+    let costs = vm::run(SCRIPT, netagent, Spec::default())?;
     let figure = |name: &str, steps: &[&str], goal| -> Result<Figure> {
         let cost = |contender| -> Result<f64> {
             steps.iter().map(|step| Ok(costs.of(step, contender)? / 1e6)).sum()

@@ -6,8 +6,13 @@ use anyhow::{Context, Result};
 
 use super::figure::{Figure, Ratio};
 use super::{object, vm};
+use crate::vm::Spec;
 
 const SCRIPT: &str = include_str!("frames.sh");
+
+/// What Open vSwitch is made of.
+const OVS: [&str; 5] = ["ovsdb-tool", "ovsdb-server", "ovs-vswitchd", "ovs-vsctl", "ovs-appctl"];
+const OVS_SCHEMA: &str = "/usr/share/openvswitch/vswitch.ovsschema";
 
 const NET: &str = "instructions per frame, without the generator's";
 const GROSS: &str = "instructions per frame, with the generator's";
@@ -35,7 +40,11 @@ const fn row(
     Row { name, sent, netagent, baseline, generator, ratio, goal }
 }
 
-const ROWS: [Row; 12] = [
+const fn against_ovs(name: &'static str, sent: &'static str, baseline: &'static str) -> Row {
+    row(name, sent, ["tc", baseline, "none"], Ratio::OfRates, None)
+}
+
+const ROWS: [Row; 18] = [
     row("forward_xdp", "forward_xdp", ["xdp", "kernel", "wire"], Ratio::OfRates, Some(5.0)),
     row("forward_tc", "forward", ["tc", "kernel", "none"], Ratio::OfRates, Some(1.5)),
     row("vm_to_vm_tc", "vm_to_vm", ["tc", "kernel", "none"], Ratio::OfRates, Some(1.5)),
@@ -49,12 +58,23 @@ const ROWS: [Row; 12] = [
     row("forward_tc_against_plain", "forward", ["tc", "plain", "none"], Ratio::OfRates, None),
     row("vm_to_vm_tc_against_plain", "vm_to_vm", ["tc", "plain", "none"], Ratio::OfRates, None),
     row("miss_by_unaware_bridge", "miss", ["flat", "kernel", "none"], Ratio::OfRates, None),
+    against_ovs("forward_tc_against_ovs_kernel", "forward", "ovskern"),
+    against_ovs("vm_to_vm_tc_against_ovs_kernel", "vm_to_vm", "ovskern"),
+    against_ovs("miss_against_ovs_kernel", "miss", "ovskern"),
+    against_ovs("forward_tc_against_ovs_userspace", "forward", "ovsuser"),
+    against_ovs("vm_to_vm_tc_against_ovs_userspace", "vm_to_vm", "ovsuser"),
+    against_ovs("miss_against_ovs_userspace", "miss", "ovsuser"),
 ];
 
 /// Measures: each figure with a goal also with the generator's cost, as the subtraction flatters differences.
 pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
-    let wire = (object("wire")?, PathBuf::from("wire"));
-    let costs = vm::run(SCRIPT, netagent, &[wire])?;
+    let spec = Spec {
+        binaries: OVS.map(PathBuf::from).to_vec(),
+        files: vec![(object("wire")?, "wire".into()), (OVS_SCHEMA.into(), OVS_SCHEMA.into())],
+        modules: vec!["openvswitch"],
+        ..Spec::default()
+    };
+    let costs = vm::run(SCRIPT, netagent, spec)?;
     let mut figures = Vec::new();
     for Row { name, sent, netagent, baseline, generator, ratio, goal } in ROWS {
         let cost = |contender| costs.of(sent, contender).context(name);
@@ -62,6 +82,8 @@ pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
         let (netagent, base) = (cost(netagent)?, cost(baseline)?);
         let baseline_name = match baseline {
             "plain" => "bridge without VLANs",
+            "ovskern" => "Open vSwitch, kernel datapath",
+            "ovsuser" => "Open vSwitch, userspace datapath",
             _ => "bridge, VLAN-aware",
         };
         let net = Figure {

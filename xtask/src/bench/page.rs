@@ -31,6 +31,11 @@ over, so that everything it touches is in the nearest cache; and they vary with 
 
 Frames to a VM end at the guest's end of its veth pair, before the guest's stack. `netagent run` is running, counters are on. The kernel's bridge has
 `vlan_filtering` and `vlan_stats_enabled`, and a namespace of its own, where nobody listens to what it learns.
+
+Open vSwitch is Debian's, in a namespace of its own too; VMs' ports have a `tag`, the uplink `trunks`, and flows are in the tables before
+anything is counted. Its kernel datapath is the module of the guest's kernel; it computes a hash of each frame, which a NIC may bring along.
+Its userspace datapath takes frames by AF_PACKET, in a thread of its daemon: that is held while frames are sent, then reads them in full
+batches, and the time that it has the processor until the last has arrived is added.
 ";
 
 /// The page. `plot`: what the picture is called from there.
@@ -106,6 +111,7 @@ fn machine() -> Result<Vec<(&'static str, String)>> {
         ("the host's kernel", first(Command::new("uname").args(["-sr"]))?),
         ("the guest's kernel", format!("Debian's {}", kernel::named(vm::KERNEL)?.release)),
         ("emulator", first(Command::new("qemu-system-x86_64").arg("--version"))?),
+        ("Open vSwitch", first(Command::new("ovs-vsctl").arg("--version"))?),
         ("netagent", first(Command::new("git").args(["describe", "--always"]))?),
     ])
 }

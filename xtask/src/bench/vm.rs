@@ -2,13 +2,14 @@
 //! machine does. Blind to caches, branches and contention.
 
 use std::env;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 
 use super::figure::median;
-use crate::{kernel, vm};
+use crate::kernel;
+use crate::vm::{self, Spec};
 
 /// TCX and all modules.
 pub const KERNEL: &str = "6.12";
@@ -24,19 +25,19 @@ struct Cost {
     instructions: f64,
 }
 
-/// Runs a script with netagent, these files and what it calls.
-pub fn run(script: &str, netagent: &Path, files: &[(PathBuf, PathBuf)]) -> Result<Costs> {
+/// Runs a script with netagent, what all scripts call, and what more is in `spec`.
+pub fn run(script: &str, netagent: &Path, spec: Spec) -> Result<Costs> {
     // date, as busybox's knows no nanoseconds.
     let tools =
         ["ip", "bridge", "tc", "bpftool", "curl", "ethtool", "nsenter", "date"].map(Into::into);
-    let spec = vm::Spec {
+    let own = [netagent.to_owned(), env::current_exe()?];
+    let spec = Spec {
         script: script.to_owned(),
-        binaries: [&tools[..], &[netagent.to_owned(), env::current_exe()?]].concat(),
-        files: files.to_vec(),
+        binaries: [&tools[..], &own, &spec.binaries].concat(),
         memory: 2048,
         timeout: Duration::from_secs(600),
         icount: true,
-        ..vm::Spec::default()
+        ..spec
     };
     let outcome = vm::run(&kernel::named(KERNEL)?, &spec)?;
     if outcome.status != 0 {
