@@ -8,6 +8,7 @@ mod call;
 mod control;
 mod figure;
 mod frames;
+pub mod hook;
 mod host;
 mod lab;
 mod page;

@@ -49,6 +49,9 @@ enum Task {
     /// Send frames as a NIC's driver has them, and print the microseconds that takes (in a benchmark's guest)
     #[command(hide = true)]
     Send(bench::send::Options),
+    /// Attach a TC program by TCX (in a benchmark's guest)
+    #[command(hide = true)]
+    Hook(bench::hook::Options),
     /// Check formatting, lints (agent and programs), documentation and dependencies
     Check,
     /// Show the main job at work, in a lab of namespaces: on this machine if its kernel can, else in a virtual machine
@@ -90,6 +93,7 @@ fn main() -> Result<ExitCode> {
         Task::Mutate { on, filter } => mutate::all(&on, &filter)?,
         Task::Bench(options) => bench::run(&options)?,
         Task::Send(options) => bench::send::run(&options)?,
+        Task::Hook(options) => bench::hook::run(&options)?,
         Task::Check => check::all()?,
         Task::Demo { kernel } => return demo::run(kernel.as_deref()),
         Task::Fuzz { runs } => fuzz::run(runs)?,

@@ -4,12 +4,16 @@
 #![expect(
     missing_docs,
     clippy::needless_pass_by_value,
+    clippy::not_unsafe_ptr_arg_deref,
     reason = "what the macros of aya make of the programs"
 )]
 
 use aya_ebpf::{
-    bindings::xdp_action::XDP_DROP, helpers::generated::bpf_redirect, macros::xdp,
-    programs::XdpContext,
+    EbpfContext as _,
+    bindings::{TC_ACT_SHOT, xdp_action::XDP_DROP},
+    helpers::generated::{bpf_redirect, bpf_redirect_peer, bpf_skb_vlan_pop, bpf_xdp_adjust_head},
+    macros::{classifier, xdp},
+    programs::{TcContext, XdpContext},
 };
 
 /// Sends a frame to the device whose interface index is in the last two bytes of its source address. The frame begins with what
@@ -31,6 +35,48 @@ pub fn wire_send(ctx: XdpContext) -> u32 {
     // SAFETY: an interface index and no flags.
     let action = unsafe { bpf_redirect(u32::from(index), 0) };
     u32::try_from(action).unwrap_or(XDP_DROP)
+}
+
+/// Destination and source address.
+type Addresses = [u8; 12];
+
+/// The least that forwarding by XDP costs: takes a tag off, and sends the frame to the device whose interface index is in the last
+/// two bytes of its destination address.
+#[xdp]
+pub fn bare_xdp(ctx: XdpContext) -> u32 {
+    const TAG: i32 = 4;
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + size_of::<Addresses>() > end {
+        return XDP_DROP;
+    }
+    // SAFETY: within the packet, as just checked; a byte array has no alignment.
+    let addresses = unsafe { *(start as *const Addresses) };
+    // SAFETY: the context is this program's own.
+    if unsafe { bpf_xdp_adjust_head(ctx.ctx, TAG) } != 0 {
+        return XDP_DROP;
+    }
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + size_of::<Addresses>() > end {
+        return XDP_DROP;
+    }
+    // SAFETY: as above.
+    unsafe { *(start as *mut Addresses) = addresses };
+    let index = u16::from_be_bytes([addresses[4], addresses[5]]);
+    // SAFETY: an interface index and no flags.
+    let action = unsafe { bpf_redirect(u32::from(index), 0) };
+    u32::try_from(action).unwrap_or(XDP_DROP)
+}
+
+/// The same by TC, to the other end of a veth pair.
+#[classifier]
+pub fn bare_tc(ctx: TcContext) -> i32 {
+    let Ok(index) = ctx.load::<[u8; 2]>(4) else { return TC_ACT_SHOT };
+    // SAFETY: the context is this program's own; an interface index and no flags.
+    let action = unsafe {
+        bpf_skb_vlan_pop(ctx.as_ptr().cast());
+        bpf_redirect_peer(u32::from(u16::from_be_bytes(index)), 0)
+    };
+    i32::try_from(action).unwrap_or(TC_ACT_SHOT)
 }
 
 /// Where a frame arrives and nothing becomes of it: the cost of the wire itself.

@@ -9,8 +9,10 @@ use std::path::Path;
 use anyhow::{Context, Result, ensure};
 
 /// Commands of bpf(2).
+const OBJ_PIN: libc::c_int = 6;
 const OBJ_GET: libc::c_int = 7;
 const PROG_TEST_RUN: libc::c_int = 10;
+const LINK_CREATE: libc::c_int = 28;
 
 /// TC_ACT_UNSPEC: the frame goes on.
 const PASS: u32 = u32::MAX;
@@ -25,9 +27,29 @@ const POLL: u32 = 64;
 const CONTEXT: usize = 192;
 const IFINDEX: usize = 40;
 
-/// What BPF_OBJ_GET is asked.
+/// A device's TCX hooks (since 6.6), as BPF_LINK_CREATE numbers them.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub enum Side {
+    Ingress = 46,
+    Egress = 47,
+}
+
+/// What BPF_LINK_CREATE is asked, of a TCX hook.
+#[derive(Default)]
 #[repr(C)]
-struct Get {
+struct Attach {
+    program: u32,
+    ifindex: u32,
+    side: u32,
+    flags: u32,
+    relative: u32,
+    unused: u32,
+    revision: u64,
+}
+
+/// What BPF_OBJ_GET and BPF_OBJ_PIN are asked.
+#[repr(C)]
+struct Pin {
     path: u64,
     fd: u32,
     flags: u32,
@@ -61,10 +83,23 @@ pub struct Program(OwnedFd);
 impl Program {
     pub fn open(pin: &Path) -> Result<Self> {
         let path = CString::new(pin.to_string_lossy().as_bytes()).context("a path with NUL")?;
-        let mut get = Get { path: path.as_ptr() as u64, fd: 0, flags: 0 };
+        let mut get = Pin { path: path.as_ptr() as u64, fd: 0, flags: 0 };
         let fd = bpf(OBJ_GET, &mut get).with_context(|| format!("open {}", pin.display()))?;
         // SAFETY: the kernel has just made it for us.
         Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Attaches a TC program to a device of this thread's namespace, and pins the link.
+    pub fn attach(&self, ifindex: u32, side: Side, pin: &Path) -> Result<()> {
+        let program = u32::try_from(self.0.as_raw_fd())?;
+        let mut attach = Attach { program, ifindex, side: side as u32, ..Attach::default() };
+        let fd = bpf(LINK_CREATE, &mut attach).context("make a link")?;
+        // SAFETY: the kernel has just made it for us.
+        let link = unsafe { OwnedFd::from_raw_fd(fd) };
+        let path = CString::new(pin.to_string_lossy().as_bytes()).context("a path with NUL")?;
+        let fd = u32::try_from(link.as_raw_fd())?;
+        let mut pin = Pin { path: path.as_ptr() as u64, fd, flags: 0 };
+        bpf(OBJ_PIN, &mut pin).context("pin a link").map(drop)
     }
 
     /// Lets an XDP program have frames as a driver has them, and waits until they have gone their way.

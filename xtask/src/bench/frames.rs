@@ -44,7 +44,7 @@ const fn against_ovs(name: &'static str, sent: &'static str, baseline: &'static 
     row(name, sent, ["tc", baseline, "none"], Ratio::OfRates, None)
 }
 
-const ROWS: [Row; 18] = [
+const ROWS: [Row; 22] = [
     row("forward_xdp", "forward_xdp", ["xdp", "kernel", "wire"], Ratio::OfRates, Some(5.0)),
     row("forward_tc", "forward", ["tc", "kernel", "none"], Ratio::OfRates, Some(1.5)),
     row("vm_to_vm_tc", "vm_to_vm", ["tc", "kernel", "none"], Ratio::OfRates, Some(1.5)),
@@ -52,6 +52,17 @@ const ROWS: [Row; 18] = [
     row("drop_denied", "drop", ["xdp", "kernel", "wire"], Ratio::OfRates, Some(5.0)),
     row("first_packet", "first", ["tc", "kernel", "none"], Ratio::OfCosts, Some(1.1)),
     row("forward_xdp_skb", "forward_xdp_skb", ["xdp", "kernel", "wire"], Ratio::OfRates, None),
+    // What no program of that kind could do without.
+    row(
+        "forward_xdp_against_bare",
+        "forward_xdp",
+        ["xdp", "bare_xdp", "wire"],
+        Ratio::OfRates,
+        None,
+    ),
+    row("forward_tc_against_bare", "forward", ["tc", "bare_tc", "none"], Ratio::OfRates, None),
+    row("miss_against_empty", "miss", ["tc", "hooks", "none"], Ratio::OfRates, None),
+    row("first_packet_against_empty", "first", ["tc", "hooks", "none"], Ratio::OfCosts, None),
     // Other contenders: by the bridge in both of its kinds, and against a bridge that knows no VLANs.
     row("forward_by_bridge", "forward", ["aware", "kernel", "none"], Ratio::OfRates, None),
     row("forward_by_unaware_bridge", "forward", ["flat", "kernel", "none"], Ratio::OfRates, None),
@@ -70,7 +81,11 @@ const ROWS: [Row; 18] = [
 pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
     let spec = Spec {
         binaries: OVS.map(PathBuf::from).to_vec(),
-        files: vec![(object("wire")?, "wire".into()), (OVS_SCHEMA.into(), OVS_SCHEMA.into())],
+        files: vec![
+            (object("wire")?, "wire".into()),
+            (object("empty")?, "empty".into()),
+            (OVS_SCHEMA.into(), OVS_SCHEMA.into()),
+        ],
         modules: vec!["openvswitch"],
         ..Spec::default()
     };
@@ -82,6 +97,8 @@ pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
         let (netagent, base) = (cost(netagent)?, cost(baseline)?);
         let baseline_name = match baseline {
             "plain" => "bridge without VLANs",
+            "bare_xdp" | "bare_tc" => "no bridge, a program that redirects",
+            "hooks" => "bridge, programs that are empty",
             "ovskern" => "Open vSwitch, kernel datapath",
             "ovsuser" => "Open vSwitch, userspace datapath",
             _ => "bridge, VLAN-aware",

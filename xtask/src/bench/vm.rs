@@ -35,7 +35,7 @@ pub fn run(script: &str, netagent: &Path, spec: Spec) -> Result<Costs> {
         script: script.to_owned(),
         binaries: [&tools[..], &own, &spec.binaries].concat(),
         memory: 2048,
-        timeout: Duration::from_secs(600),
+        timeout: Duration::from_mins(20),
         icount: true,
         ..spec
     };
