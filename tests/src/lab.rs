@@ -82,6 +82,14 @@ impl Netns {
         links.into_iter().next().unwrap_or_default()
     }
 
+    /// Waits until every link that is up says so: a carrier reaches the devices on top of each other one after the other.
+    pub fn wait_for_carriers(&self) {
+        let up = |link: &serde_json::Value| link["ifname"] == "lo" || link["operstate"] == "UP";
+        wait_until("all links have a carrier", || {
+            self.json("ip -j link show up").as_array().unwrap().iter().all(up)
+        });
+    }
+
     /// The names of the links that belong to a bond or bridge, in their order.
     pub fn members(&self, controller: &str) -> Vec<String> {
         let links = self.json(&format!("ip -j link show master {controller}"));

@@ -30,11 +30,7 @@ fn node() -> (Node, Netns) {
     node.apply(FILE);
     node.assert_settled();
     node.netns.sh("ip route add default via 10.0.0.1 metric 50");
-    // A bond's carrier reaches the devices on top of it one after the other.
-    let up = |link: &serde_json::Value| link["ifname"] == "lo" || link["operstate"] == "UP";
-    wait_until("every link has a carrier", || {
-        node.netns.json("ip -j link show up").as_array().unwrap().iter().all(up)
-    });
+    node.netns.wait_for_carriers();
     (node, switch)
 }
 

@@ -62,6 +62,7 @@ fn detach_takes_every_program_and_leaves_the_links() {
             .map(|link| format!("{} {} {}", link["ifname"], link["master"], link["flags"]))
             .collect::<Vec<_>>()
     };
+    lab.node.netns.wait_for_carriers();
     let before = links();
     assert!(lab.node.netns.sh("ip link show eth2").contains("xdp"), "XDP is on the uplink");
     lab.node.ok("detach");

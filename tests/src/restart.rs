@@ -206,6 +206,7 @@ fn a_file_that_is_bad_changes_nothing_and_the_next_good_one_is_taken() {
     let lab = Lab::new();
     lab.node.configure(&file(&BOTH[..1]));
     let daemon = lab.node.run();
+    lab.node.netns.wait_for_carriers();
     let before = lab.node.netns.sh("ip -j link");
     lab.node.configure(&file(&[("a100", 100), ("a100", 200)]));
     daemon.hangup();

@@ -8,10 +8,7 @@ use super::{
     sent::Sent,
     socket::{Outgoing, Socket},
 };
-use crate::{
-    lab::{Netns, wait_until},
-    node::Node,
-};
+use crate::{lab::Netns, node::Node};
 
 /// The kernel's own bridge, netagent over a VLAN-aware one, netagent over a VLAN-unaware one. Their devices start with
 /// these letters.
@@ -36,15 +33,9 @@ impl Bridges {
         let (kernel, node, ends) = (Netns::new("kernel"), Node::new(), Netns::new("ends"));
         links(&BRIDGES[..1], &kernel, &ends);
         links(&BRIDGES[1..], &node.netns, &ends);
-        let up = || ends.json("ip -j link show up");
-        wait_until("all links are up", || {
-            let links = up();
-            let state =
-                |link: &serde_json::Value| link["operstate"] == "UP" || link["ifname"] == "lo";
-            links.as_array().unwrap().iter().all(state)
-        });
+        ends.wait_for_carriers();
         let mut indexes = HashMap::new();
-        for link in up().as_array().unwrap() {
+        for link in ends.json("ip -j link show up").as_array().unwrap() {
             let index = i32::try_from(link["ifindex"].as_i64().unwrap()).unwrap();
             indexes.insert(link["ifname"].as_str().unwrap().to_owned(), index);
         }
