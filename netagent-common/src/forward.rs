@@ -27,7 +27,7 @@ pub struct Station {
 }
 
 /// Entries to a bucket of the copy.
-pub const WAYS: usize = 4;
+pub const WAYS: usize = 5;
 /// The entries of stations that have the same hash. A station that finds none of them free stays the bridge's.
 pub type Bucket = [Entry; WAYS];
 

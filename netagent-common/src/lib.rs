@@ -39,9 +39,9 @@ pub const PORT_INDEX_SPILL: u32 = 1024;
 pub const MAX_MACS: u32 = 16_384;
 /// Most stations that frames reach past the bridge; the others stay the bridge's.
 pub const MAX_STATIONS: u32 = 16_384;
-/// Buckets of the map that has them, as a power of two: as many as stations, with four entries each, so that few of very many
-/// stations find no room in theirs.
-pub const BUCKET_BITS: u32 = 14;
+/// Buckets of the map that has them, as a power of two: half as many as stations, with five entries each, so that one in a hundred
+/// finds no room in its bucket when there are as many as can be, and hardly any before.
+pub const BUCKET_BITS: u32 = 13;
 /// How many that is.
 pub const BUCKETS: u32 = 1 << BUCKET_BITS;
 /// Most of them behind one VM's port: a VM that invents addresses takes no other's place.

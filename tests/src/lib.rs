@@ -33,6 +33,7 @@ mod pins;
 mod qinq;
 mod rename;
 mod restart;
+mod scale;
 mod scenario;
 mod security;
 mod untagged_host;

@@ -117,7 +117,8 @@ impl Node {
         self.config.with_extension("log")
     }
 
-    fn line(&self, arguments: &str) -> String {
+    /// `netagent ARGUMENTS`, as a shell line.
+    pub fn line(&self, arguments: &str) -> String {
         let netagent = std::env::var("NETAGENT").unwrap_or_else(|_| {
             panic!("NETAGENT does not name the binary: run the tests by `cargo xtask test`")
         });

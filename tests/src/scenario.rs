@@ -117,9 +117,10 @@ ports: [{{ device: vm-mine, network: corp-net }}, {{ device: vm-other, network: 
     });
     let address = lease(&mine);
     assert!(address.starts_with("10.100.0."), "{address:?}");
-    assert!(reaches(&mine, "10.100.0.1"), "the VM's gateway answers");
+    // A second is not much for an emulated machine.
+    wait_until("the VM's gateway answers", || reaches(&mine, "10.100.0.1"));
     other.sh("ip address add 10.200.0.7/24 dev eth0 && ip address add 10.100.0.7/24 dev eth0");
-    assert!(reaches(&other, "10.200.0.1"), "the other VM is in VLAN 200");
+    wait_until("the other VM is in VLAN 200", || reaches(&other, "10.200.0.1"));
     assert!(!reaches(&other, "10.100.0.1") && !reaches(&other, &address), "and in no other");
     assert_eq!(vlans("oob-br"), "", "the node itself is in none of them");
 }

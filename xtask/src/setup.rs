@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use crate::command::{output, run};
 
 /// What the tests and the virtual machines use.
-const PACKAGES: [&str; 16] = [
+const PACKAGES: [&str; 17] = [
     "bpftool",
     "busybox-static",
     "build-essential",
@@ -24,6 +24,7 @@ const PACKAGES: [&str; 16] = [
     "procps",
     "prometheus",
     "qemu-system-x86",
+    "strace",
     "tcpdump",
     "tshark",
     "xz-utils",
