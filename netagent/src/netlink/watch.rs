@@ -4,29 +4,29 @@
 use std::{future::poll_fn, io, task::Poll};
 
 use anyhow::Context as _;
-use libc::{RTNLGRP_BRVLAN, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_LINK};
+use libc::{RTNLGRP_BRVLAN, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_LINK, RTNLGRP_TC};
 use rtnetlink::sys::{AsyncSocket as _, TokioSocket, protocols::NETLINK_ROUTE};
 
 /// Longer notifications are cut off; nobody reads them.
 const BUFFER_BYTES: usize = 64;
 
-/// A subscription to changes of links, addresses and bridge VLANs.
+/// A subscription to changes of links, addresses, bridge VLANs and qdiscs (which say whether a frame may be put behind a device at once).
 pub struct Watch {
     socket: TokioSocket,
 }
 
 impl Watch {
     /// Subscribes, in the calling thread's network namespace, on the running tokio runtime.
-    /// `ip monitor link address`, `bridge monitor vlan`
+    /// `ip monitor link address`, `bridge monitor vlan`, `tc monitor`
     pub fn open() -> anyhow::Result<Self> {
-        Self::subscribe().context("subscribe to changes of links, addresses and bridge VLANs")
+        Self::subscribe().context("subscribe to changes of links, addresses, VLANs and qdiscs")
     }
 
     fn subscribe() -> io::Result<Self> {
         let mut tokio_socket = TokioSocket::new(NETLINK_ROUTE)?;
         let socket = tokio_socket.socket_mut();
         socket.bind_auto()?;
-        for group in [RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR] {
+        for group in [RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_TC] {
             socket.add_membership(group)?;
         }
         // Since 5.6. Without it, a port's VLANs are still in the notification of its link.
@@ -40,7 +40,7 @@ impl Watch {
     /// Waits for a change since the last call (or since [`open`](Self::open)). All that are queued
     /// count as one. Fails when the socket is broken.
     pub async fn changed(&mut self) -> anyhow::Result<()> {
-        self.drain().await.context("read changes of links, addresses and bridge VLANs")
+        self.drain().await.context("read changes of links, addresses, VLANs and qdiscs")
     }
 
     async fn drain(&mut self) -> io::Result<()> {

@@ -207,6 +207,11 @@ fn the_watch_sees_each_kind_of_change_once() {
             let mut watch = Watch::open().unwrap();
             let nothing = tokio::time::timeout(Duration::from_millis(50), watch.changed()).await;
             assert!(nothing.is_err(), "a change from before");
+            let qdisc = "tc qdisc add dev br root pfifo";
+            let status = std::process::Command::new("sh").args(["-c", qdisc]).status();
+            assert!(status.is_ok_and(|status| status.success()), "{qdisc}");
+            let seen = tokio::time::timeout(Duration::from_secs(5), watch.changed()).await;
+            assert!(matches!(seen, Ok(Ok(()))), "{qdisc}");
             for change in [
                 LinkChange::SetMtu(name("br"), 1400),
                 LinkChange::AddAddress(name("br"), cidr("10.0.0.5/24")),
