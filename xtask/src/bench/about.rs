@@ -55,8 +55,8 @@ pub fn why(name: &str) -> &'static str {
         "forward_xdp" => {
             "`forward_xdp_against_bare` shows the least that is possible here: a program that takes the tag off and redirects, and the \
              second veth pair with its queue, poll and flush, which a tap would not have. What netagent's program does besides is some \
-             450 instructions of its own and 120 in helpers (bpf_ktime_get_coarse_ns, bpf_redirect_map, twice bpf_xdp_get_buff_len): \
-             two ports' policies, two stations, two decisions, three counters. The goal leaves it 140."
+             450 instructions of its own, by its listing, and helpers (bpf_ktime_get_coarse_ns, bpf_redirect_map, twice \
+             bpf_xdp_get_buff_len): two ports' policies, two stations, two decisions, three counters. The goal leaves it 150 in all."
         }
         "drop_denied" => {
             "a drop counts by port, VLAN, direction and reason in a hash map of the kernel's, which is a third of the figure; finding \
@@ -64,7 +64,7 @@ pub fn why(name: &str) -> &'static str {
         }
         "miss" => {
             "the bridge's own work stays, and a program runs at each port that the frame passes: three for a broadcast to two VMs. \
-             `miss_against_empty` has programs there that do nothing, and they alone bring the ratio to 0.95. The rest is reading \
+             `miss_against_empty` has programs there that do nothing, and they alone use up what the goal allows. The rest is reading \
              headers, deciding and counting, three times, and one look for the frame's source."
         }
         "first_packet" => {
