@@ -115,7 +115,12 @@ impl Lab {
         assert_eq!(counted, counts(|_| false));
 
         let daemon = self.node.run();
-        let metrics = daemon.get("metrics");
+        // After so many changes the agent looks at the node again and again, and a scrape may wait longer than it is asked for.
+        let mut metrics = String::new();
+        wait_until("a scrape is answered", || {
+            metrics = daemon.get("metrics");
+            !metrics.is_empty()
+        });
         assert!(metrics.contains("\nnetagent_vlan_series_limited 1\n"));
         let received = series(&metrics, "netagent_vlan_receive_packets_total");
         let transmitted = series(&metrics, "netagent_vlan_transmit_packets_total");
