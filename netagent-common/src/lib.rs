@@ -30,7 +30,7 @@ pub mod vlan;
 pub const LAYOUT: u32 = 1;
 
 /// Most ports (VM ports and uplinks together) that one agent serves.
-pub const MAX_PORTS: u32 = 2048;
+pub const MAX_PORTS: u32 = 1024;
 /// Elements of the port index: a power of two, so that an ifindex maps to one by masking.
 pub const PORT_INDEX_SIZE: u32 = 1 << 16;
 /// Most ports whose ifindex shares its masked element with another port's.
@@ -51,8 +51,8 @@ pub const STATIONS_PER_PORT: u32 = 1024;
 pub const NIC_SLOTS: u32 = 1024;
 /// Most (port, VID) pairs with counters; pair 0 is never handed out.
 pub const MAX_PAIRS: u32 = 14_336;
-/// Most blocks of 64 VIDs in which a port has a pair; block 0 is never handed out.
-pub const MAX_BLOCKS: u32 = 4096;
+/// Most blocks of 64 VIDs in which a port has a pair; block 0 is never handed out. There is none without a pair, so they suffice.
+pub const MAX_BLOCKS: u32 = MAX_PAIRS;
 /// Most distinct (port, VID, direction, reason) that are counted apart.
 pub const MAX_DROPS: u32 = 16_384;
 /// Most drops by VID that one port may keep apart; the rest of its VIDs share [`counters::ANY_VID`].

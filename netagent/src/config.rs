@@ -22,6 +22,7 @@ mod name;
 mod network;
 mod qinq;
 mod raw;
+mod room;
 mod schema;
 mod security;
 mod segment;

@@ -10,6 +10,7 @@ mod link;
 mod maps;
 mod memory;
 mod offload;
+mod pairs;
 pub mod pins;
 pub mod programs;
 pub mod samples;

@@ -33,6 +33,7 @@ mod pins;
 mod qinq;
 mod rename;
 mod restart;
+mod room;
 mod scale;
 mod scenario;
 mod security;

@@ -84,7 +84,7 @@ impl Node {
         let ports: serde_json::Value = serde_json::from_str(&self.ok("show vlans -j")).unwrap();
         let of = |list: &serde_json::Value, key: &str, name: &str| {
             let found = list.as_array().unwrap().iter().find(|entry| entry[key] == name);
-            found.cloned().unwrap_or_else(|| panic!("no {key} {name} in {list}"))
+            found.cloned().unwrap_or_else(|| panic!("no {key} {name}"))
         };
         let vlan = of(&of(&ports, "device", device)["vlans"], "vlan", vlan);
         (vlan["rx_packets"].as_u64().unwrap(), vlan["tx_packets"].as_u64().unwrap())

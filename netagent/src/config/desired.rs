@@ -7,7 +7,9 @@ use super::{
     host::{self, Subnets},
     name::{ClusterName, NetworkName},
     network::{self, Network, choices},
-    qinq, raw, security,
+    qinq, raw,
+    room::Room,
+    security,
     segment::{Segment, Uplink},
 };
 use crate::{
@@ -38,11 +40,15 @@ pub fn desired(
     let mut desired = Desired::default();
     add_hosts(&mut desired, &segments, &mut claims)?;
     segments.iter().try_for_each(|segment| segment.claim_nics(&mut claims))?;
+    let mut room = Room::default();
     for segment in &segments {
-        add_segment(&mut desired, segment, &networks);
+        add_segment(&mut desired, segment, &networks, &mut room)?;
     }
     for port in ports {
-        add_port(&mut desired, port, &networks, &mut claims)?;
+        let (device, place) = (port.device.value.clone(), port.device.place);
+        let port = vm_port(port, &networks, &mut claims)?;
+        room.take(&device, place, &port)?;
+        desired.ports.insert(device, port);
     }
     Ok(desired)
 }
@@ -67,7 +73,12 @@ fn add_hosts(
 }
 
 /// A cluster network's bridge, bond and uplink port. Its host is there already.
-fn add_segment(desired: &mut Desired, segment: &Segment, networks: &[Network<'_>]) {
+fn add_segment(
+    desired: &mut Desired,
+    segment: &Segment,
+    networks: &[Network<'_>],
+    room: &mut Room,
+) -> Result<(), Fault> {
     let bridge = segment.bridge.value.clone();
     let hosts = desired.hosts.iter().filter(|(_, host)| host.bridge == bridge);
     let (interfaces, host_vids): (Vec<_>, VidSet) =
@@ -81,7 +92,7 @@ fn add_segment(desired: &mut Desired, segment: &Segment, networks: &[Network<'_>
 
     let Some(Uplink { device, nics, bond, mtu, native, native_tagged, xdp }) = &segment.uplink
     else {
-        return;
+        return Ok(());
     };
     // A network in the file is in use: a VM that is plugged in later must find its VLAN on the wire.
     let of_segment = || networks.iter().filter(|network| network.segment.bridge.value == bridge);
@@ -103,18 +114,16 @@ fn add_segment(desired: &mut Desired, segment: &Segment, networks: &[Network<'_>
         // A bond has its own.
         mtu: if bond.is_some() { None } else { mtu.as_ref().map(|mtu| mtu.value.0) },
     };
+    room.take(device, segment.name.place, &port)?;
     desired.ports.insert(device.clone(), port);
     if let Some(bond) = bond {
         desired.bonds.insert(device.clone(), bond.clone());
     }
+    Ok(())
 }
 
-fn add_port(
-    desired: &mut Desired,
-    raw: raw::Port,
-    networks: &[Network<'_>],
-    claims: &mut Claims,
-) -> Result<(), Fault> {
+/// The port of a VM.
+fn vm_port(raw: raw::Port, networks: &[Network<'_>], claims: &mut Claims) -> Result<Port, Fault> {
     let raw::Port { device, network: name, mtu, security } = raw;
     let Some(network) = networks.iter().find(|network| network.name == name.value.0) else {
         let names: Vec<_> = networks.iter().map(|network| network.name.as_str()).collect();
@@ -141,7 +150,7 @@ fn add_port(
             mtu.as_ref().map_or(qinq::USUAL_MTU, |mtu| mtu.value.0),
         )?;
     }
-    let port = Port {
+    Ok(Port {
         bridge: segment.bridge.value.clone(),
         network: name.clone(),
         role: policy.role.clone(),
@@ -155,7 +164,5 @@ fn add_port(
         security: security::of_port(&network.security, security)?,
         fast_path: network.fast_path,
         mtu: mtu.map(|mtu| mtu.value.0),
-    };
-    desired.ports.insert(device.value, port);
-    Ok(())
+    })
 }

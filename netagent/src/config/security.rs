@@ -6,7 +6,7 @@ use super::{at::At, error::Fault, raw};
 use crate::state::{Security, Storm};
 
 /// Most addresses that one port may list: more is no list of a VM's NICs.
-const MAX_MACS: usize = 64;
+pub const MAX_MACS: usize = 64;
 
 /// What holds for all ports of a network.
 pub fn of_network(raw: Option<raw::Security>) -> Result<Security, Fault> {

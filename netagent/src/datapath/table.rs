@@ -3,10 +3,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use netagent_common::{
-    MAX_BLOCKS, MAX_MACS, MAX_PAIRS, MAX_PORTS,
-    counters::{RawDropKey, VlanStats},
+    MAX_MACS, MAX_PAIRS, MAX_PORTS,
+    counters::RawDropKey,
     forward::PathStats,
     limit::StormState,
     policy::{FAST_XDP, Policy, PortMac, UPLINK, XDP_REFUSED},
@@ -18,6 +18,7 @@ use super::{
     grace::wait_for_programs,
     index::{self, point, unpoint},
     maps::{Maps, per_cpu},
+    pairs::{self, Free, Pairs},
 };
 use crate::{
     names::{IfName, Mac},
@@ -31,8 +32,8 @@ pub struct Entry {
     pub record: u32,
     /// Its content.
     pub policy: Policy,
-    /// Pair numbers by VID; 0 stands for link-local frames.
-    pub pairs: BTreeMap<u16, u32>,
+    /// Its counters.
+    pub pairs: Pairs,
     /// Interface indexes of the NICs that lead to this port as well.
     pub nics: BTreeSet<u32>,
 }
@@ -89,23 +90,15 @@ impl Table {
                 policies.insert(record, policy);
             }
         })?;
-        let highest = policies.values().flat_map(|policy| policy.blocks).max().unwrap_or(0);
-        let mut blocks = Vec::new();
-        batch::each(&maps.blocks, usize::from(highest) + 1, |_, block| blocks.push(block))?;
+        let mut pairs = pairs::read(maps, policies.values())?.into_iter();
         let mut ports = BTreeMap::new();
-        for (record, mut nics) in by_record {
-            let policy = *policies.get(&record).context("read a policy")?;
+        for (record, policy) in policies {
+            let mut nics = by_record[&record].clone();
             nics.remove(&policy.ifindex);
-            let Ok(device) = text(&policy.device).parse() else { continue };
-            let mut pairs = BTreeMap::new();
-            for (word, block) in policy.blocks.iter().enumerate().filter(|(_, block)| **block != 0)
-            {
-                let block = blocks.get(usize::from(*block)).context("read a pair block")?;
-                for (bit, pair) in block.iter().enumerate().filter(|(_, pair)| **pair != 0) {
-                    pairs.insert(u16::try_from(word * 64 + bit)?, u32::from(*pair));
-                }
+            let pairs = pairs.next().unwrap_or_default();
+            if let Ok(device) = text(&policy.device).parse() {
+                ports.insert(device, Entry { record, policy, pairs, nics });
             }
-            ports.insert(device, Entry { record, policy, pairs, nics });
         }
         Ok(Self { ports, allowed_macs })
     }
@@ -123,6 +116,32 @@ impl Table {
         if self.ports.get(device).is_some_and(|old| old.policy.ifindex != ifindex) {
             self.forget(maps, device)?;
         }
+        if let Some(kept) = self.to_make_room(device, wanted) {
+            self.replace(maps, device, ifindex, bridge, &kept)?;
+        }
+        self.replace(maps, device, ifindex, bridge, wanted)
+    }
+
+    /// Where the counters that a policy adds do not all fit beside those that it gives back: what both policies have, so that the
+    /// port gives back first. Nothing where that would not do either.
+    fn to_make_room(&self, device: &IfName, wanted: &PortPolicy) -> Option<PortPolicy> {
+        let had = &self.ports.get(device)?.pairs;
+        let vids = wanted.bridge_vids();
+        let kept = vids.iter().filter(|vid| had.contains_key(&vid.get())).count();
+        let (new, free) = (vids.len() - kept, (MAX_PAIRS - 1) as usize - self.pairs());
+        // But for link-local frames.
+        let gone = had.len() - 1 - kept;
+        (new > free && new <= free + gone).then(|| wanted.only(|vid| had.contains_key(&vid.get())))
+    }
+
+    fn replace(
+        &mut self,
+        maps: &mut Maps,
+        device: &IfName,
+        ifindex: u32,
+        bridge: Option<u32>,
+        wanted: &PortPolicy,
+    ) -> Result<()> {
         let old = self.ports.get(device).cloned();
         let record = match &old {
             Some(old) => old.record ^ 1,
@@ -151,14 +170,11 @@ impl Table {
                 bits[usize::from(vid / 64)] |= 1 << (vid % 64);
             }
         }
-        let old_pairs = old.as_ref().map(|old| old.pairs.clone()).unwrap_or_default();
-        if let Some(old) = &old {
-            policy.blocks = old.policy.blocks;
-        }
         let counted: BTreeSet<u16> =
             std::iter::once(0).chain(wanted.bridge_vids().iter().map(Vid::get)).collect();
-        let mut pairs = old_pairs.clone();
-        self.add_pairs(maps, &mut policy, &counted, &mut pairs)?;
+        let before = old.as_ref().map(|old| (&old.policy, &old.pairs));
+        let free = Free::beside(self.ports.values().map(|entry| (&entry.policy, &entry.pairs)));
+        let pairs = pairs::add(maps, free, &mut policy, before, &counted)?;
         policy.pvid_pair = match pairs.get(&policy.pvid) {
             Some(pair) if policy.pvid != 0 => u16::try_from(*pair)?,
             _ => 0,
@@ -190,9 +206,11 @@ impl Table {
         }
         maps.reserve_drops(policy.port, policy.flags)?;
         let nics = wanted.nics.clone();
-        self.ports.insert(device.clone(), Entry { record, policy, pairs, nics });
-        let gone: Vec<u16> = old_pairs.into_keys().filter(|vid| !counted.contains(vid)).collect();
-        self.drop_pairs(maps, device, &gone)
+        let entry = Entry { record, policy, pairs, nics };
+        let entry = self.ports.entry(device.clone()).insert_entry(entry).into_mut();
+        let Some(old) = old else { return Ok(()) };
+        let gone: Vec<u16> = old.pairs.into_keys().filter(|vid| !counted.contains(vid)).collect();
+        pairs::drop(maps, &old.policy.blocks, &mut entry.pairs, &gone)
     }
 
     /// Marks that the device takes no XDP program, so that it is not tried again and again.
@@ -204,7 +222,7 @@ impl Table {
 
     /// Takes a port out, with its counters.
     pub fn forget(&mut self, maps: &mut Maps, device: &IfName) -> Result<()> {
-        let Some(entry) = self.ports.get(device) else { return Ok(()) };
+        let Some(entry) = self.ports.get_mut(device) else { return Ok(()) };
         for index in entry.nics.iter().chain([&entry.policy.ifindex]) {
             unpoint(maps, *index, entry.record / 2)?;
         }
@@ -212,11 +230,7 @@ impl Table {
         let policy = entry.policy;
         let port = policy.port;
         let vids: Vec<u16> = entry.pairs.keys().copied().collect();
-        let blocks = policy.blocks;
-        self.drop_pairs(maps, device, &vids)?;
-        for block in blocks.into_iter().filter(|block| *block != 0) {
-            maps.blocks.set(u32::from(block), &[0; 64], 0).context("clear a pair block")?;
-        }
+        pairs::drop(maps, &policy.blocks, &mut entry.pairs, &vids)?;
         self.ports.remove(device);
         let mut drops = Vec::new();
         batch::each_per_cpu(&maps.drops, usize::MAX, |key: RawDropKey, _| {
@@ -279,77 +293,6 @@ impl Table {
         (0..MAX_PORTS)
             .find(|port| !used.contains(port))
             .with_context(|| format!("all {MAX_PORTS} ports are in use"))
-    }
-
-    /// Hands out counters for VIDs that have none. The blocks are read by the programs already, but nobody asks
-    /// them for a VID that is not in the allow-list yet.
-    fn add_pairs(
-        &self,
-        maps: &mut Maps,
-        policy: &mut Policy,
-        vids: &BTreeSet<u16>,
-        pairs: &mut BTreeMap<u16, u32>,
-    ) -> Result<()> {
-        let new: Vec<u16> = vids.iter().filter(|vid| !pairs.contains_key(vid)).copied().collect();
-        if new.is_empty() {
-            return Ok(());
-        }
-        let used: BTreeSet<u32> =
-            self.ports.values().flat_map(|entry| entry.pairs.values().copied()).collect();
-        let mut free = (1..MAX_PAIRS).filter(|pair| !used.contains(pair));
-        let used: BTreeSet<u16> =
-            self.ports.values().flat_map(|entry| entry.policy.blocks).collect();
-        let mut free_blocks = (1..u16::try_from(MAX_BLOCKS)?).filter(|block| !used.contains(block));
-        let mut changed: BTreeMap<usize, [u16; 64]> = BTreeMap::new();
-        let mut reset = Vec::new();
-        for vid in new {
-            let Some(pair) = free.next() else {
-                bail!("all {} (port, VID) counters are in use: allow fewer VIDs", MAX_PAIRS - 1);
-            };
-            let zero = VlanStats {
-                ifindex: policy.ifindex,
-                port: policy.port,
-                vid,
-                ..VlanStats::default()
-            };
-            reset.push((pair, zero));
-            let word = usize::from(vid / 64);
-            if policy.blocks[word] == 0 {
-                policy.blocks[word] = free_blocks.next().context("all pair blocks are in use")?;
-                changed.insert(word, [0; 64]);
-            }
-            let block = match changed.entry(word) {
-                std::collections::btree_map::Entry::Occupied(known) => known.into_mut(),
-                std::collections::btree_map::Entry::Vacant(unread) => {
-                    let block = u32::from(policy.blocks[word]);
-                    unread.insert(maps.blocks.get(&block, 0).context("read a pair block")?)
-                }
-            };
-            block[usize::from(vid % 64)] = u16::try_from(pair)?;
-            pairs.insert(vid, pair);
-        }
-        batch::set_per_cpu(&maps.stats, &reset).context("reset counters")?;
-        for (word, block) in changed {
-            let number = u32::from(policy.blocks[word]);
-            maps.blocks.set(number, &block, 0).context("write a pair block")?;
-        }
-        Ok(())
-    }
-
-    /// Takes back the counters of VIDs that no packet can reach any more.
-    fn drop_pairs(&mut self, maps: &mut Maps, device: &IfName, vids: &[u16]) -> Result<()> {
-        let Some(entry) = self.ports.get_mut(device) else { return Ok(()) };
-        let mut unused = Vec::new();
-        for of_block in vids.chunk_by(|one, next| one / 64 == next / 64) {
-            let number = u32::from(entry.policy.blocks[usize::from(of_block[0] / 64)]);
-            let mut block = maps.blocks.get(&number, 0).context("read a pair block")?;
-            for vid in of_block {
-                block[usize::from(vid % 64)] = 0;
-                unused.extend(entry.pairs.remove(vid).map(|pair| (pair, VlanStats::default())));
-            }
-            maps.blocks.set(number, &block, 0).context("write a pair block")?;
-        }
-        batch::set_per_cpu(&maps.stats, &unused).context("reset counters")
     }
 }
 

@@ -17,7 +17,10 @@ use crate::{
 };
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) -> Result<()> {
-    for (name, port) in &view.desired.ports {
+    // Who gives counters back comes first: two files that both fit lead from one to the other.
+    let mut ports: Vec<_> = view.desired.ports.iter().collect();
+    ports.sort_by_key(|(name, port)| view.growth(name, port).min(0));
+    for (name, port) in ports {
         let link = view.observed.link(name);
         if link.is_none() && !view.desired.bonds.contains_key(name) {
             plan.waiting.insert(name.clone());
@@ -160,6 +163,12 @@ fn vids(name: &IfName, port: &Port, found: &BTreeMap<Vid, VlanFlags>, plan: &mut
 }
 
 impl View<'_> {
+    /// How many VLANs more than now a port is to be counted in.
+    fn growth(&self, name: &IfName, port: &Port) -> isize {
+        let known = self.datapath.ports.get(name).map(|known| known.policy.bridge_vids().len());
+        port.vids.len().cast_signed() - known.unwrap_or_default().cast_signed()
+    }
+
     pub fn around(&self, name: &IfName, port: &Port, aware: bool) -> Surroundings {
         let host =
             self.desired.hosts.values().find(|host| host.bridge == port.bridge && !host.tagged);

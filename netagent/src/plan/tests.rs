@@ -209,6 +209,18 @@ fn another_vlan_of_one_port_touches_that_port_and_the_uplink_only() {
 }
 
 #[test]
+fn who_gives_counters_back_comes_before_who_takes_them() {
+    let before = OOB.replace("vlan: 100", "trunk: 100-110, native: none");
+    let after = OOB.replace("ports:", "  lab: { clusterNetwork: oob, trunk: 200-299 }\nports:");
+    let observed = settled().0;
+    let datapath = carried_out(&desired(&before), &observed);
+    let steps = steps(&desired(&after), &observed, &datapath);
+    let policies: Vec<_> = steps.lines().filter(|step| step.starts_with("policy")).collect();
+    assert!(policies[0].starts_with("policy tap7"), "{policies:?}");
+    assert!(policies[1].starts_with("policy oob-bo"), "{policies:?}");
+}
+
+#[test]
 fn what_the_file_names_no_more_goes_and_foreign_links_stay() {
     let (mut observed, datapath) = settled();
     observed.links.insert(name("virbr0"), link(30, Kind::Bridge(BridgeState::default())));

@@ -49,6 +49,18 @@ impl PortPolicy {
         if self.has(flags::TUNNEL) { self.pvid.into_iter().collect() } else { self.vids.clone() }
     }
 
+    /// The same without some of the VIDs inside the bridge: their frames are dropped.
+    pub fn only(&self, keep: impl Fn(Vid) -> bool) -> Self {
+        let mut policy = self.clone();
+        policy.pvid = policy.pvid.filter(|vid| keep(*vid));
+        policy.bridge_pvid = policy.bridge_pvid.filter(|vid| keep(*vid));
+        // Those of a customer are all inside its PVID.
+        if !self.has(flags::TUNNEL) {
+            policy.vids = self.vids.iter().filter(|vid| keep(*vid)).collect();
+        }
+        policy
+    }
+
     /// The admitted frame types.
     pub fn admit(&self) -> Admit {
         match (self.has(flags::ADMIT_UNTAGGED), self.has(flags::ADMIT_TAGGED)) {

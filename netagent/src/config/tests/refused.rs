@@ -86,6 +86,48 @@ fn alias_bombs_are_refused() {
 }
 
 #[test]
+fn files_that_want_more_than_there_is_room_for_are_refused() {
+    let file = |network: &str, ports: usize, port: &dyn Fn(usize) -> String| {
+        let ports: String = (0..ports)
+            .map(|number| format!("  - {{ device: vm{number}, network: a{} }}\n", port(number)))
+            .collect();
+        format!(
+            "clusterNetworks: {{ oob: {{ uplink: {{ nics: [eth2], bond: {{ mode: none }}, native: none }} }} }}\n\
+             networks: {{ a: {{ clusterNetwork: oob, {network} }} }}\nports:\n{ports}"
+        )
+    };
+    let plain = |_| String::new();
+    let macs = |port| {
+        let macs = (0..64).map(|number| format!("\"02:00:00:00:{port:02x}:{number:02x}\""));
+        format!(", security: {{ macs: [{}] }}", macs.collect::<Vec<_>>().join(", "))
+    };
+    let all = "trunk: 1-4094, native: none";
+    for (taken, refused, error) in [
+        (
+            file("vlan: 5", 1023, &plain),
+            file("vlan: 5", 1024, &plain),
+            "f.yaml:1027:15: ports[1023].device: with vm1023 the ports so far need 1025 ports (uplinks included); a node has \
+             room for 1024: remove some",
+        ),
+        (
+            file(all, 2, &plain),
+            file(all, 3, &plain),
+            "f.yaml:6:15: ports[2].device: with vm2 the ports so far need 16380 counters: one for each VLAN of each port, and \
+             one for its link-local frames; a node has room for 14335: allow fewer VLANs",
+        ),
+        (
+            file("vlan: 5", 255, &macs),
+            file("vlan: 5", 256, &macs),
+            "f.yaml:259:15: ports[255].device: with vm255 the ports so far need 16384 addresses; a node has room for 16320: \
+             list fewer",
+        ),
+    ] {
+        parse(&taken, "f.yaml").unwrap();
+        assert_eq!(parse(&refused, "f.yaml").unwrap_err().to_string(), error);
+    }
+}
+
+#[test]
 fn long_values_are_cut_in_the_message() {
     let text = format!("metrics: {{ listen: {} }}", "x".repeat(100_000));
     assert!(parse(&text, "f.yaml").unwrap_err().to_string().len() < 500);

@@ -107,8 +107,8 @@ fn openmetrics_of_a_small_node() {
     netagent_map_entries{map="DROPS"} 25
     # HELP netagent_map_capacity Most entries of a BPF map
     # TYPE netagent_map_capacity gauge
-    netagent_map_capacity{map="POLICY"} 2048
-    netagent_map_capacity{map="DROPS"} 8192
+    netagent_map_capacity{map="POLICY"} 1024
+    netagent_map_capacity{map="DROPS"} 16384
     # HELP netagent_build The version of this agent
     # TYPE netagent_build info
     netagent_build_info{version="VERSION"} 1
