@@ -112,13 +112,13 @@ impl Agent {
         plan(desired, &links, &datapath)
     }
 
-    /// Makes the node as desired, and verifies that it is. `tell` hears of each step before it is taken.
-    /// Returns the last plan, which has no steps left, but may have warnings.
+    /// Makes the node as desired, and verifies that it is. `tell` hears of each step before it is taken, and may
+    /// look at the node. Returns the last plan, which has no steps left, but may have warnings.
     pub async fn apply(
         &mut self,
         desired: &Desired,
         permission: &Permission,
-        mut tell: impl FnMut(&Change),
+        mut tell: impl AsyncFnMut(&mut Self, &Change),
     ) -> Result<Plan> {
         for round in 0..ROUNDS {
             let plan = self.plan(desired).await?;
@@ -140,12 +140,16 @@ impl Agent {
         bail!("applied, but this does not stay as it should: {}", steps.join("; "));
     }
 
-    async fn carry_out(&mut self, plan: &Plan, tell: &mut impl FnMut(&Change)) -> Result<()> {
+    async fn carry_out(
+        &mut self,
+        plan: &Plan,
+        tell: &mut impl AsyncFnMut(&mut Self, &Change),
+    ) -> Result<()> {
         let mut without_xdp = BTreeSet::new();
         for change in &plan.changes {
             match change {
                 Change::Link(step) => {
-                    tell(change);
+                    tell(self, change).await;
                     self.netlink.apply(step).await.with_context(|| format!("at `{step}`"))?;
                 }
                 Change::Datapath(step) => {
@@ -153,7 +157,7 @@ impl Agent {
                     if uplink.is_some_and(|uplink| without_xdp.contains(uplink)) {
                         continue;
                     }
-                    tell(change);
+                    tell(self, change).await;
                     match (self.datapath.apply(step), uplink) {
                         (Ok(()), _) => {}
                         // TC is the authority and is attached already: XDP is a gain, not a need.

@@ -13,6 +13,7 @@ use clap_complete::Shell;
 
 use crate::{
     agent::{Agent, Permission},
+    change::Change,
     config::{self, Config},
     daemon,
     datapath::pins,
@@ -151,7 +152,7 @@ async fn on_the_node(command: Command, pins: &Path) -> Result<ExitCode> {
             let mut agent = Agent::open(pins)?;
             agent.take_charge()?;
             let result = agent
-                .apply(&desired, &permission, |step| {
+                .apply(&desired, &permission, async |_: &mut Agent, step: &Change| {
                     steps += 1;
                     println!("{step}");
                 })

@@ -1,22 +1,22 @@
 //! `netagent run`: applies the file, watches the node, repairs what drifts, answers scrapes.
 
-use std::{
-    collections::BTreeSet,
-    path::PathBuf,
-    time::{Duration, Instant, SystemTime},
-};
+mod status;
+
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
-    time::{interval, sleep},
+    time::{Instant, interval, sleep_until},
 };
 use tracing::{error, info, warn};
 
+use self::status::Status;
 use crate::{
-    agent::{Agent, Permission, kinds, not_ready, refuse_unconfirmed},
+    agent::{Agent, Permission, kinds, refuse_unconfirmed},
+    change::Change,
     config::{self, Config},
     datapath::pins::Pins,
     fdb::Bridges,
@@ -24,8 +24,7 @@ use crate::{
     names::IfName,
     netlink::Watch,
     server,
-    snapshot::{Daemon as Health, Snapshot},
-    state::Desired,
+    snapshot::Snapshot,
 };
 
 /// How long after a change the node is looked at: what comes in a burst is handled once.
@@ -51,13 +50,11 @@ struct Daemon {
     bridges: watch::Sender<Bridges>,
     options: Options,
     config: Config,
-    /// What was applied last: as long as it is what the file says, differences are drift.
-    applied: Option<Desired>,
     /// Devices that were not there at the last look; their coming is no drift.
     waiting: BTreeSet<IfName>,
-    health: Health,
-    /// The last complaint, so that it is logged once and not every few seconds.
-    complaint: String,
+    status: Status,
+    /// Who asks how the node is.
+    requests: mpsc::Receiver<oneshot::Sender<Snapshot>>,
 }
 
 /// Runs until it is told to stop. What is attached stays attached.
@@ -66,7 +63,7 @@ pub async fn run(options: Options) -> Result<()> {
     let mut agent = Agent::open(&options.pins)?;
     agent.take_charge()?;
     let mut watch = Watch::open()?;
-    let (sender, mut requests) = mpsc::channel::<oneshot::Sender<Snapshot>>(8);
+    let (sender, requests) = mpsc::channel(8);
     if let Some(address) = config.metrics {
         let listener = TcpListener::bind(address)
             .await
@@ -80,27 +77,32 @@ pub async fn run(options: Options) -> Result<()> {
         bridges,
         options,
         config,
-        applied: None,
         waiting: BTreeSet::new(),
-        health: Health::default(),
-        complaint: String::new(),
+        status: Status::default(),
+        requests,
     };
     let mut hangup = signal(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) =
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let mut period = interval(PERIOD);
+    // After a change: when the node is looked at.
+    let mut due = None;
     // The first tick is at once.
     loop {
         let again = tokio::select! {
             _ = period.tick() => daemon.reconcile().await,
             changed = watch.changed() => {
                 changed?;
-                // What this sets off is heard as well; then there is nothing to do, and it ends.
-                sleep(SETTLE).await;
+                due.get_or_insert_with(|| Instant::now() + SETTLE);
+                continue;
+            }
+            // What this sets off is heard as well; then there is nothing to do, and it ends.
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                due = None;
                 daemon.reconcile().await
             }
-            Some(reply) = requests.recv() => {
-                daemon.answer(reply).await;
+            Some(reply) = daemon.requests.recv() => {
+                daemon.status.answer(&mut daemon.agent, &daemon.config.desired, reply).await;
                 continue;
             }
             _ = hangup.recv() => daemon.reload().await,
@@ -127,24 +129,7 @@ impl Daemon {
     async fn reconcile(&mut self) -> bool {
         let started = Instant::now();
         let result = self.apply().await;
-        self.health.last_duration = started.elapsed();
-        match result {
-            Ok(()) => {
-                self.health.reconciles += 1;
-                self.health.last_success = Some(SystemTime::now());
-                self.complaint.clear();
-                true
-            }
-            Err(error) => {
-                self.health.failures += 1;
-                let complaint = format!("{error:#}");
-                if complaint != self.complaint {
-                    error!("{complaint}");
-                }
-                self.complaint = complaint;
-                false
-            }
-        }
+        self.status.note(result, started.elapsed())
     }
 
     async fn apply(&mut self) -> Result<()> {
@@ -154,22 +139,29 @@ impl Daemon {
             info!("{name}: not there yet; it is taken care of when it appears");
         }
         for warning in &plan.warnings {
-            if !self.complaint.contains(warning.as_str()) {
+            if !self.status.complaint.contains(warning.as_str()) {
                 warn!("{warning}");
             }
         }
-        let drifted = self.applied.as_ref() == Some(desired) && plan.waiting == self.waiting;
+        let drifted = self.status.applied.as_ref() == Some(desired) && plan.waiting == self.waiting;
         let permission = if drifted {
             for (kind, count) in kinds(&plan) {
-                *self.health.repairs.entry(kind).or_default() += count;
+                *self.status.health.repairs.entry(kind).or_default() += count;
             }
             Permission::Restore
         } else {
             Permission::Only(self.options.confirmed.clone())
         };
         let word = if drifted { "repair" } else { "apply" };
-        let last = self.agent.apply(desired, &permission, |step| info!("{word}: {step}")).await?;
-        if self.applied.as_ref() != Some(desired) {
+        let tell = async |agent: &mut Agent, step: &Change| {
+            info!("{word}: {step}");
+            // A thousand ports take many seconds, in which others want to know.
+            while let Ok(reply) = self.requests.try_recv() {
+                self.status.answer(agent, desired, reply).await;
+            }
+        };
+        let last = self.agent.apply(desired, &permission, tell).await?;
+        if self.status.applied.as_ref() != Some(desired) {
             info!("the node is as {} says", self.options.config.display());
         }
         let bridges = self.agent.bridges();
@@ -179,7 +171,7 @@ impl Daemon {
             differ
         });
         self.waiting = last.waiting;
-        self.applied = Some(desired.clone());
+        self.status.applied = Some(desired.clone());
         Ok(())
     }
 
@@ -207,26 +199,5 @@ impl Daemon {
         let plan = self.agent.plan(&config.desired).await?;
         refuse_unconfirmed(&plan, &Permission::Only(self.options.confirmed.clone()))?;
         Ok(config)
-    }
-
-    async fn answer(&mut self, reply: oneshot::Sender<Snapshot>) {
-        match self.agent.snapshot().await {
-            Ok(mut snapshot) => {
-                let mut health = self.health.clone();
-                health.not_ready =
-                    not_ready(&self.config.desired, &snapshot.links, &snapshot.datapath);
-                if self.applied.is_none() {
-                    health.not_ready.push("the file has not been applied yet".to_owned());
-                }
-                if !self.complaint.is_empty() {
-                    health.not_ready.push(self.complaint.clone());
-                }
-                snapshot.daemon = Some(health);
-                // Whoever asked may be gone.
-                let _ = reply.send(snapshot);
-            }
-            // Dropping the sender tells the one who asked.
-            Err(error) => error!("read the node for a scrape: {error:#}"),
-        }
     }
 }

@@ -104,12 +104,17 @@ impl Node {
 
     /// Starts the daemon and waits until it is ready.
     pub fn run(&self) -> Daemon<'_> {
+        let daemon = self.start();
+        wait_until("netagent run is ready", || daemon.get("readyz").starts_with("ready"));
+        daemon
+    }
+
+    /// Starts the daemon.
+    pub fn start(&self) -> Daemon<'_> {
         let mut command = self.command(&format!("run -c {}", self.config()));
         let log = fs::File::options().create(true).append(true).open(self.log()).unwrap();
         let child = command.stderr(log).spawn().unwrap();
-        let daemon = Daemon { node: self, child };
-        wait_until("netagent run is ready", || daemon.get("readyz").starts_with("ready"));
-        daemon
+        Daemon { node: self, child }
     }
 
     /// What its daemons log.
