@@ -12,7 +12,7 @@ use crate::BUCKET_BITS;
 /// nanoseconds: 17 s. A bridge forgets a station after 300 s (IEEE 802.1Q-2022 table 8-6).
 const EPOCH_SHIFT: u32 = 34;
 /// What an agent says of itself by [`Fresh`] holds for so long, in nanoseconds. When it dies, all goes by the bridge.
-pub const FRESH_FOR: u64 = 3_000_000_000;
+pub const FRESH_FOR: u64 = 1_000_000_000;
 
 /// Who: an address in a VLAN of a bridge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

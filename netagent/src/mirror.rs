@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// How often the programs hear that the map is up to date; well within the time for which they believe it.
-const BEAT: Duration = Duration::from_secs(1);
+const BEAT: Duration = Duration::from_millis(250);
 /// How often all is compared, though no notification was missed.
 const COMPARE: Duration = Duration::from_secs(60);
 /// How soon it is tried again after a failure.

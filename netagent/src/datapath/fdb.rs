@@ -95,7 +95,7 @@ impl Stations {
         Ok(())
     }
 
-    /// Lets the programs go by what is in the map, for a few seconds.
+    /// Lets the programs go by what is in the map, for a second.
     pub fn trust(&mut self) -> Result<()> {
         let until = monotonic_time() + FRESH_FOR;
         let fresh = Fresh { until, seed: self.seed };
