@@ -197,7 +197,7 @@ pub const ANY_PORT: u16 = 0xffff;
 
 /// Key of the drop counters. The programs write enums (`DropKey<Direction, Reason>`), which `bpftool` prints
 /// by name; the agent reads the same bytes as integers, any of which are valid.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
 pub struct DropKey<D, R> {
     /// Dense number of the port, or [`ANY_PORT`].
@@ -223,9 +223,51 @@ pub struct DropStats {
     pub bytes: u64,
 }
 
+/// How many keys of a port a CPU keeps at hand.
+pub const SLOTS: usize = 2;
+
+/// The keys under which a CPU dropped a port's frames first: nearly all that it will ever drop there, found without a hash. They
+/// stay, so that what has been counted is never moved.
+pub type DropSlots<D, R> = [DropSlot<D, R>; SLOTS];
+
+/// Drops of one key on one CPU.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct DropSlot<D, R> {
+    /// What they have in common.
+    pub key: DropKey<D, R>,
+    /// Frames; 0: the slot is free, whatever the key.
+    pub packets: u64,
+    /// Bytes of these.
+    pub bytes: u64,
+}
+
+/// The agent's view of a port's slots.
+pub type RawDropSlots = DropSlots<u16, u16>;
+
+/// Counts a frame in the slot of its key; false: the slots are those of others.
+#[inline(always)]
+pub fn count_in_slot<D: Copy + PartialEq, R: Copy + PartialEq>(
+    slots: &mut DropSlots<D, R>,
+    key: DropKey<D, R>,
+    bytes: u64,
+) -> bool {
+    for slot in slots {
+        if slot.packets == 0 {
+            slot.key = key;
+        } else if slot.key != key {
+            continue;
+        }
+        slot.packets += 1;
+        slot.bytes += bytes;
+        return true;
+    }
+    false
+}
+
 #[cfg(feature = "user")]
 mod user {
-    use super::{DropStats, RawDropKey, VlanStats};
+    use super::{DropSlot, DropStats, RawDropKey, VlanStats};
 
     // SAFETY: repr(C), integers only, no padding (asserted below).
     unsafe impl aya::Pod for VlanStats {}
@@ -233,6 +275,8 @@ mod user {
     unsafe impl aya::Pod for RawDropKey {}
     // SAFETY: as above.
     unsafe impl aya::Pod for DropStats {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for DropSlot<u16, u16> {}
 }
 
 #[cfg(test)]
@@ -247,6 +291,20 @@ mod tests {
         assert_eq!(size_of::<RawDropKey>(), 8);
         assert_eq!(size_of::<DropKey<Direction, Reason>>(), size_of::<RawDropKey>());
         assert_eq!(size_of::<DropStats>(), 16);
+        assert_eq!(size_of::<RawDropSlots>(), SLOTS * 24);
+        assert_eq!(size_of::<DropSlots<Direction, Reason>>(), size_of::<RawDropSlots>());
+    }
+
+    #[test]
+    fn the_first_keys_have_slots_and_keep_them() {
+        let mut slots = RawDropSlots::default();
+        // The first is all zero, as is a free slot's.
+        let key = |vid| RawDropKey { port: 0, vid, direction: 0, reason: 0 };
+        for (vid, fits) in [(0, true), (0, true), (5, true), (7, false), (0, true), (5, true)] {
+            assert_eq!(count_in_slot(&mut slots, key(vid), 60), fits);
+        }
+        let slot = |vid, packets| DropSlot { key: key(vid), packets, bytes: 60 * packets };
+        assert_eq!(slots, [slot(0, 3), slot(5, 2)]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub const NIC_SLOTS: u32 = 1024;
 pub const MAX_PAIRS: u32 = 14_336;
 /// Most blocks of 64 VIDs in which a port has a pair; block 0 is never handed out. There is none without a pair, so they suffice.
 pub const MAX_BLOCKS: u32 = MAX_PAIRS;
-/// Most distinct (port, VID, direction, reason) that are counted apart.
-pub const MAX_DROPS: u32 = 16_384;
+/// Most distinct (port, VID, direction, reason) that are counted apart, besides the first of each port.
+pub const MAX_DROPS: u32 = 15 * MAX_PORTS;
 /// Most drops by VID that one port may keep apart; the rest of its VIDs share [`counters::ANY_VID`].
 pub const DROPS_PER_PORT: u32 = 32;

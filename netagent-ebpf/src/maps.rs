@@ -8,7 +8,10 @@ use aya_ebpf::{
 use netagent_common::{
     DROPS_PER_PORT, MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE,
     PORT_INDEX_SPILL,
-    counters::{ANY_PORT, ANY_VID, Direction, DropKey, DropStats, Reason, VlanStats},
+    counters::{
+        ANY_PORT, ANY_VID, Direction, DropKey, DropSlots, DropStats, Reason, VlanStats,
+        count_in_slot,
+    },
     guard::Mac,
     limit::{MAC_SLOTS, MacSlot, StormState},
     policy::{Policy, PortMac, PortRef},
@@ -35,12 +38,17 @@ static PAIR_BLOCKS: Array<[u16; 64], { MAX_BLOCKS as usize }> = Array::new();
 #[btf_map]
 static VLAN_STATS: PerCpuArray<VlanStats, { MAX_PAIRS as usize }> = PerCpuArray::new();
 
-/// Drops.
+/// Drops by port: the first keys of each.
 #[btf_map]
-static DROPS: PerCpuHashMap<DropKey<Direction, Reason>, DropStats, { MAX_DROPS as usize }> =
+static DROPS: PerCpuArray<DropSlots<Direction, Reason>, { MAX_PORTS as usize }> =
+    PerCpuArray::new();
+
+/// Drops of all other keys.
+#[btf_map]
+static MORE_DROPS: PerCpuHashMap<DropKey<Direction, Reason>, DropStats, { MAX_DROPS as usize }> =
     PerCpuHashMap::new();
 
-/// How many keys of `DROPS` a port has used, of `DROPS_PER_PORT`.
+/// How many keys of `MORE_DROPS` a port has used, of `DROPS_PER_PORT`.
 #[btf_map]
 static DROP_QUOTA: Array<u32, { MAX_PORTS as usize }> = Array::new();
 
@@ -114,12 +122,25 @@ pub fn count(policy: &Policy, vid: u16, direction: Direction, packets: u64, byte
     }
 }
 
-/// Counts a frame that is dropped. A port that has used up its quota of keys counts under `ANY_VID`, and
+/// Counts a frame that is dropped: under one of its port's first keys, or among the others. A port that has used up its quota of keys counts under `ANY_VID`, and
 /// what finds no room in the map under `ANY_PORT`, whose keys the agent made beforehand: the sums stay exact,
 /// whatever a VM sends.
-// Not inlined: it is called from each program once, off the hot path.
-#[inline(never)]
+#[inline(always)]
 pub fn count_drop(port: u16, vid: u16, direction: Direction, reason: Reason, bytes: u64) {
+    let key = DropKey { port, vid, direction, reason };
+    if let Some(slots) = DROPS.get_ptr_mut(u32::from(port)) {
+        // SAFETY: this CPU's element; see `count`.
+        if count_in_slot(unsafe { &mut *slots }, key, bytes) {
+            return;
+        }
+    }
+    count_more(port, vid, direction, reason, bytes);
+}
+
+// Not inlined: a flood is of few keys.
+#[cold]
+#[inline(never)]
+fn count_more(port: u16, vid: u16, direction: Direction, reason: Reason, bytes: u64) {
     let key = DropKey { port, vid, direction, reason };
     if add_drop(&key, bytes) {
         return;
@@ -136,7 +157,7 @@ pub fn count_drop(port: u16, vid: u16, direction: Direction, reason: Reason, byt
 
 #[inline(always)]
 fn add_drop(key: &DropKey<Direction, Reason>, bytes: u64) -> bool {
-    let Some(stats) = DROPS.get_ptr_mut(key) else { return false };
+    let Some(stats) = MORE_DROPS.get_ptr_mut(key) else { return false };
     // SAFETY: this CPU's value; see `count`.
     unsafe {
         (*stats).packets += 1;
@@ -150,7 +171,7 @@ fn add_drop(key: &DropKey<Direction, Reason>, bytes: u64) -> bool {
 fn new_drop(key: &DropKey<Direction, Reason>, bytes: u64) -> bool {
     const BPF_NOEXIST: u64 = 1;
     let stats = DropStats { packets: 1, bytes };
-    DROPS.insert(key, &stats, BPF_NOEXIST).is_ok() || add_drop(key, bytes)
+    MORE_DROPS.insert(key, &stats, BPF_NOEXIST).is_ok() || add_drop(key, bytes)
 }
 
 #[inline(always)]

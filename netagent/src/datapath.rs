@@ -215,7 +215,7 @@ impl Datapath {
         Ok(vec![
             ("VLAN_STATS", number(table.pairs()), MAX_PAIRS - 1),
             ("POLICY", number(table.ports.len()), MAX_PORTS),
-            ("DROPS", number(counters.drop_keys), MAX_DROPS),
+            ("MORE_DROPS", number(counters.drop_keys), MAX_DROPS),
             ("FDB", number(maps.stations()?), MAX_STATIONS),
         ])
     }

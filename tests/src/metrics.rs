@@ -86,14 +86,12 @@ fn show_bpftool_and_the_scrape_agree_with_what_was_sent() {
 
     let drops =
         lab.node.netns.json(&format!("bpftool -j map dump pinned {}", lab.node.pin("maps/DROPS")));
-    let dropped = drops
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|drop| &drop["formatted"])
-        .find(|drop| drop["key"]["reason"] == "VlanNotAllowed" && drop["key"]["vid"] == 200);
-    let cpus = dropped.unwrap()["values"].as_array().unwrap();
-    let packets = cpus.iter().map(|cpu| cpu["value"]["packets"].as_u64().unwrap());
+    let ports = drops.as_array().unwrap().iter();
+    let cpus = ports.flat_map(|port| port["formatted"]["values"].as_array().unwrap());
+    let packets = cpus
+        .flat_map(|cpu| cpu["value"].as_array().unwrap())
+        .filter(|slot| slot["key"]["reason"] == "VlanNotAllowed" && slot["key"]["vid"] == 200)
+        .map(|slot| slot["packets"].as_u64().unwrap());
     assert_eq!(packets.sum::<u64>(), 3);
 
     let metrics = daemon.get("metrics");

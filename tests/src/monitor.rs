@@ -226,7 +226,7 @@ fn a_flood_is_bounded_and_every_drop_is_counted() {
         .node
         .netns
         .json(&format!("bpftool -j map show pinned {}", lab.node.pin("maps/MONITOR_RATE")));
-    assert_eq!(windows["max_entries"], 2049);
+    assert_eq!(windows["max_entries"], 1025);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use anyhow::Result;
 use netagent_common::{
     MAX_PORTS,
-    counters::{Direction, DropStats, RawDropKey, Reason, VlanStats},
+    counters::{Direction, DropStats, RawDropKey, RawDropSlots, Reason, VlanStats},
 };
 use serde::Serialize;
 
@@ -88,9 +88,9 @@ pub fn read(maps: &Maps, table: &Table) -> Result<Counters> {
     let mut counters = Counters::default();
     let by_number: BTreeMap<u16, &IfName> =
         table.ports.iter().map(|(device, entry)| (entry.policy.port, device)).collect();
-    let ports = by_number.last_key_value().map_or(0, |(port, _)| usize::from(*port) + 1);
-    let mut forwarded = vec![Forwarded::default(); ports];
-    batch::each_per_cpu(&maps.forwarded, ports, |port: u32, cpus| {
+    let by_port = by_number.last_key_value().map_or(0, |(port, _)| usize::from(*port) + 1);
+    let mut forwarded = vec![Forwarded::default(); by_port];
+    batch::each_per_cpu(&maps.forwarded, by_port, |port: u32, cpus| {
         forwarded[port as usize] = cpus.iter().fold(Forwarded::default(), |sum, cpu| Forwarded {
             tc: sum.tc + cpu.tc,
             xdp: sum.xdp + cpu.xdp,
@@ -112,9 +112,9 @@ pub fn read(maps: &Maps, table: &Table) -> Result<Counters> {
         counters.ports.insert(device.clone(), port);
     }
     let Counters { ports, elsewhere, drop_keys } = &mut counters;
-    batch::each_per_cpu(&maps.drops, usize::MAX, |key: RawDropKey, cpus| {
-        *drop_keys += 1;
-        let Some(reason) = Reason::from_u16(key.reason) else { return };
+    let mut add_drops = |key: RawDropKey, packets: u64, bytes: u64| {
+        // Keys that are reserved, and slots that are free, count nothing.
+        let Some(reason) = Reason::from_u16(key.reason).filter(|_| packets > 0) else { return };
         let direction = if key.direction == 0 { Direction::Receive } else { Direction::Transmit };
         let vid = (key.vid < 4096).then_some(key.vid);
         let port = by_number.get(&key.port).and_then(|device| ports.get_mut(*device));
@@ -123,20 +123,20 @@ pub fn read(maps: &Maps, table: &Table) -> Result<Counters> {
             None if u32::from(key.port) >= MAX_PORTS => elsewhere,
             None => return,
         };
-        // The keys that are reserved count nothing until they are needed.
-        let count = sum(cpus);
-        if count.packets > 0 {
-            kinds.insert(DropKind { direction, reason, vid }, count);
+        let count = kinds.entry(DropKind { direction, reason, vid }).or_default();
+        count.packets += packets;
+        count.bytes += bytes;
+    };
+    batch::each_per_cpu(&maps.drops, by_port, |_: u32, cpus: &[RawDropSlots]| {
+        for slot in cpus.iter().flatten() {
+            add_drops(slot.key, slot.packets, slot.bytes);
         }
     })?;
+    batch::each_per_cpu(&maps.more_drops, usize::MAX, |key, cpus: &[DropStats]| {
+        *drop_keys += 1;
+        cpus.iter().for_each(|cpu| add_drops(key, cpu.packets, cpu.bytes));
+    })?;
     Ok(counters)
-}
-
-fn sum(cpus: &[DropStats]) -> Count {
-    cpus.iter().fold(Count::default(), |sum, cpu| Count {
-        packets: sum.packets + cpu.packets,
-        bytes: sum.bytes + cpu.bytes,
-    })
 }
 
 fn add(sum: Traffic, cpu: &VlanStats) -> Traffic {

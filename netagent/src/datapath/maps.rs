@@ -16,7 +16,9 @@ use aya::{
 use netagent_common::{
     BUCKETS, MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, NIC_SLOTS, PORT_INDEX_SIZE,
     PORT_INDEX_SPILL,
-    counters::{ANY_PORT, ANY_VID, Direction, DropStats, RawDropKey, Reason, VlanStats},
+    counters::{
+        ANY_PORT, ANY_VID, Direction, DropStats, RawDropKey, RawDropSlots, Reason, VlanStats,
+    },
     forward::{Bucket, Fresh, PathStats},
     limit::{MAC_SLOTS, MacSlot, StormState},
     policy::{Policy, PortMac, PortRef},
@@ -43,7 +45,7 @@ const fn spec<K, V>(name: &'static str, kind: MapType, entries: u32) -> Spec {
 }
 
 /// As netagent-ebpf/src/maps.rs, forward.rs and drops.rs define them.
-const SPECS: [Spec; 19] = [
+const SPECS: [Spec; 20] = [
     Spec {
         flags: BPF_F_MMAPABLE,
         ..spec::<u32, PortRef>("PORT_INDEX", MapType::Array, PORT_INDEX_SIZE)
@@ -52,7 +54,8 @@ const SPECS: [Spec; 19] = [
     spec::<u32, Policy>("POLICY", MapType::Array, 2 * MAX_PORTS),
     spec::<u32, [u16; 64]>("PAIR_BLOCKS", MapType::Array, MAX_BLOCKS),
     spec::<u32, VlanStats>("VLAN_STATS", MapType::PerCpuArray, MAX_PAIRS),
-    spec::<RawDropKey, DropStats>("DROPS", MapType::PerCpuHash, MAX_DROPS),
+    spec::<u32, RawDropSlots>("DROPS", MapType::PerCpuArray, MAX_PORTS),
+    spec::<RawDropKey, DropStats>("MORE_DROPS", MapType::PerCpuHash, MAX_DROPS),
     spec::<u32, u32>("DROP_QUOTA", MapType::Array, MAX_PORTS),
     spec::<PortMac, u32>("ALLOWED_MACS", MapType::Hash, MAX_MACS),
     spec::<u32, [MacSlot; MAC_SLOTS]>("PORT_MACS", MapType::Array, MAX_PORTS),
@@ -123,9 +126,11 @@ pub struct Maps {
     pub blocks: Array<MapData, [u16; 64]>,
     /// Traffic.
     pub stats: PerCpuArray<MapData, VlanStats>,
-    /// Drops.
-    pub drops: PerCpuHashMap<MapData, RawDropKey, DropStats>,
-    /// Keys of `drops` in use, by port.
+    /// Drops by port, under its first keys.
+    pub drops: PerCpuArray<MapData, RawDropSlots>,
+    /// Drops under all other keys.
+    pub more_drops: PerCpuHashMap<MapData, RawDropKey, DropStats>,
+    /// Keys of `more_drops` in use, by port.
     pub quota: Array<MapData, u32>,
     /// Addresses that VMs may use, with the interface index of their port.
     pub allowed_macs: HashMap<MapData, PortMac, u32>,
@@ -153,6 +158,7 @@ impl Maps {
             blocks: open("PAIR_BLOCKS")?.try_into()?,
             stats: open("VLAN_STATS")?.try_into()?,
             drops: open("DROPS")?.try_into()?,
+            more_drops: open("MORE_DROPS")?.try_into()?,
             quota: open("DROP_QUOTA")?.try_into()?,
             allowed_macs: open("ALLOWED_MACS")?.try_into()?,
             port_macs: open("PORT_MACS")?.try_into()?,
@@ -181,9 +187,9 @@ impl Maps {
                     reason: reason as u16,
                 };
                 // A map that is full already leaves the port with the keys of no port.
-                if (of_port || port == ANY_PORT) && self.drops.get(&key, 0).is_err() {
+                if (of_port || port == ANY_PORT) && self.more_drops.get(&key, 0).is_err() {
                     let zero = per_cpu(DropStats::default())?;
-                    let full = self.drops.insert(&key, zero, 0).is_err();
+                    let full = self.more_drops.insert(&key, zero, 0).is_err();
                     if full && port == ANY_PORT {
                         bail!("prepare the drop counters");
                     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result};
 use netagent_common::{
     MAX_MACS, MAX_PAIRS, MAX_PORTS,
-    counters::RawDropKey,
+    counters::{RawDropKey, RawDropSlots},
     forward::PathStats,
     limit::StormState,
     policy::{FAST_XDP, Policy, PortMac, UPLINK, XDP_REFUSED},
@@ -233,12 +233,14 @@ impl Table {
         pairs::drop(maps, &policy.blocks, &mut entry.pairs, &vids)?;
         self.ports.remove(device);
         let mut drops = Vec::new();
-        batch::each_per_cpu(&maps.drops, usize::MAX, |key: RawDropKey, _| {
+        batch::each_per_cpu(&maps.more_drops, usize::MAX, |key: RawDropKey, _| {
             drops.extend((key.port == port).then_some(key));
         })?;
         for key in drops {
-            maps.drops.remove(&key).context("remove a drop counter")?;
+            maps.more_drops.remove(&key).context("remove a drop counter")?;
         }
+        batch::set_per_cpu(&maps.drops, &[(u32::from(port), RawDropSlots::default())])
+            .context("reset the drop counters")?;
         self.forget_macs(maps, policy.record)?;
         let number = u32::from(port);
         maps.port_macs.set(number, &Default::default(), 0).context("reset the addresses in use")?;

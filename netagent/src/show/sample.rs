@@ -129,7 +129,7 @@ pub fn node() -> Snapshot {
     node.counters.elsewhere =
         [drops(Receive, Reason::NoPolicy, None, 2), drops(Transmit, Reason::Untagged, None, 0)]
             .into();
-    node.usage = vec![("POLICY", 3, 1024), ("DROPS", 25, 16_384)];
+    node.usage = vec![("POLICY", 3, 1024), ("MORE_DROPS", 25, 15_360)];
     node.daemon = Some(Daemon {
         not_ready: vec!["tap8: no such device".to_owned()],
         reconciles: 4,

@@ -104,11 +104,11 @@ fn openmetrics_of_a_small_node() {
     # HELP netagent_map_entries Entries in use of a BPF map, by its name in bpftool
     # TYPE netagent_map_entries gauge
     netagent_map_entries{map="POLICY"} 3
-    netagent_map_entries{map="DROPS"} 25
+    netagent_map_entries{map="MORE_DROPS"} 25
     # HELP netagent_map_capacity Most entries of a BPF map
     # TYPE netagent_map_capacity gauge
     netagent_map_capacity{map="POLICY"} 1024
-    netagent_map_capacity{map="DROPS"} 16384
+    netagent_map_capacity{map="MORE_DROPS"} 15360
     # HELP netagent_build The version of this agent
     # TYPE netagent_build info
     netagent_build_info{version="VERSION"} 1
