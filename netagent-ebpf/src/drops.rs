@@ -9,12 +9,11 @@ use aya_ebpf::{
 };
 use netagent_common::{
     MAX_PORTS,
-    counters::{Direction, Reason},
     sample::{RING_BYTES, Sample, Unsampled, WINDOWS, Watch, Window, window},
 };
 
 use crate::{
-    maps,
+    maps::{self, Drop},
     packet::{Copied, copy_skb, copy_xdp, skb_bytes, xdp_bytes},
 };
 
@@ -34,21 +33,12 @@ static MONITOR_RATE: Array<Window, { WINDOWS as usize }> = Array::new();
 #[btf_map]
 static MONITOR_MISSED: PerCpuArray<Unsampled, 1> = PerCpuArray::new();
 
-/// What is known of a drop besides the frame.
-struct Drop {
-    port: u16,
-    vid: u16,
-    direction: Direction,
-    reason: Reason,
-}
-
 /// Counts a frame that is dropped, and takes a sample of it.
 // Not inlined, and one call with no more than what the caller has at hand: the registers of those that pass stay theirs.
 #[cold]
 #[inline(never)]
-pub fn skb(skb: *mut __sk_buff, port: u16, vid: u16, direction: Direction, reason: Reason) {
-    maps::count_drop(port, vid, direction, reason, skb_bytes(skb));
-    let drop = Drop { port, vid, direction, reason };
+pub fn skb(skb: *mut __sk_buff, drop: Drop) {
+    maps::count_drop(drop, skb_bytes(skb));
     let Some(time) = wanted(&drop) else { return };
     take(time, &drop, |to| copy_skb(skb, to));
 }
@@ -56,10 +46,8 @@ pub fn skb(skb: *mut __sk_buff, port: u16, vid: u16, direction: Direction, reaso
 /// The same at XDP.
 #[cold]
 #[inline(never)]
-pub fn xdp(xdp: *mut xdp_md, port: u16, vid: u16, reason: Reason) {
-    let direction = Direction::Receive;
-    maps::count_drop(port, vid, direction, reason, xdp_bytes(xdp));
-    let drop = Drop { port, vid, direction, reason };
+pub fn xdp(xdp: *mut xdp_md, drop: Drop) {
+    maps::count_drop(drop, xdp_bytes(xdp));
     let Some(time) = wanted(&drop) else { return };
     take(time, &drop, |to| copy_xdp(xdp, to));
 }

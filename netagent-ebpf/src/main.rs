@@ -33,7 +33,7 @@ use netagent_common::{
     policy::{FAST_XDP, OPTIONAL, Policy, TAGS_IN_BYTES},
 };
 
-use crate::packet::Skb;
+use crate::{maps::Drop, packet::Skb};
 
 /// The optional flags that ports of this program may have. Frozen when the program is loaded: the verifier removes the code
 /// of all others.
@@ -63,7 +63,10 @@ pub fn uplink_xdp(ctx: XdpContext) -> u32 {
             forward::xdp(&ctx, policy, headers, vid, tagging)
         }
         Verdict::Drop(vid, reason @ (Reason::VlanNotAllowed | Reason::ReservedVid)) => {
-            drops::xdp(ctx.ctx, policy.port, vid, reason);
+            drops::xdp(
+                ctx.ctx,
+                Drop { port: policy.port, vid, direction: Direction::Receive, reason },
+            );
             XDP_DROP
         }
         Verdict::Drop(..) | Verdict::Pass(..) => XDP_PASS,
@@ -107,13 +110,14 @@ fn no_checks(_: &Skb<'_>, _: &Policy, _: u32, _: u16) -> Option<Reason> {
 fn filter(ctx: &TcContext, direction: Direction, checks: Checks) -> i32 {
     let skb = Skb(ctx);
     let Some(policy) = maps::policy(skb.ifindex()) else {
-        drops::skb(skb.raw(), ANY_PORT, ANY_VID, direction, Reason::NoPolicy);
+        let reason = Reason::NoPolicy;
+        drops::skb(skb.raw(), Drop { port: ANY_PORT, vid: ANY_VID, direction, reason });
         return TC_ACT_SHOT;
     };
     match pass(&skb, policy, direction, checks) {
         Ok(action) => action,
         Err((vid, reason)) => {
-            drops::skb(skb.raw(), policy.port, vid, direction, reason);
+            drops::skb(skb.raw(), Drop { port: policy.port, vid, direction, reason });
             TC_ACT_SHOT
         }
     }

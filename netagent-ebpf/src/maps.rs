@@ -38,6 +38,9 @@ static PAIR_BLOCKS: Array<[u16; 64], { MAX_BLOCKS as usize }> = Array::new();
 #[btf_map]
 static VLAN_STATS: PerCpuArray<VlanStats, { MAX_PAIRS as usize }> = PerCpuArray::new();
 
+/// What drops are counted by.
+pub type Drop = DropKey<Direction, Reason>;
+
 /// Drops by port: the first keys of each.
 #[btf_map]
 static DROPS: PerCpuArray<DropSlots<Direction, Reason>, { MAX_PORTS as usize }> =
@@ -45,8 +48,7 @@ static DROPS: PerCpuArray<DropSlots<Direction, Reason>, { MAX_PORTS as usize }> 
 
 /// Drops of all other keys.
 #[btf_map]
-static MORE_DROPS: PerCpuHashMap<DropKey<Direction, Reason>, DropStats, { MAX_DROPS as usize }> =
-    PerCpuHashMap::new();
+static MORE_DROPS: PerCpuHashMap<Drop, DropStats, { MAX_DROPS as usize }> = PerCpuHashMap::new();
 
 /// How many keys of `MORE_DROPS` a port has used, of `DROPS_PER_PORT`.
 #[btf_map]
@@ -126,37 +128,35 @@ pub fn count(policy: &Policy, vid: u16, direction: Direction, packets: u64, byte
 /// what finds no room in the map under `ANY_PORT`, whose keys the agent made beforehand: the sums stay exact,
 /// whatever a VM sends.
 #[inline(always)]
-pub fn count_drop(port: u16, vid: u16, direction: Direction, reason: Reason, bytes: u64) {
-    let key = DropKey { port, vid, direction, reason };
-    if let Some(slots) = DROPS.get_ptr_mut(u32::from(port)) {
+pub fn count_drop(drop: Drop, bytes: u64) {
+    if let Some(slots) = DROPS.get_ptr_mut(u32::from(drop.port)) {
         // SAFETY: this CPU's element; see `count`.
-        if count_in_slot(unsafe { &mut *slots }, key, bytes) {
+        if count_in_slot(unsafe { &mut *slots }, drop, bytes) {
             return;
         }
     }
-    count_more(port, vid, direction, reason, bytes);
+    count_more(drop, bytes);
 }
 
 // Not inlined: a flood is of few keys.
 #[cold]
 #[inline(never)]
-fn count_more(port: u16, vid: u16, direction: Direction, reason: Reason, bytes: u64) {
-    let key = DropKey { port, vid, direction, reason };
-    if add_drop(&key, bytes) {
+fn count_more(drop: Drop, bytes: u64) {
+    if add_drop(&drop, bytes) {
         return;
     }
-    if take_quota(port) && new_drop(&key, bytes) {
+    if take_quota(drop.port) && new_drop(&drop, bytes) {
         return;
     }
-    let key = DropKey { vid: ANY_VID, ..key };
-    if add_drop(&key, bytes) || new_drop(&key, bytes) {
+    let drop = Drop { vid: ANY_VID, ..drop };
+    if add_drop(&drop, bytes) || new_drop(&drop, bytes) {
         return;
     }
-    add_drop(&DropKey { port: ANY_PORT, ..key }, bytes);
+    add_drop(&Drop { port: ANY_PORT, ..drop }, bytes);
 }
 
 #[inline(always)]
-fn add_drop(key: &DropKey<Direction, Reason>, bytes: u64) -> bool {
+fn add_drop(key: &Drop, bytes: u64) -> bool {
     let Some(stats) = MORE_DROPS.get_ptr_mut(key) else { return false };
     // SAFETY: this CPU's value; see `count`.
     unsafe {
@@ -168,7 +168,7 @@ fn add_drop(key: &DropKey<Direction, Reason>, bytes: u64) -> bool {
 
 /// Makes the key; another CPU may have been faster.
 #[inline(always)]
-fn new_drop(key: &DropKey<Direction, Reason>, bytes: u64) -> bool {
+fn new_drop(key: &Drop, bytes: u64) -> bool {
     const BPF_NOEXIST: u64 = 1;
     let stats = DropStats { packets: 1, bytes };
     MORE_DROPS.insert(key, &stats, BPF_NOEXIST).is_ok() || add_drop(key, bytes)

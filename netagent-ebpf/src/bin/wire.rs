@@ -11,7 +11,9 @@
 use aya_ebpf::{
     EbpfContext as _,
     bindings::{TC_ACT_SHOT, xdp_action::XDP_DROP},
-    helpers::generated::{bpf_redirect, bpf_redirect_peer, bpf_skb_vlan_pop, bpf_xdp_adjust_head},
+    helpers::generated::{
+        bpf_get_prandom_u32, bpf_redirect, bpf_redirect_peer, bpf_skb_vlan_pop, bpf_xdp_adjust_head,
+    },
     macros::{classifier, xdp},
     programs::{TcContext, XdpContext},
 };
@@ -34,6 +36,36 @@ pub fn wire_send(ctx: XdpContext) -> u32 {
     let index = u16::from_be_bytes([header[INDEX], header[INDEX + 1]]);
     // SAFETY: an interface index and no flags.
     let action = unsafe { bpf_redirect(u32::from(index), 0) };
+    u32::try_from(action).unwrap_or(XDP_DROP)
+}
+
+/// Sends a frame to a station that chance picks: one of so many VMs, each in the VLAN of its number, or one of two trunks, in any of
+/// so many VLANs. The frame has, behind its header, the interface index of the device, and these two numbers.
+#[xdp]
+pub fn wire_spread(ctx: XdpContext) -> u32 {
+    type Header = [u8; 18];
+    const PLAN: usize = 32;
+    let (start, end) = (ctx.data(), ctx.data_end());
+    if start + PLAN + size_of::<[u32; 3]>() > end {
+        return XDP_DROP;
+    }
+    // SAFETY: within the packet, as just checked; as aligned as the machine wants it.
+    let [index, vms, vids] = unsafe { *((start + PLAN) as *const [u32; 3]) };
+    // SAFETY: takes nothing, and gives a number.
+    let random = unsafe { bpf_get_prandom_u32() };
+    let one_of = |count| (random >> 2).checked_rem(count).unwrap_or(0) + 1;
+    let (kind, number, vid) = match random & 3 {
+        trunk @ (0 | 1) => (4, trunk + 1, one_of(vids)),
+        _ => (3, one_of(vms), one_of(vms)),
+    };
+    let [_, _, high, low] = number.to_be_bytes();
+    let [_, _, tci_high, tci_low] = vid.to_be_bytes();
+    let header: Header =
+        [2, kind, 0, 0, high, low, 2, 2, 0, 0, 0, 1, 0x81, 0, tci_high, tci_low, 0x88, 0xb5];
+    // SAFETY: within the packet, as just checked; a byte array has no alignment.
+    unsafe { *(start as *mut Header) = header };
+    // SAFETY: an interface index and no flags.
+    let action = unsafe { bpf_redirect(index, 0) };
     u32::try_from(action).unwrap_or(XDP_DROP)
 }
 

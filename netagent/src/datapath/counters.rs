@@ -134,7 +134,9 @@ pub fn read(maps: &Maps, table: &Table) -> Result<Counters> {
     })?;
     batch::each_per_cpu(&maps.more_drops, usize::MAX, |key, cpus: &[DropStats]| {
         *drop_keys += 1;
-        cpus.iter().for_each(|cpu| add_drops(key, cpu.packets, cpu.bytes));
+        for cpu in cpus {
+            add_drops(key, cpu.packets, cpu.bytes);
+        }
     })?;
     Ok(counters)
 }

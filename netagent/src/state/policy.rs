@@ -50,6 +50,7 @@ impl PortPolicy {
     }
 
     /// The same without some of the VIDs inside the bridge: their frames are dropped.
+    #[must_use]
     pub fn only(&self, keep: impl Fn(Vid) -> bool) -> Self {
         let mut policy = self.clone();
         policy.pvid = policy.pvid.filter(|vid| keep(*vid));

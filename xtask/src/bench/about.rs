@@ -35,8 +35,9 @@ pub fn what(name: &str) -> &'static str {
              (port, VID), one to check, one to count. What an empty program costs is taken off."
         }
         "scale" => {
-            "calls of `port_in` for 1,000 VMs with a VLAN each and two trunks with all 4094, in random order; against two VMs and \
-             two trunks with one VLAN each. Single calls, each timed by itself; what an empty program costs is taken off."
+            "known unicast from the uplink, by TC redirect, half of it to 1,000 VMs with a VLAN each, half to two trunks with all 4094, \
+             each frame to another that chance picks; against two VMs, and two trunks with one VLAN. `scale_of_bridge` is the \
+             same by the kernel's bridge, which keeps nobody apart there."
         }
         "control_plane" => {
             "4094 VLANs on two trunks and their uplink by `netagent apply`, and all counters by `netagent show vlans -j`, over a bridge \
@@ -59,8 +60,8 @@ pub fn why(name: &str) -> &'static str {
              bpf_xdp_get_buff_len): two ports' policies, two stations, two decisions, three counters. The goal leaves it 150 in all."
         }
         "drop_denied" => {
-            "a drop counts by port, VLAN, direction and reason in a hash map of the kernel's, which is a third of the figure; finding \
-             the port, reading the tag and deciding are another. An array of all that could be counted would need 50 MiB on 64 processors."
+            "finding the port, reading the tag and deciding are two thirds of it; the rest is to count by port, VLAN, direction and \
+             reason, and to see whether a monitor wants the frame."
         }
         "miss" => {
             "the bridge's own work stays, and a program runs at each port that the frame passes: three for a broadcast to two VMs. \
@@ -77,9 +78,10 @@ pub fn why(name: &str) -> &'static str {
              link-local groups, and can drop with a reason. The hash maps have one pair each, which never leaves the nearest cache."
         }
         "scale" => {
-            "the records and counters of thousands of pairs are not all in the nearest caches and the TLB, where those of few are: \
-             most likely each call waits for memory. The goal is for all that a frame costs; here it is against the program \
-             alone, and `scale_gross`, with the clock and an empty program in both, is nearer to 1."
+            "what chance picks is not in the nearest caches and the TLB. Much of that is the kernel's own, which has a thousand devices: \
+             see `scale_of_bridge`. On top of it come a station's bucket, the other port's policy (two or three cache lines in one of \
+             three hundred pages) and the counters of two pairs. To need fewer lines, the policies of ports with one VLAN would have to \
+             be small records beside those of trunks."
         }
         "bulk_tcp" | "bulk_tcp_uplink" => {
             "equal: the difference of the two is less than what they differ by from run to run. What both ends do with the bytes is \

@@ -6,7 +6,7 @@ use std::mem::size_of_val;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 /// Commands of bpf(2).
 const OBJ_PIN: libc::c_int = 6;
@@ -14,18 +14,11 @@ const OBJ_GET: libc::c_int = 7;
 const PROG_TEST_RUN: libc::c_int = 10;
 const LINK_CREATE: libc::c_int = 28;
 
-/// TC_ACT_UNSPEC: the frame goes on.
-const PASS: u32 = u32::MAX;
-
 /// BPF_F_TEST_XDP_LIVE_FRAMES (since 5.18): what the program decides is done.
 const LIVE_FRAMES: u32 = 1 << 1;
 
 /// Frames that a driver hands on at once: a NAPI poll's.
 const POLL: u32 = 64;
-
-/// Of `struct __sk_buff`, and where its interface index is.
-const CONTEXT: usize = 192;
-const IFINDEX: usize = 40;
 
 /// A device's TCX hooks (since 6.6), as BPF_LINK_CREATE numbers them.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
@@ -115,24 +108,6 @@ impl Program {
         };
         bpf(PROG_TEST_RUN, &mut run).context("let a program have frames").map(drop)
     }
-
-    /// Nanoseconds of one call of a TC program that lets the frame pass, with those that the kernel's clock takes. The device is one of this thread's namespace.
-    pub fn call(&self, ifindex: u32, frame: &[u8]) -> Result<u32> {
-        let mut context = [0_u8; CONTEXT];
-        context[IFINDEX..IFINDEX + 4].copy_from_slice(&ifindex.to_ne_bytes());
-        let mut run = Run {
-            program: u32::try_from(self.0.as_raw_fd())?,
-            data_in_size: u32::try_from(frame.len())?,
-            data_in: frame.as_ptr() as u64,
-            repeat: 1,
-            context_in_size: u32::try_from(context.len())?,
-            context_in: context.as_ptr() as u64,
-            ..Run::default()
-        };
-        bpf(PROG_TEST_RUN, &mut run).context("call a program")?;
-        ensure!(run.returned == PASS, "device {ifindex}: the program answers {}", run.returned);
-        Ok(run.duration)
-    }
 }
 
 fn bpf<T>(command: libc::c_int, attributes: &mut T) -> Result<libc::c_int> {
@@ -144,6 +119,23 @@ fn bpf<T>(command: libc::c_int, attributes: &mut T) -> Result<libc::c_int> {
         return Err(Error::last_os_error()).context("bpf(2)");
     }
     Ok(libc::c_int::try_from(result)?)
+}
+
+/// Lets this thread wait for whoever has frames to take: the kernel's threads, on the processor where they come in. Frames that come
+/// faster than they are taken would be lost.
+pub fn give_way() -> Result<()> {
+    // SAFETY: plain data, of which zero is a value; a set has room for each number of a processor.
+    let result = unsafe {
+        let mut here = std::mem::zeroed::<libc::cpu_set_t>();
+        libc::CPU_SET(usize::try_from(libc::sched_getcpu())?, &mut here);
+        let idle = libc::sched_param { sched_priority: 0 };
+        libc::sched_setaffinity(0, size_of_val(&here), &raw const here)
+            | libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const idle)
+    };
+    if result != 0 {
+        return Err(Error::last_os_error()).context("give way to the kernel's threads");
+    }
+    Ok(())
 }
 
 /// Moves this thread to a network namespace.

@@ -92,7 +92,7 @@ fn cases() -> Vec<Case> {
 
 /// Measures every case against its base.
 pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
-    let lab = Lab::build(netagent, CONFIG, &DEVICES)?;
+    let lab = Lab::build(netagent, &DEVICES, CONFIG, &["empty"])?;
     let cases = cases();
     let mut figures = vec![(Vec::new(), Vec::new()); cases.len()];
     for round in 0..ROUNDS {

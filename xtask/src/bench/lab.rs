@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, id};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -23,8 +24,26 @@ pub struct Lab {
 }
 
 impl Lab {
-    pub fn build(netagent: &Path, config: &str, devices: &[&str]) -> Result<Self> {
-        let netns = format!("na-bench-{}", id());
+    /// With these devices, the policy of this file for them, and the programs of these objects.
+    pub fn build(
+        netagent: &Path,
+        devices: &[&str],
+        config: &str,
+        objects: &[&str],
+    ) -> Result<Self> {
+        let lab = Self::with(netagent, devices)?;
+        lab.configure(config)?;
+        lab.sh(&format!("{} apply -c {}", lab.agent(), lab.config().display()))?;
+        for name in objects {
+            lab.load(name)?;
+        }
+        Ok(lab)
+    }
+
+    /// With these devices, each of them an end of a veth pair.
+    pub fn with(netagent: &Path, devices: &[&str]) -> Result<Self> {
+        static LABS: AtomicU32 = AtomicU32::new(0);
+        let netns = format!("na-bench-{}-{}", id(), LABS.fetch_add(1, Ordering::Relaxed));
         let lab = Self {
             pins: format!("/sys/fs/bpf/{netns}"),
             directory: std::env::temp_dir().join(&netns),
@@ -32,30 +51,38 @@ impl Lab {
             netns,
         };
         fs::create_dir_all(&lab.directory).context("make a directory")?;
-        fs::write(lab.directory.join("config.yaml"), config).context("write the configuration")?;
         output(Command::new("ip").args(["netns", "add", &lab.netns]))?;
-        let links: Vec<_> = devices
-            .iter()
-            .map(|device| format!("link add {device} type veth peer name {device}-peer"))
-            .collect();
-        fs::write(lab.directory.join("links"), links.join("\n") + "\n")
-            .context("write the list of links")?;
-        lab.sh(&format!("ip -batch {}/links", lab.directory.display()))?;
-        lab.sh(&format!(
-            "{} --pins {} apply -c {}/config.yaml",
-            lab.netagent.display(),
-            lab.pins,
-            lab.directory.display()
-        ))?;
-        for name in ["empty", "hashed"] {
-            let program = object(name)?;
-            lab.sh(&format!(
-                "mkdir {0}/{name}; bpftool prog loadall {1} {0}/{name} pinmaps {0}/{name}",
-                lab.pins,
-                program.display()
-            ))?;
-        }
+        // Each device would tell all others of itself, for minutes.
+        lab.sh("echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6")?;
+        let link = |device| format!("link add {device} type veth peer name {device}-peer\n");
+        lab.batch("ip", &devices.iter().map(link).collect::<String>())?;
         Ok(lab)
+    }
+
+    /// Writes the agent's file.
+    pub fn configure(&self, config: &str) -> Result<()> {
+        fs::write(self.config(), config).context("write the configuration")
+    }
+
+    /// The agent's file.
+    pub fn config(&self) -> PathBuf {
+        self.directory.join("config.yaml")
+    }
+
+    /// `netagent`, with its pins.
+    pub fn agent(&self) -> String {
+        format!("{} --pins {}", self.netagent.display(), self.pins)
+    }
+
+    /// Loads the programs of an object.
+    pub fn load(&self, name: &str) -> Result<()> {
+        let program = object(name)?;
+        self.sh(&format!(
+            "mkdir -m 0700 -p {0}; mkdir {0}/{name}; bpftool prog loadall {1} {0}/{name} pinmaps {0}/{name}",
+            self.pins,
+            program.display()
+        ))
+        .map(drop)
     }
 
     /// Where the pins are.
@@ -64,10 +91,23 @@ impl Lab {
     }
 
     /// Runs a shell line in the namespace.
-    // bpffs is visible in there, as it would not be by `ip netns exec`.
     pub fn sh(&self, line: &str) -> Result<String> {
-        let netns = format!("--net=/run/netns/{}", self.netns);
-        output(Command::new("nsenter").arg(netns).args(["sh", "-ec", line]))
+        output(&mut self.command(line))
+    }
+
+    /// Gives a program of iproute2 many lines at once.
+    pub fn batch(&self, program: &str, lines: &str) -> Result<()> {
+        let file = self.directory.join("batch");
+        fs::write(&file, lines).context("write a batch")?;
+        self.sh(&format!("{program} -batch {}", file.display())).map(drop)
+    }
+
+    /// A shell line, to be run in the namespace.
+    // bpffs is visible in there, as it would not be by `ip netns exec`.
+    pub fn command(&self, line: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{}", self.netns)).args(["sh", "-ec", line]);
+        command
     }
 
     /// The namespace's file.
@@ -126,8 +166,8 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         // Whatever is left must not keep the rest.
-        let _gone = self.sh(&format!("rm -rf {0}/empty {0}/hashed", self.pins));
-        let _gone = self.sh(&format!("{} --pins {} detach", self.netagent.display(), self.pins));
+        let _gone = self.sh(&format!("rm -rf {0}/empty {0}/hashed {0}/wire", self.pins));
+        let _gone = self.sh(&format!("{} detach; rmdir {}", self.agent(), self.pins));
         let _gone = output(Command::new("ip").args(["netns", "delete", &self.netns]));
         let _gone = fs::remove_dir_all(&self.directory);
     }

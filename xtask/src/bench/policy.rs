@@ -24,7 +24,7 @@ const VID: u16 = 100;
 
 /// Measures.
 pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
-    let lab = Lab::build(netagent, CONFIG, &["eth2", "vm"])?;
+    let lab = Lab::build(netagent, &["eth2", "vm"], CONFIG, &["empty", "hashed"])?;
     let key = [lab.index("eth2")?, u32::from(VID)].map(u32::to_ne_bytes).concat();
     let key: Vec<_> = key.iter().map(u8::to_string).collect();
     // Of the counters one value, which bpftool gives every processor.

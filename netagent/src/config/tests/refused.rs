@@ -88,9 +88,9 @@ fn alias_bombs_are_refused() {
 #[test]
 fn files_that_want_more_than_there_is_room_for_are_refused() {
     let file = |network: &str, ports: usize, port: &dyn Fn(usize) -> String| {
-        let ports: String = (0..ports)
-            .map(|number| format!("  - {{ device: vm{number}, network: a{} }}\n", port(number)))
-            .collect();
+        let ports = (0..ports)
+            .map(|number| format!("  - {{ device: vm{number}, network: a{} }}\n", port(number)));
+        let ports = ports.collect::<Vec<_>>().concat();
         format!(
             "clusterNetworks: {{ oob: {{ uplink: {{ nics: [eth2], bond: {{ mode: none }}, native: none }} }} }}\n\
              networks: {{ a: {{ clusterNetwork: oob, {network} }} }}\nports:\n{ports}"
