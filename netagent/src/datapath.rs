@@ -30,7 +30,13 @@ use netagent_common::{
     policy::{UPLINK, XDP_REFUSED},
 };
 
-use self::{counters::Counters, maps::Maps, pins::Pins, programs::Programs, table::Table};
+use self::{
+    counters::Counters,
+    maps::Maps,
+    pins::Pins,
+    programs::Programs,
+    table::{Device, Table},
+};
 use crate::{
     change::{DatapathChange, Hook},
     names::IfName,
@@ -165,9 +171,8 @@ impl Datapath {
                 let Some((maps, table)) = &mut self.open else { return Ok(()) };
                 // Made before its ports, where it was missing.
                 let bridge = policy.bridge.as_ref().map(index).transpose()?;
-                table
-                    .set(maps, name, index(name)?, bridge, policy)
-                    .with_context(|| format!("{name}: set the policy"))
+                let device = Device { name, index: index(name)?, bridge };
+                table.set(maps, device, policy).with_context(|| format!("{name}: set the policy"))
             }
             DatapathChange::Forget(name) => {
                 self.programs.forget(name, index_of(name))?;

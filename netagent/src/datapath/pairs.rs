@@ -56,7 +56,11 @@ impl Free {
 /// The lowest is the last: what is in use stays close together.
 fn unused(most: u32, used: impl Iterator<Item = u32>) -> Vec<u32> {
     let mut free = vec![true; most as usize];
-    used.for_each(|number| free[number as usize] = false);
+    for number in used {
+        if let Some(free) = free.get_mut(number as usize) {
+            *free = false;
+        }
+    }
     (1..most).rev().filter(|number| free[*number as usize]).collect()
 }
 

@@ -66,6 +66,17 @@ impl Entry {
     }
 }
 
+/// A port's device, as it is now.
+#[derive(Clone, Copy)]
+pub struct Device<'a> {
+    /// Its name.
+    pub name: &'a IfName,
+    /// Its interface index.
+    pub index: u32,
+    /// That of its bridge.
+    pub bridge: Option<u32>,
+}
+
 /// The ports by device.
 #[derive(Default)]
 pub struct Table {
@@ -104,22 +115,15 @@ impl Table {
     }
 
     /// Gives a port its policy: all of it, or (the switch of the record being one store) nothing of it.
-    pub fn set(
-        &mut self,
-        maps: &mut Maps,
-        device: &IfName,
-        ifindex: u32,
-        bridge: Option<u32>,
-        wanted: &PortPolicy,
-    ) -> Result<()> {
+    pub fn set(&mut self, maps: &mut Maps, device: Device<'_>, wanted: &PortPolicy) -> Result<()> {
         // A device that was replaced by another of its name starts anew: its index led elsewhere.
-        if self.ports.get(device).is_some_and(|old| old.policy.ifindex != ifindex) {
-            self.forget(maps, device)?;
+        if self.ports.get(device.name).is_some_and(|old| old.policy.ifindex != device.index) {
+            self.forget(maps, device.name)?;
         }
-        if let Some(kept) = self.to_make_room(device, wanted) {
-            self.replace(maps, device, ifindex, bridge, &kept)?;
+        if let Some(kept) = self.to_make_room(device.name, wanted) {
+            self.replace(maps, device, &kept)?;
         }
-        self.replace(maps, device, ifindex, bridge, wanted)
+        self.replace(maps, device, wanted)
     }
 
     /// Where the counters that a policy adds do not all fit beside those that it gives back: what both policies have, so that the
@@ -137,9 +141,7 @@ impl Table {
     fn replace(
         &mut self,
         maps: &mut Maps,
-        device: &IfName,
-        ifindex: u32,
-        bridge: Option<u32>,
+        Device { name: device, index: ifindex, bridge }: Device<'_>,
         wanted: &PortPolicy,
     ) -> Result<()> {
         let old = self.ports.get(device).cloned();
