@@ -245,12 +245,12 @@ pub type DropSlots<D, R> = [DropSlot<D, R>; SLOTS];
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct DropSlot<D, R> {
-    /// What they have in common.
-    pub key: DropKey<D, R>,
     /// Frames; 0: the slot is free, whatever the key.
     pub packets: u64,
     /// Bytes of these.
     pub bytes: u64,
+    /// What they have in common. It is written before, and read after the number of frames.
+    pub key: DropKey<D, R>,
 }
 
 /// The agent's view of a port's slots.

@@ -13,7 +13,7 @@ use netagent_common::{
 use tracing::warn;
 
 use crate::{
-    change::{Change, DatapathChange, Hook},
+    change::{Change, DatapathChange, Hook, LinkChange},
     datapath::{Datapath, Filters, fdb::Stations, pins::Pins, programs},
     fdb::Bridges,
     names::IfName,
@@ -150,7 +150,16 @@ impl Agent {
             match change {
                 Change::Link(step) => {
                     tell(self, change).await;
-                    self.netlink.apply(step).await.with_context(|| format!("at `{step}`"))?;
+                    let result = match step {
+                        // Not by name: who has it by now may be another device, without programs.
+                        LinkChange::AddPort(name, bridge)
+                            if let Some(index) = self.datapath.index(name) =>
+                        {
+                            self.netlink.add_port(name, index, bridge).await
+                        }
+                        _ => self.netlink.apply(step).await,
+                    };
+                    result.with_context(|| format!("at `{step}`"))?;
                 }
                 Change::Datapath(step) => {
                     let uplink = xdp_step(step);

@@ -2,13 +2,14 @@
 
 mod status;
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, iter, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::{
     net::TcpListener,
     signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
+    task::yield_now,
     time::{Instant, interval, sleep_until},
 };
 use tracing::{error, info, warn};
@@ -31,6 +32,8 @@ use crate::{
 const SETTLE: Duration = Duration::from_millis(200);
 /// How often it is looked at without a change: what no notification tells of (programs, offloads).
 const PERIOD: Duration = Duration::from_secs(30);
+/// How often those who ask are answered while a plan is carried out.
+const ANSWERS: Duration = Duration::from_millis(500);
 /// How soon after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -54,8 +57,10 @@ struct Daemon {
     waiting: BTreeSet<IfName>,
     status: Status,
     /// Who asks how the node is.
-    requests: mpsc::Receiver<oneshot::Sender<Snapshot>>,
+    requests: Requests,
 }
+
+type Requests = mpsc::Receiver<oneshot::Sender<Snapshot>>;
 
 /// Runs until it is told to stop. What is attached stays attached.
 pub async fn run(options: Options) -> Result<()> {
@@ -101,8 +106,9 @@ pub async fn run(options: Options) -> Result<()> {
                 due = None;
                 daemon.reconcile().await
             }
-            Some(reply) = daemon.requests.recv() => {
-                daemon.status.answer(&mut daemon.agent, &daemon.config.desired, reply).await;
+            Some(first) = daemon.requests.recv() => {
+                let requests = [first].into_iter().chain(queued(&mut daemon.requests)).collect();
+                daemon.status.answer(&mut daemon.agent, &daemon.config.desired, requests).await;
                 continue;
             }
             _ = hangup.recv() => daemon.reload().await,
@@ -115,6 +121,11 @@ pub async fn run(options: Options) -> Result<()> {
             period.reset_after(RETRY);
         }
     }
+}
+
+/// The requests that are there already.
+fn queued(requests: &mut Requests) -> impl Iterator<Item = oneshot::Sender<Snapshot>> {
+    iter::from_fn(|| requests.try_recv().ok())
 }
 
 async fn stop(terminate: &mut Signal, interrupt: &mut Signal) {
@@ -153,11 +164,18 @@ impl Daemon {
             Permission::Only(self.options.confirmed.clone())
         };
         let word = if drifted { "repair" } else { "apply" };
+        let mut answered = Instant::now();
+        // A thousand ports take many seconds, in which others want to know. How often they ask must not slow it down.
         let tell = async |agent: &mut Agent, step: &Change| {
             info!("{word}: {step}");
-            // A thousand ports take many seconds, in which others want to know.
-            while let Ok(reply) = self.requests.try_recv() {
-                self.status.answer(agent, desired, reply).await;
+            // Lets requests come in: steps that are the datapath's wait for nothing.
+            yield_now().await;
+            if answered.elapsed() > ANSWERS {
+                let requests: Vec<_> = queued(&mut self.requests).collect();
+                if !requests.is_empty() {
+                    self.status.answer(agent, desired, requests).await;
+                    answered = Instant::now();
+                }
             }
         };
         let last = self.agent.apply(desired, &permission, tell).await?;

@@ -83,8 +83,10 @@ impl Datapath {
     pub fn take_charge(&mut self) -> Result<()> {
         self.pins.create()?;
         self.charge = Some(self.pins.lock()?);
+        let Some((maps, table)) = &mut self.open else { return Ok(()) };
         // One that was killed may not have come to that.
-        self.open.iter_mut().try_for_each(|(maps, _)| maps.reserve_drops(ANY_PORT, 0))
+        maps.reserve_drops(ANY_PORT, 0)?;
+        table.tidy(maps).context("clear what another agent has left")
     }
 
     /// Forgets maps whose pins are gone: programs loaded from now on will have others.
@@ -192,6 +194,12 @@ impl Datapath {
     pub fn devices(&self) -> impl Iterator<Item = (IfName, u32)> + '_ {
         let ports = self.open.iter().flat_map(|(_, table)| &table.ports);
         ports.map(|(device, entry)| (device.clone(), entry.policy.ifindex))
+    }
+
+    /// The interface index of the device that has a port's policy.
+    pub fn index(&self, name: &IfName) -> Option<u32> {
+        let (_, table) = self.open.as_ref()?;
+        Some(table.ports.get(name)?.policy.ifindex)
     }
 
     /// Notes that a device takes no XDP program.

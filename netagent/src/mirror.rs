@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netagent_common::forward::Station;
+use netagent_common::forward::{FRESH_FOR, Station};
 use tokio::{
     sync::watch,
     time::{Instant, interval, sleep},
@@ -75,6 +75,7 @@ async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bo
         mirror: Mirror::new(bridges, found),
         stations,
         up_to_date: false,
+        renewed: Instant::now(),
         dumping: false,
         again: false,
     };
@@ -90,9 +91,7 @@ async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bo
                     return Ok(true);
                 }
                 copy.stations.tidy();
-                if copy.up_to_date {
-                    copy.stations.trust()?;
-                }
+                copy.renew(&mut watch).await?;
                 if compared.elapsed() >= COMPARE {
                     compared = Instant::now();
                     copy.dump(&mut watch).await?;
@@ -108,6 +107,8 @@ struct Copy {
     mirror: Mirror,
     stations: Stations,
     up_to_date: bool,
+    /// When the programs heard last that it is.
+    renewed: Instant,
     dumping: bool,
     /// There is something that the dump under way may not have seen.
     again: bool,
@@ -140,6 +141,7 @@ impl Copy {
                     if !dump {
                         writes.extend(self.mirror.end().into_iter().map(by_station));
                         self.up_to_date = true;
+                        self.renewed = Instant::now();
                     }
                     None
                 }
@@ -160,7 +162,7 @@ impl Copy {
         if dump {
             self.dump(watch).await?;
         }
-        if self.up_to_date { self.stations.trust() } else { Ok(()) }
+        self.renew(watch).await
     }
 
     /// What has become of ports and of bonds' members; whether the bridges must be asked again.
@@ -177,6 +179,20 @@ impl Copy {
         }
         self.stations.set_nics(&nics)?;
         Ok(ask)
+    }
+
+    /// Says that the copy is up to date. Where nobody has said so for too long (this process was stopped, or had no processor), it may
+    /// be no more: what has happened meanwhile is read first.
+    async fn renew(&mut self, watch: &mut FdbWatch) -> Result<()> {
+        if self.up_to_date && self.renewed.elapsed() >= Duration::from_nanos(FRESH_FOR) {
+            self.up_to_date = false;
+            return self.dump(watch).await;
+        }
+        if self.up_to_date {
+            self.renewed = Instant::now();
+            self.stations.trust()?;
+        }
+        Ok(())
     }
 
     async fn dump(&mut self, watch: &mut FdbWatch) -> Result<()> {

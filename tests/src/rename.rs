@@ -46,3 +46,27 @@ fn a_renamed_port_leaves_the_bridge_before_its_programs_go_to_the_next_of_its_na
     let arrived = wire.receive(Duration::from_secs(5)).and_then(|bytes| Frame::from_bytes(&bytes));
     assert_eq!(arrived.map(|frame| frame.tags), Some(vec![(0x8100, 100)]));
 }
+
+#[test]
+fn two_ports_that_exchange_their_names_exchange_their_networks() {
+    let (node, vms) = (Node::new(), Netns::new("vms"));
+    for name in ["eth2", "tap7", "tap8"] {
+        node.netns.veth(name, &vms, name);
+    }
+    node.apply(CONFIG);
+    for (from, to) in [("tap7", "other"), ("tap8", "tap7"), ("other", "tap8")] {
+        node.netns.sh(&format!(
+            "ip link set {from} down && ip link set {from} name {to} && ip link set {to} up"
+        ));
+    }
+    node.ok(&format!("apply -c {}", node.config()));
+    node.assert_settled();
+    let wire = Wire::open(&vms, "eth2");
+    // By the names that the VMs' ends have kept.
+    for (vm, vid) in [("tap7", 200), ("tap8", 100)] {
+        Wire::open(&vms, vm).send(&Frame::numbered(vid.into(), &[]));
+        let bytes = wire.receive(Duration::from_secs(5)).expect("a frame");
+        let frame = Frame::from_bytes(&bytes).unwrap();
+        assert_eq!((frame.number(), frame.tags), (vid.into(), vec![(0x8100, vid)]), "{vm}");
+    }
+}

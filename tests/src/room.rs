@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::{
     frame::{C, Frame},
-    lab::Netns,
+    lab::{Netns, wait_until},
+    needs_program,
     node::Node,
     wire::Wire,
 };
@@ -71,6 +72,16 @@ impl Lab {
         };
         blocks.as_array().unwrap().iter().filter(used).count()
     }
+
+    /// Applies, and is killed as soon as it waits for programs that still use what it has replaced or removed.
+    fn apply_and_be_killed(&self, yaml: &str) {
+        self.node.configure(yaml);
+        let apply = self.node.line(&format!("apply -c {}", self.node.config()));
+        let strace =
+            "strace -f -o /dev/null -e trace=membarrier -e inject=membarrier:signal=KILL:when=1";
+        let output = self.node.netns.output(&format!("{strace} {apply}"));
+        assert!(!output.status.success(), "it was not killed");
+    }
 }
 
 #[test]
@@ -108,4 +119,30 @@ fn from_any_file_that_fits_to_any_other() {
     assert_eq!(lab.blocks(), 64 + 3 * 2);
     lab.apply(["3000", "100", "100"]);
     assert_eq!(lab.blocks(), 64 + 3 * 2);
+}
+
+#[test]
+fn what_an_agent_leaves_that_is_killed_is_nobodys() {
+    if !needs_program("strace") {
+        return;
+    }
+    let lab = Lab::new();
+    // 14,326 of 14,335 pairs.
+    lab.apply(["1-4094", "1-2040", "1-4094"]);
+    // The new policy is in force, and the old one's counters are there still, in the same blocks.
+    let even: Vec<String> = (2..=4094).step_by(2).map(|vid: u16| vid.to_string()).collect();
+    let even = even.join(",");
+    lab.apply_and_be_killed(&Lab::file([&even, "1-2040", "1-4094"]));
+    lab.apply([&even, "1-4080", "1-4094"]);
+    lab.assert_counts(4000, 1);
+
+    // Who gets the number of a port that is gone has not dropped what that one did.
+    lab.apply([&even, "5", "5"]);
+    Wire::open(&lab.others, "t3").send(&Frame::numbered(1, &[(C, 4000)]));
+    let dropped = || lab.node.drops().into_keys().any(|(device, _)| device == "t3");
+    wait_until("it is dropped", dropped);
+    let without = Lab::file([&even, "5", "5"]).replace("  - { device: t3, network: t3 }\n", "");
+    lab.apply_and_be_killed(&without);
+    lab.apply([&even, "5", "5"]);
+    assert!(!dropped(), "{:?}", lab.node.drops());
 }

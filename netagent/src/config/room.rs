@@ -2,10 +2,7 @@
 
 use netagent_common::{MAX_MACS, MAX_PAIRS, MAX_PORTS};
 
-use super::{
-    error::{Fault, Place},
-    security::MAX_MACS as MACS_PER_PORT,
-};
+use super::error::{Fault, Place};
 use crate::{names::IfName, state::Port};
 
 /// What the ports so far take.
@@ -32,8 +29,8 @@ impl Room {
                 "counters: one for each VLAN of each port, and one for its link-local frames",
                 "allow fewer VLANs",
             ),
-            // A port that changes has its old list and its new one for a moment.
-            (self.macs, MAX_MACS as usize - MACS_PER_PORT, "addresses", "list fewer"),
+            // When a file takes another's place there is room for both lists.
+            (self.macs, MAX_MACS as usize / 2, "addresses", "list fewer"),
         ];
         for (needed, most, what, remedy) in limits {
             if needed > most {

@@ -6,7 +6,7 @@ use super::{at::At, error::Fault, raw};
 use crate::state::{Security, Storm};
 
 /// Most addresses that one port may list: more is no list of a VM's NICs.
-pub const MAX_MACS: usize = 64;
+const MAX_MACS: usize = 64;
 
 /// What holds for all ports of a network.
 pub fn of_network(raw: Option<raw::Security>) -> Result<Security, Fault> {

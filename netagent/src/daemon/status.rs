@@ -45,12 +45,12 @@ impl Status {
         }
     }
 
-    /// Answers with what there is now; `desired` is what the file says.
+    /// Answers all of these with what there is now; `desired` is what the file says.
     pub async fn answer(
         &self,
         agent: &mut Agent,
         desired: &Desired,
-        reply: oneshot::Sender<Snapshot>,
+        requests: Vec<oneshot::Sender<Snapshot>>,
     ) {
         match agent.snapshot().await {
             Ok(mut snapshot) => {
@@ -63,8 +63,10 @@ impl Status {
                     health.not_ready.push(self.complaint.clone());
                 }
                 snapshot.daemon = Some(health);
-                // Whoever asked may be gone.
-                let _ = reply.send(snapshot);
+                for request in requests {
+                    // Whoever asked may be gone.
+                    let _ = request.send(snapshot.clone());
+                }
             }
             // Dropping the sender tells the one who asked.
             Err(error) => error!("read the node for a scrape: {error:#}"),

@@ -56,24 +56,34 @@ pub fn each_per_cpu<K: Pod, V: Pod>(
     walk(map.map(), cpus::<V>()?, most, visit)
 }
 
+/// Sets elements of an array.
+pub fn set<V: Pod>(map: &impl IterableMap<u32, V>, elements: &[(u32, V)]) -> Result<()> {
+    update(map.map(), 1, elements)
+}
+
 /// Sets elements of a per-CPU array, to the same value for every CPU.
 pub fn set_per_cpu<V: Pod>(
     map: &impl IterableMap<u32, PerCpuValues<V>>,
     elements: &[(u32, V)],
 ) -> Result<()> {
-    let cpus = cpus::<V>()?;
+    update(map.map(), cpus::<V>()?, elements)
+}
+
+fn update<V: Pod>(map: &MapData, values_per_key: usize, elements: &[(u32, V)]) -> Result<()> {
     for chunk in elements.chunks(CHUNK) {
         let keys: Vec<u32> = chunk.iter().map(|(key, _)| *key).collect();
-        let values: Vec<V> =
-            chunk.iter().flat_map(|(_, value)| std::iter::repeat_n(*value, cpus)).collect();
+        let values: Vec<V> = chunk
+            .iter()
+            .flat_map(|(_, value)| std::iter::repeat_n(*value, values_per_key))
+            .collect();
         let mut batch = Attributes {
             keys: keys.as_ptr() as u64,
             values: values.as_ptr() as u64,
             count: u32::try_from(chunk.len())?,
             ..Attributes::default()
         };
-        // SAFETY: the kernel reads `count` keys and, of each, a value for every possible CPU: so many there are.
-        unsafe { bpf(UPDATE, map.map(), &mut batch)? };
+        // SAFETY: the kernel reads `count` keys and, of each, a value for every CPU that has one: so many there are.
+        unsafe { bpf(UPDATE, map, &mut batch)? };
     }
     Ok(())
 }

@@ -22,8 +22,12 @@ pub fn read(maps: &Maps) -> Result<BTreeMap<u32, BTreeSet<u32>>> {
     for PortRef { ifindex, record } in elements(maps).context("read the port index")? {
         devices.entry(record).or_default().insert(ifindex);
     }
+    let known: BTreeSet<u32> = devices.values().flatten().copied().collect();
     batch::each(&maps.spill, usize::MAX, |ifindex, record| {
-        devices.entry(record).or_default().insert(ifindex);
+        // One that has an element by now is found there.
+        if !known.contains(&ifindex) {
+            devices.entry(record).or_default().insert(ifindex);
+        }
     })?;
     Ok(devices)
 }
@@ -44,7 +48,9 @@ pub fn point(maps: &mut Maps, ifindex: u32, record: u32) -> Result<()> {
     let there = maps.index.get(&element, 0).context("read the port index")?;
     if there.ifindex == 0 || there.ifindex == ifindex {
         let port_ref = PortRef { ifindex, record };
-        maps.index.set(element, &port_ref, 0).context("write the port index")
+        maps.index.set(element, &port_ref, 0).context("write the port index")?;
+        // It may have been there, as long as another device had the element.
+        unspill(maps, ifindex)
     } else {
         maps.spill.insert(&ifindex, &record, 0).context("write the spilled port index")
     }
@@ -60,6 +66,10 @@ pub fn unpoint(maps: &mut Maps, ifindex: u32, port: u32) -> Result<()> {
     if maps.spill.get(&ifindex, 0).is_ok_and(|record| record / 2 != port) {
         return Ok(());
     }
+    unspill(maps, ifindex)
+}
+
+fn unspill(maps: &mut Maps, ifindex: u32) -> Result<()> {
     match maps.spill.remove(&ifindex) {
         Err(aya::maps::MapError::SyscallError(error))
             if error.io_error.kind() != io::ErrorKind::NotFound =>

@@ -6,10 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::{Context as _, Result};
 use netagent_common::{
     MAX_MACS, MAX_PAIRS, MAX_PORTS,
-    counters::{RawDropKey, RawDropSlots},
+    counters::RawDropKey,
     forward::PathStats,
-    limit::StormState,
-    policy::{FAST_XDP, Policy, PortMac, UPLINK, XDP_REFUSED},
+    policy::{FAST_XDP, Policy, PortMac, TUNNEL, UPLINK, XDP_REFUSED},
     vlan::Vid,
 };
 
@@ -17,7 +16,7 @@ use super::{
     batch,
     grace::wait_for_programs,
     index::{self, point, unpoint},
-    maps::{Maps, per_cpu},
+    maps::Maps,
     pairs::{self, Free, Pairs},
 };
 use crate::{
@@ -230,27 +229,31 @@ impl Table {
         }
         wait_for_programs();
         let policy = entry.policy;
-        let port = policy.port;
         let vids: Vec<u16> = entry.pairs.keys().copied().collect();
         pairs::drop(maps, &policy.blocks, &mut entry.pairs, &vids)?;
         self.ports.remove(device);
-        let mut drops = Vec::new();
-        batch::each_per_cpu(&maps.more_drops, usize::MAX, |key: RawDropKey, _| {
-            drops.extend((key.port == port).then_some(key));
-        })?;
-        for key in drops {
-            maps.more_drops.remove(&key).context("remove a drop counter")?;
-        }
-        batch::set_per_cpu(&maps.drops, &[(u32::from(port), RawDropSlots::default())])
-            .context("reset the drop counters")?;
         self.forget_macs(maps, policy.record)?;
-        let number = u32::from(port);
-        maps.port_macs.set(number, &Default::default(), 0).context("reset the addresses in use")?;
-        maps.storm.set(number, &StormState::default(), 0).context("reset the storm limits")?;
+        let number = u32::from(policy.port);
         maps.xdp_ports.set(number, 0, None, 0).context("take the port off XDP's list")?;
-        let none = per_cpu(PathStats::default())?;
-        maps.forwarded.set(number, none, 0).context("reset what was forwarded")?;
-        maps.quota.set(number, &0, 0).context("reset the drop quota")
+        reset(maps, &BTreeSet::from([policy.port]))
+    }
+
+    /// Clears what an agent that was killed half-way has left: counters of VIDs that a port has no more, and whatever belongs to the
+    /// numbers of ports that are gone.
+    pub fn tidy(&mut self, maps: &mut Maps) -> Result<()> {
+        for entry in self.ports.values_mut() {
+            let policy = entry.policy;
+            let counted = |vid: u16| match policy.flags & TUNNEL {
+                0 => vid == 0 || policy.allows(vid),
+                _ => vid == 0 || vid == policy.pvid,
+            };
+            let gone: Vec<u16> =
+                entry.pairs.keys().filter(|vid| !counted(**vid)).copied().collect();
+            pairs::drop(maps, &policy.blocks, &mut entry.pairs, &gone)?;
+        }
+        let used: BTreeSet<u16> = self.ports.values().map(|entry| entry.policy.port).collect();
+        let unused = (0..u16::try_from(MAX_PORTS)?).filter(|port| !used.contains(port)).collect();
+        reset(maps, &unused)
     }
 
     /// How many pairs are in use.
@@ -298,6 +301,28 @@ impl Table {
             .find(|port| !used.contains(port))
             .with_context(|| format!("all {MAX_PORTS} ports are in use"))
     }
+}
+
+/// Resets what is counted of ports, and what they have used of their limits.
+fn reset(maps: &mut Maps, ports: &BTreeSet<u16>) -> Result<()> {
+    let mut drops = Vec::new();
+    batch::each_per_cpu(&maps.more_drops, usize::MAX, |key: RawDropKey, _| {
+        drops.extend(ports.contains(&key.port).then_some(key));
+    })?;
+    for key in drops {
+        maps.more_drops.remove(&key).context("remove a drop counter")?;
+    }
+    batch::set_per_cpu(&maps.drops, &each(ports)).context("reset the drop counters")?;
+    batch::set_per_cpu(&maps.forwarded, &each::<PathStats>(ports))
+        .context("reset what was forwarded")?;
+    batch::set(&maps.port_macs, &each(ports)).context("reset the addresses in use")?;
+    batch::set(&maps.storm, &each(ports)).context("reset the storm limits")?;
+    batch::set(&maps.quota, &each(ports)).context("reset the drop quotas")
+}
+
+/// An empty element for each port.
+fn each<V: Default>(ports: &BTreeSet<u16>) -> Vec<(u32, V)> {
+    ports.iter().map(|port| (u32::from(*port), V::default())).collect()
 }
 
 /// A string cut to a field, padded with NUL.

@@ -29,6 +29,18 @@ impl Netlink {
         self.carry_out(change).await.with_context(|| change.to_string())
     }
 
+    /// [`LinkChange::AddPort`] of the device with this index, and no other that has the port's name by now.
+    pub async fn add_port(&self, port: &IfName, index: u32, bridge: &IfName) -> anyhow::Result<()> {
+        let result = self.set_bridge(index, bridge).await;
+        result.with_context(|| LinkChange::AddPort(port.clone(), bridge.clone()).to_string())
+    }
+
+    async fn set_bridge(&self, port: u32, bridge: &IfName) -> Result<(), Failure> {
+        let bridge = self.index(bridge).await?;
+        let attributes = vec![LinkAttribute::Controller(bridge)];
+        self.send(RouteNetlinkMessage::NewLink(message(port, attributes))).await
+    }
+
     async fn carry_out(&self, change: &LinkChange) -> Result<(), Failure> {
         match change {
             LinkChange::AddBond(name, options) => self.add_bond(name, options).await,
@@ -70,8 +82,8 @@ impl Netlink {
                 self.set_up(name).await
             }
             LinkChange::AddPort(port, bridge) => {
-                let bridge = self.index(bridge).await?;
-                self.set(port, LinkAttribute::Controller(bridge)).await
+                let index = self.index(port).await?;
+                self.set_bridge(index, bridge).await
             }
             LinkChange::SetFiltering(name, on) => {
                 let data = InfoData::Bridge(vec![InfoBridge::VlanFiltering(*on)]);

@@ -17,6 +17,9 @@ use crate::{
 };
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) -> Result<()> {
+    for name in view.desired.ports.keys() {
+        removals::renamed(view, name, plan);
+    }
     // Who gives counters back comes first: two files that both fit lead from one to the other.
     let mut ports: Vec<_> = view.desired.ports.iter().collect();
     ports.sort_by_key(|(name, port)| view.growth(name, port).min(0));
@@ -44,15 +47,6 @@ fn one(
     link: Option<&Link>,
     plan: &mut Plan,
 ) -> Result<()> {
-    if let (Some(link), Some((other, _))) = (link, view.device_of(name))
-        && view.datapath.ports[name].ifindex != link.index
-    {
-        // A device that was renamed holds the programs of this name, and loses them to the device that has it now.
-        let renamed = other.clone();
-        plan.warnings
-            .push(format!("{renamed} was {name} when it got its policy: it leaves the bridge"));
-        removals::release(view, name, plan);
-    }
     if matches!(port.role, Role::Tunnel) && !view.datapath.stacked_tags {
         bail!(
             "{name}: network {} is QinQ, for which this kernel is too old: it needs Linux 6.12 or later",

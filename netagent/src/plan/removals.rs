@@ -15,8 +15,23 @@ pub fn ports(view: &View<'_>, plan: &mut Plan) {
     }
 }
 
+/// A device that was renamed holds the programs of a port that is another device by now: it leaves the bridge, and loses them. Of all
+/// such ports before any of them gets its policy: two may have exchanged their names.
+pub fn renamed(view: &View<'_>, name: &IfName, plan: &mut Plan) {
+    let (Some(link), Some((device, held))) = (view.observed.link(name), view.device_of(name))
+    else {
+        return;
+    };
+    if held.index != link.index {
+        plan.warnings
+            .push(format!("{device} was {name} when it got its policy: it leaves the bridge"));
+        release(view, name, plan);
+        plan.datapath(DatapathChange::Forget(name.clone()));
+    }
+}
+
 /// Takes the device that a policy is for out of its bridge, whatever it is called by now.
-pub fn release(view: &View<'_>, name: &IfName, plan: &mut Plan) {
+fn release(view: &View<'_>, name: &IfName, plan: &mut Plan) {
     if let Some((device, link)) = view.device_of(name) {
         let on_bridge = link.controller.as_ref().and_then(|of| view.observed.link(of));
         if on_bridge.is_some_and(|bridge| matches!(bridge.kind, Kind::Bridge(_))) {

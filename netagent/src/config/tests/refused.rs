@@ -116,9 +116,9 @@ fn files_that_want_more_than_there_is_room_for_are_refused() {
              one for its link-local frames; a node has room for 14335: allow fewer VLANs",
         ),
         (
-            file("vlan: 5", 255, &macs),
-            file("vlan: 5", 256, &macs),
-            "f.yaml:259:15: ports[255].device: with vm255 the ports so far need 16384 addresses; a node has room for 16320: \
+            file("vlan: 5", 128, &macs),
+            file("vlan: 5", 129, &macs),
+            "f.yaml:132:15: ports[128].device: with vm128 the ports so far need 8256 addresses; a node has room for 8192: \
              list fewer",
         ),
     ] {

@@ -64,6 +64,33 @@ fn a_bridge_with_a_port_is_observed_as_it_was_asked_for() {
 
 #[test]
 #[ignore = "needs root"]
+fn a_device_that_came_by_a_ports_name_is_not_plugged_in_its_place() {
+    in_namespace(|netlink| {
+        Box::pin(async move {
+            netlink.add_veth("vm0", "vm0-peer").await;
+            let index = netlink.link_now("vm0").await.index;
+            netlink
+                .apply_all([
+                    LinkChange::AddBridge(name("br"), None),
+                    LinkChange::Delete(name("vm0")),
+                ])
+                .await;
+            netlink.add_veth("vm0", "vm0-peer").await;
+            let refused = netlink.add_port(&name("vm0"), index, &name("br")).await.unwrap_err();
+            assert!(
+                format!("{refused:#}").starts_with("ip link set vm0 master br: "),
+                "{refused:#}"
+            );
+            let other = netlink.link_now("vm0").await;
+            assert_eq!(other.controller, None);
+            netlink.add_port(&name("vm0"), other.index, &name("br")).await.unwrap();
+            assert_eq!(netlink.link_now("vm0").await.controller, Some(name("br")));
+        })
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
 fn addresses_come_and_go() {
     in_namespace(|netlink| {
         Box::pin(async move {
