@@ -130,7 +130,12 @@ impl Agent {
             if round == 0 {
                 refuse_unconfirmed(&plan, permission)?;
             }
-            self.carry_out(&plan, &mut tell).await?;
+            if let Err((step, error)) = self.carry_out(&plan, &mut tell).await {
+                // What a step was for may be gone by now: then it is not asked for any more.
+                if self.plan(desired).await?.changes.contains(&step) {
+                    return Err(error);
+                }
+            }
         }
         let rest = self.plan(desired).await?;
         if rest.is_empty() {
@@ -140,26 +145,18 @@ impl Agent {
         bail!("applied, but this does not stay as it should: {}", steps.join("; "));
     }
 
+    /// Takes the steps of a plan; else the one that failed.
     async fn carry_out(
         &mut self,
         plan: &Plan,
         tell: &mut impl AsyncFnMut(&mut Self, &Change),
-    ) -> Result<()> {
+    ) -> Result<(), (Change, anyhow::Error)> {
         let mut without_xdp = BTreeSet::new();
         for change in &plan.changes {
-            match change {
+            let result = match change {
                 Change::Link(step) => {
                     tell(self, change).await;
-                    let result = match step {
-                        // Not by name: who has it by now may be another device, without programs.
-                        LinkChange::AddPort(name, bridge)
-                            if let Some(index) = self.datapath.index(name) =>
-                        {
-                            self.netlink.add_port(name, index, bridge).await
-                        }
-                        _ => self.netlink.apply(step).await,
-                    };
-                    result.with_context(|| format!("at `{step}`"))?;
+                    self.change_link(step).await.with_context(|| format!("at `{step}`"))
                 }
                 Change::Datapath(step) => {
                     let uplink = xdp_step(step);
@@ -168,19 +165,29 @@ impl Agent {
                     }
                     tell(self, change).await;
                     match (self.datapath.apply(step), uplink) {
-                        (Ok(()), _) => {}
                         // TC is the authority and is attached already: XDP is a gain, not a need.
                         (Err(error), Some(uplink)) => {
                             warn!("{uplink}: goes on without XDP: {error:#}");
-                            self.datapath.refuse_xdp(uplink)?;
                             without_xdp.insert(uplink.clone());
+                            self.datapath.refuse_xdp(uplink)
                         }
-                        (Err(error), None) => return Err(error),
+                        (result, _) => result,
                     }
                 }
-            }
+            };
+            result.map_err(|error| (change.clone(), error))?;
         }
         Ok(())
+    }
+
+    async fn change_link(&self, step: &LinkChange) -> Result<()> {
+        match step {
+            // Not by name: who has it by now may be another device, without programs.
+            LinkChange::AddPort(name, bridge) if let Some(index) = self.datapath.index(name) => {
+                self.netlink.add_port(name, index, bridge).await
+            }
+            _ => self.netlink.apply(step).await,
+        }
     }
 
     /// Everything that is known.

@@ -1,7 +1,7 @@
 //! The maps' room: a file that wants more changes nothing, and of two files that both fit each leads to the other, whatever they
 //! make of the room that is left.
 
-use std::time::Duration;
+use std::{fmt::Write as _, time::Duration};
 
 use crate::{
     frame::{C, Frame},
@@ -34,12 +34,12 @@ impl Lab {
                         all: { clusterNetwork: oob, trunk: 1-4094, native: none }\n"
             .to_owned();
         for (link, vids) in LINKS[1..].iter().zip(trunks) {
-            text +=
-                &format!("  {link}: {{ clusterNetwork: oob, trunk: \"{vids}\", native: none }}\n");
+            writeln!(text, "  {link}: {{ clusterNetwork: oob, trunk: \"{vids}\", native: none }}")
+                .unwrap();
         }
         text += "ports:\n";
         for link in &LINKS[1..] {
-            text += &format!("  - {{ device: {link}, network: {link} }}\n");
+            writeln!(text, "  - {{ device: {link}, network: {link} }}").unwrap();
         }
         text
     }
