@@ -15,13 +15,19 @@ ports:
   - { device: tap8, network: v200 }
 ";
 
-#[test]
-fn a_renamed_port_leaves_the_bridge_before_its_programs_go_to_the_next_of_its_name() {
+/// A node that has the file, and the other ends of its links.
+fn lab() -> (Node, Netns) {
     let (node, vms) = (Node::new(), Netns::new("vms"));
     for name in ["eth2", "tap7", "tap8"] {
         node.netns.veth(name, &vms, name);
     }
     node.apply(CONFIG);
+    (node, vms)
+}
+
+#[test]
+fn a_renamed_port_leaves_the_bridge_before_its_programs_go_to_the_next_of_its_name() {
+    let (node, vms) = lab();
     let [old, other] = ["tap7", "tap8"].map(|name| Wire::open(&vms, name));
     let leaks = |number| {
         old.send(&Frame::numbered(number, &[(0x8100, 200)]));
@@ -49,11 +55,7 @@ fn a_renamed_port_leaves_the_bridge_before_its_programs_go_to_the_next_of_its_na
 
 #[test]
 fn two_ports_that_exchange_their_names_exchange_their_networks() {
-    let (node, vms) = (Node::new(), Netns::new("vms"));
-    for name in ["eth2", "tap7", "tap8"] {
-        node.netns.veth(name, &vms, name);
-    }
-    node.apply(CONFIG);
+    let (node, vms) = lab();
     for (from, to) in [("tap7", "other"), ("tap8", "tap7"), ("other", "tap8")] {
         node.netns.sh(&format!(
             "ip link set {from} down && ip link set {from} name {to} && ip link set {to} up"

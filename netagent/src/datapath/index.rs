@@ -22,10 +22,9 @@ pub fn read(maps: &Maps) -> Result<BTreeMap<u32, BTreeSet<u32>>> {
     for PortRef { ifindex, record } in elements(maps).context("read the port index")? {
         devices.entry(record).or_default().insert(ifindex);
     }
-    let known: BTreeSet<u32> = devices.values().flatten().copied().collect();
     batch::each(&maps.spill, usize::MAX, |ifindex, record| {
         // One that has an element by now is found there.
-        if !known.contains(&ifindex) {
+        if !devices.values().any(|of_record| of_record.contains(&ifindex)) {
             devices.entry(record).or_default().insert(ifindex);
         }
     })?;

@@ -5,7 +5,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
-use netagent_common::{MAX_BLOCKS, MAX_PAIRS, counters::VlanStats, policy::Policy};
+use netagent_common::{
+    MAX_BLOCKS, MAX_PAIRS,
+    counters::VlanStats,
+    policy::{Policy, TUNNEL},
+};
 
 use super::{batch, maps::Maps};
 
@@ -36,6 +40,11 @@ pub fn read<'a>(
         Ok(pairs)
     };
     policies.map(of_policy).collect()
+}
+
+/// Whether a port counts a VID: that of link-local frames, and those of its VLANs inside the bridge.
+fn counts(policy: &Policy, vid: u16) -> bool {
+    vid == 0 || if policy.has(TUNNEL) { vid == policy.pvid } else { policy.allows(vid) }
 }
 
 /// Numbers that no port has.
@@ -72,8 +81,8 @@ pub fn add(
     mut free: Free,
     policy: &mut Policy,
     old: Option<(&Policy, &Pairs)>,
-    counted: &BTreeSet<u16>,
 ) -> Result<Pairs> {
+    let counted: Vec<u16> = (0..4096).filter(|vid| counts(policy, *vid)).collect();
     let mut pairs = old.map(|(_, pairs)| pairs.clone()).unwrap_or_default();
     let new: Vec<u16> = counted.iter().filter(|vid| !pairs.contains_key(vid)).copied().collect();
     let mut reset = Vec::new();
@@ -97,6 +106,12 @@ pub fn add(
     batch::set_per_cpu(&maps.stats, &reset).context("reset counters")?;
     write(maps, &policy.blocks, &pairs, &new)?;
     Ok(pairs)
+}
+
+/// Takes back the counters of VIDs that a policy does not count; `blocks` are those in which they are.
+pub fn trim(maps: &mut Maps, blocks: &[u16; 64], policy: &Policy, pairs: &mut Pairs) -> Result<()> {
+    let gone: Vec<u16> = pairs.keys().filter(|vid| !counts(policy, **vid)).copied().collect();
+    drop(maps, blocks, pairs, &gone)
 }
 
 /// Takes back the counters of VIDs that no packet can reach any more; `blocks` are those in which they are.

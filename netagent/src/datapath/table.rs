@@ -8,7 +8,7 @@ use netagent_common::{
     MAX_MACS, MAX_PAIRS, MAX_PORTS,
     counters::RawDropKey,
     forward::PathStats,
-    policy::{FAST_XDP, Policy, PortMac, TUNNEL, UPLINK, XDP_REFUSED},
+    policy::{FAST_XDP, Policy, PortMac, UPLINK, XDP_REFUSED},
     vlan::Vid,
 };
 
@@ -171,11 +171,9 @@ impl Table {
                 bits[usize::from(vid / 64)] |= 1 << (vid % 64);
             }
         }
-        let counted: BTreeSet<u16> =
-            std::iter::once(0).chain(wanted.bridge_vids().iter().map(Vid::get)).collect();
         let before = old.as_ref().map(|old| (&old.policy, &old.pairs));
         let free = Free::beside(self.ports.values().map(|entry| (&entry.policy, &entry.pairs)));
-        let pairs = pairs::add(maps, free, &mut policy, before, &counted)?;
+        let pairs = pairs::add(maps, free, &mut policy, before)?;
         policy.pvid_pair = match pairs.get(&policy.pvid) {
             Some(pair) if policy.pvid != 0 => u16::try_from(*pair)?,
             _ => 0,
@@ -210,8 +208,7 @@ impl Table {
         let entry = Entry { record, policy, pairs, nics };
         let entry = self.ports.entry(device.clone()).insert_entry(entry).into_mut();
         let Some(old) = old else { return Ok(()) };
-        let gone: Vec<u16> = old.pairs.into_keys().filter(|vid| !counted.contains(vid)).collect();
-        pairs::drop(maps, &old.policy.blocks, &mut entry.pairs, &gone)
+        pairs::trim(maps, &old.policy.blocks, &policy, &mut entry.pairs)
     }
 
     /// Marks that the device takes no XDP program, so that it is not tried again and again.
@@ -242,14 +239,7 @@ impl Table {
     /// numbers of ports that are gone.
     pub fn tidy(&mut self, maps: &mut Maps) -> Result<()> {
         for entry in self.ports.values_mut() {
-            let policy = entry.policy;
-            let counted = |vid: u16| match policy.flags & TUNNEL {
-                0 => vid == 0 || policy.allows(vid),
-                _ => vid == 0 || vid == policy.pvid,
-            };
-            let gone: Vec<u16> =
-                entry.pairs.keys().filter(|vid| !counted(**vid)).copied().collect();
-            pairs::drop(maps, &policy.blocks, &mut entry.pairs, &gone)?;
+            pairs::trim(maps, &entry.policy.blocks, &entry.policy, &mut entry.pairs)?;
         }
         let used: BTreeSet<u16> = self.ports.values().map(|entry| entry.policy.port).collect();
         let unused = (0..u16::try_from(MAX_PORTS)?).filter(|port| !used.contains(port)).collect();
