@@ -13,14 +13,14 @@ use netagent_common::{
 use tracing::warn;
 
 use crate::{
-    change::{Change, DatapathChange, Hook, LinkChange},
+    change::{Change, DatapathChange, LinkChange},
     datapath::{Datapath, Filters, fdb::Stations, pins::Pins, programs},
     fdb::Bridges,
     names::IfName,
     netlink::{Netlink, Side},
     plan::{Plan, plan},
     snapshot::Snapshot,
-    state::{Desired, Observed, ObservedDatapath, Role},
+    state::{Desired, Hook, Observed, ObservedDatapath, Role},
 };
 
 /// How often a plan is carried out before what remains of it counts as a failure: what a step sets off (a bond that

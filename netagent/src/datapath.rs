@@ -2,7 +2,7 @@
 
 mod batch;
 pub mod clock;
-pub mod counters;
+mod counters;
 pub mod fdb;
 mod grace;
 mod index;
@@ -31,16 +31,15 @@ use netagent_common::{
 };
 
 use self::{
-    counters::Counters,
     maps::Maps,
     pins::Pins,
     programs::Programs,
     table::{Device, Table},
 };
 use crate::{
-    change::{DatapathChange, Hook},
+    change::DatapathChange,
     names::IfName,
-    state::{Observed, ObservedDatapath, ObservedPort},
+    state::{Counters, Hook, Observed, ObservedDatapath, ObservedPort},
 };
 
 /// Filters that netlink found on a device, as (hook, program id); only where TCX is missing.

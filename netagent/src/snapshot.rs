@@ -5,10 +5,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{
-    datapath::counters::Counters,
-    state::{Observed, ObservedDatapath},
-};
+use crate::state::{Counters, Observed, ObservedDatapath};
 
 /// One moment.
 #[derive(Clone, Debug, Default)]

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use netagent_common::LAYOUT;
 
-use crate::{change::Hook, names::IfName};
+use crate::{names::IfName, state::Hook};
 
 /// Where the agent pins, unless told otherwise.
 pub const DEFAULT: &str = "/sys/fs/bpf/netagent";

@@ -25,7 +25,7 @@ use aya::{
 use aya_obj::programs::XdpAttachType;
 
 use super::{link, maps, pins::Pins};
-use crate::{change::Hook, names::IfName};
+use crate::{names::IfName, state::Hook};
 
 /// The object that build.rs made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netagent-ebpf"));

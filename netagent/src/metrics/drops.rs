@@ -9,10 +9,7 @@ use netagent_common::{
 };
 
 use super::family::{Families, Labels};
-use crate::{
-    datapath::counters::{Count, Counters, DropKind},
-    state::ObservedDatapath,
-};
+use crate::state::{Count, Counters, DropKind, ObservedDatapath};
 
 /// Drops of one direction and what they are called.
 struct Family {

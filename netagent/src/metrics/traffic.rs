@@ -4,8 +4,8 @@ use std::{borrow::Cow, cmp::Reverse, collections::BTreeSet, fmt};
 
 use super::family::{Families, Labels};
 use crate::{
-    datapath::counters::{Count, Counters, Forwarded, PortCounters, Traffic},
     names::IfName,
+    state::{Count, Counters, Forwarded, PortCounters, Traffic},
 };
 
 /// Most (device, VLAN) pairs of one scrape, each of which is four series. Prometheus' own advice ends far below; a node

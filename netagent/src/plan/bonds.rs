@@ -7,9 +7,9 @@ use anyhow::{Result, bail};
 use super::{Plan, View};
 use crate::{
     bond::{BondOption, Changeable, XmitHashPolicy},
-    change::{DatapathChange, Hook, LinkChange},
+    change::{DatapathChange, LinkChange},
     names::IfName,
-    state::{Bond, BondState, Kind, Link},
+    state::{Bond, BondState, Hook, Kind, Link},
 };
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) -> Result<()> {

@@ -11,9 +11,9 @@ use super::{
     removals, xdp,
 };
 use crate::{
-    change::{Change, DatapathChange, Hook, LinkChange},
+    change::{Change, DatapathChange, LinkChange},
     names::IfName,
-    state::{BridgeState, Kind, Link, Port, Role, VlanFlags},
+    state::{BridgeState, Hook, Kind, Link, Port, Role, VlanFlags},
 };
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) -> Result<()> {

@@ -7,10 +7,9 @@ use netagent_common::vlan::Vid;
 use super::*;
 use crate::{
     bond::{BondOption, LacpRate},
-    change::Hook,
     config,
     names::Mac,
-    state::{BondState, BridgeState, Kernel, Kind, Link, ObservedPort, VlanFlags},
+    state::{BondState, BridgeState, Hook, Kernel, Kind, Link, ObservedPort, VlanFlags},
 };
 
 const OOB: &str = "

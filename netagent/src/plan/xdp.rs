@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     bond::{BondOption, XmitHashPolicy},
-    change::{DatapathChange, Hook},
+    change::DatapathChange,
     names::IfName,
-    state::{FastPath, Port, Role},
+    state::{FastPath, Hook, Port, Role},
 };
 
 /// XDP comes last and is trusted last: only where every NIC leaves tags in the bytes may it drop.

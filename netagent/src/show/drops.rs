@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::table::{Column, Table};
 use crate::{
-    datapath::counters::{Count, DropKind},
     reason::explain,
     snapshot::Snapshot,
+    state::{Count, DropKind},
 };
 
 /// Drops of one kind at one port.

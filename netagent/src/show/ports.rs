@@ -5,9 +5,8 @@ use serde::Serialize;
 
 use super::table::{Column, Table, or_dash};
 use crate::{
-    change::Hook,
     snapshot::Snapshot,
-    state::{Link, ObservedPort, PortPolicy, checks},
+    state::{Hook, Link, ObservedPort, PortPolicy, checks},
     vids::VidSet,
 };
 

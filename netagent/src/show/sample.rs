@@ -13,11 +13,12 @@ use netagent_common::{
 
 use crate::{
     bond::{BondOption, Mode},
-    change::Hook,
-    datapath::counters::{Count, DropKind, Forwarded, PortCounters, Traffic},
     names::{IfName, Mac},
     snapshot::{Daemon, Snapshot},
-    state::{BondState, Kind, Link, Member, ObservedPort, PortPolicy},
+    state::{
+        BondState, Count, DropKind, Forwarded, Hook, Kind, Link, Member, ObservedPort,
+        PortCounters, PortPolicy, Traffic,
+    },
 };
 
 pub fn name(text: &str) -> IfName {

@@ -1,7 +1,11 @@
 use insta::assert_snapshot;
 
 use super::{sample::*, *};
-use crate::{bond::Mode, change::Hook, datapath::counters::Counters, names::Mac, state::Kind};
+use crate::{
+    bond::Mode,
+    names::Mac,
+    state::{Counters, Hook, Kind},
+};
 
 fn text(what: What, snapshot: &Snapshot) -> String {
     render(what, snapshot, false).unwrap()

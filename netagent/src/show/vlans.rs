@@ -8,9 +8,8 @@ use super::{
     table::{Column, Table, or_dash},
 };
 use crate::{
-    datapath::counters::{PortCounters, Traffic},
     snapshot::Snapshot,
-    state::PortPolicy,
+    state::{PortCounters, PortPolicy, Traffic},
 };
 
 /// A port with its VLANs.

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netagent_common::vlan::Vid;
 
+use super::Hook;
 use crate::{
     bond::BondOption,
-    change::Hook,
     names::{Cidr, IfName, Mac},
     vids::VidSet,
 };

@@ -7,10 +7,9 @@ use std::{
 
 use netagent_common::vlan::Vid;
 
-use super::{OWNED, PortPolicy};
+use super::{Hook, OWNED, PortPolicy};
 use crate::{
     bond::{BondOption, Mode},
-    change::Hook,
     names::{Cidr, IfName, Mac},
 };
 

@@ -4,9 +4,9 @@ use std::{collections::BTreeSet, fmt};
 
 use netagent_common::{policy as flags, vlan::Vid};
 
+use super::Hook;
 use super::{Admit, Storm};
 use crate::{
-    change::Hook,
     names::{IfName, Mac},
     vids::VidSet,
 };

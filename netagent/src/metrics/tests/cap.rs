@@ -2,9 +2,9 @@ use insta::assert_snapshot;
 
 use super::{classic, samples};
 use crate::{
-    datapath::counters::PortCounters,
     show::sample::{name, traffic},
     snapshot::Snapshot,
+    state::PortCounters,
 };
 
 #[test]

@@ -1,0 +1,56 @@
+//! Where programs are attached.
+
+use netagent_common::{guard, policy};
+
+/// Where a program is attached, and so which.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hook {
+    /// `uplink_xdp`
+    UplinkXdp,
+    /// `uplink_in`
+    UplinkIn,
+    /// `uplink_out`
+    UplinkOut,
+    /// `port_in`
+    PortIn,
+    /// `port_out`
+    PortOut,
+}
+
+impl Hook {
+    /// Every hook.
+    pub const ALL: [Self; 5] =
+        [Self::UplinkXdp, Self::UplinkIn, Self::UplinkOut, Self::PortIn, Self::PortOut];
+
+    /// Whether the program is one for uplinks.
+    pub const fn is_of_uplink(self) -> bool {
+        matches!(self, Self::UplinkXdp | Self::UplinkIn | Self::UplinkOut)
+    }
+
+    /// The flags of a port that the program on this hook has code for, of those that not every port has.
+    pub const fn optional(self, flags: u32) -> u32 {
+        flags
+            & match self {
+                Self::UplinkXdp => policy::SERVICES | policy::FAST_XDP,
+                Self::UplinkIn | Self::UplinkOut => policy::SERVICES,
+                Self::PortIn => policy::TUNNEL | guard::GUARDS | policy::MAC_LIMIT | policy::STORM,
+                Self::PortOut => {
+                    policy::TUNNEL
+                        | policy::ISOLATION
+                        | policy::PRIORITY_IF_NONZERO
+                        | policy::PRIORITY_ALWAYS
+                }
+            }
+    }
+
+    /// The program's name.
+    pub const fn program(self) -> &'static str {
+        match self {
+            Self::UplinkXdp => "uplink_xdp",
+            Self::UplinkIn => "uplink_in",
+            Self::UplinkOut => "uplink_out",
+            Self::PortIn => "port_in",
+            Self::PortOut => "port_out",
+        }
+    }
+}
