@@ -1,91 +1,149 @@
-//! Brings the parts together: look, plan, apply, look again.
+//! Brings the parts together: looks at the node, plans, and carries out units.
+
+mod apply;
+mod ledger;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     path::Path,
+    time::{Instant, SystemTime},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use netagent_common::{
     forward::Entry,
     policy::{FAST, STORM, UPLINK},
 };
-use tracing::warn;
 
+pub use self::{
+    apply::{Applied, Progress},
+    ledger::Ledger,
+};
 use crate::{
-    change::{Change, DatapathChange, LinkChange},
+    change::{Change, LinkChange, Optional},
     datapath::{Datapath, Filters, fdb::Stations, pins::Pins, programs},
     fdb::Bridges,
     names::IfName,
-    netlink::{Netlink, Side},
-    plan::{Plan, plan},
+    netlink::{Changes, Netlink, Side},
+    plan::{Permission, Plan, Step, Unit, plan},
     snapshot::Snapshot,
-    state::{Desired, Hook, Observed, ObservedDatapath, Role},
+    state::{Desired, Hook, Observed, ObservedDatapath, Outcome},
 };
-
-/// How often a plan is carried out before what remains of it counts as a failure: what a step sets off (a bond that
-/// takes its first member's address) may need another step.
-const ROUNDS: usize = 4;
 
 /// An agent on this node.
 pub struct Agent {
     netlink: Netlink,
     datapath: Datapath,
-    /// The bridges of the ports that had a policy at the last look.
-    bridges: Bridges,
+    /// The node as it was seen last.
+    seen: Seen,
 }
 
-/// What the operator allows to be done to links that carry the node itself.
-pub enum Permission {
-    /// Only to these.
-    Only(BTreeSet<IfName>),
-    /// To all: the file has not changed, so what differs was changed behind the agent's back.
-    Restore,
+/// The node as netlink and the datapath show it.
+#[derive(Default)]
+struct Seen {
+    links: Observed,
+    datapath: ObservedDatapath,
 }
 
 impl Agent {
-    /// Opens netlink in this network namespace, and what is pinned.
+    /// Opens netlink in this network namespace, and the pins. Looks at nothing yet.
     pub fn open(pins: &Path) -> Result<Self> {
         Ok(Self {
             netlink: Netlink::open()?,
             datapath: Datapath::open(&Pins::new(pins))?,
-            bridges: Bridges::default(),
+            seen: Seen::default(),
         })
     }
 
-    /// Whether there is anything to detach.
-    pub fn has_pins(&self) -> bool {
-        self.datapath.has_pins()
-    }
-
-    /// Makes this the one agent that changes the node; an error where there is another.
+    /// Makes this the only agent that changes the node; an error where there is another.
     pub fn take_charge(&mut self) -> Result<()> {
         self.datapath.take_charge()
     }
 
-    /// What there is.
-    pub async fn look(&mut self) -> Result<(Observed, ObservedDatapath)> {
+    /// Looks at the whole node.
+    pub async fn look(&mut self) -> Result<()> {
         self.datapath.refresh();
         let links = self.netlink.observe().await?;
-        let filters = self.filters(&links).await?;
+        let filters = self.filters(&links, None).await?;
         let datapath = self.datapath.observe(&links, &filters)?;
-        self.bridges = bridges(&links, &datapath);
-        Ok((links, datapath))
+        self.seen = Seen { links, datapath };
+        Ok(())
     }
 
-    /// The bridges whose ports had a policy at the last look.
-    pub fn bridges(&self) -> &Bridges {
-        &self.bridges
+    /// Looks again at the parts that have changed.
+    pub async fn look_again(&mut self, changes: &Changes) -> Result<()> {
+        if changes.everything {
+            return self.look().await;
+        }
+        self.datapath.refresh();
+        let mut links = std::mem::take(&mut self.seen.links);
+        let before = names(&links, &changes.links);
+        let enough = self.again(&mut links, changes).await;
+        let devices: BTreeSet<IfName> =
+            before.into_iter().chain(names(&links, &changes.links)).collect();
+        self.seen.links = links;
+        if !enough? {
+            return self.look().await;
+        }
+        let filters = self.filters(&self.seen.links, Some(&devices)).await?;
+        let Seen { links, datapath } = &mut self.seen;
+        self.datapath.observe_again(datapath, links, &filters, &devices)
     }
 
-    /// Programs held by clsact, on kernels without TCX.
-    async fn filters(&self, links: &Observed) -> Result<Filters> {
+    async fn again(&self, links: &mut Observed, changes: &Changes) -> Result<bool> {
+        if !self.netlink.observe_again(links, &changes.links).await? {
+            return Ok(false);
+        }
+        // A link that goes down takes its routes along, of which the kernel does not tell.
+        self.netlink.observe_routes(links).await?;
+        Ok(true)
+    }
+
+    /// Looks again at these devices, which are there or have just gone.
+    async fn look_at(&mut self, devices: &BTreeSet<IfName>) -> Result<()> {
+        let known = devices.iter().filter_map(|name| Some(self.seen.links.link(name)?.index));
+        let now = devices.iter().filter_map(Datapath::index_now);
+        let links = known.chain(now).collect();
+        self.look_again(&Changes { links, ..Changes::default() }).await
+    }
+
+    /// Looks again at the bonds and their members: LACP tells nobody of its progress.
+    pub async fn look_at_bonds(&mut self) -> Result<()> {
+        let links = &self.seen.links;
+        let bonds: BTreeSet<IfName> = links.bonds().map(|(name, ..)| name.clone()).collect();
+        let members = bonds.iter().flat_map(|bond| links.ports_of(bond)).map(|(nic, _)| nic.clone());
+        let devices: BTreeSet<IfName> = members.chain(bonds.iter().cloned()).collect();
+        if devices.is_empty() { Ok(()) } else { self.look_at(&devices).await }
+    }
+
+    /// The links, as they were seen last.
+    pub fn links(&self) -> &Observed {
+        &self.seen.links
+    }
+
+    /// The ports and programs, as they were seen last.
+    pub fn ports(&self) -> &ObservedDatapath {
+        &self.seen.datapath
+    }
+
+    /// The bridges of the ports that have a policy, for the FDB mirror.
+    pub fn bridges(&self) -> Bridges {
+        bridges(&self.seen.links, &self.seen.datapath)
+    }
+
+    /// Programs that clsact holds, on kernels without TCX: on these devices, or on all.
+    async fn filters(
+        &self,
+        links: &Observed,
+        devices: Option<&BTreeSet<IfName>>,
+    ) -> Result<Filters> {
         let mut filters = Filters::new();
         if programs::tcx() {
             return Ok(filters);
         }
         for (name, index) in self.datapath.devices() {
-            if links.link(&name).is_none_or(|link| link.index != index) {
+            let looked_at = devices.is_none_or(|devices| devices.contains(&name));
+            if !looked_at || links.link(&name).is_none_or(|link| link.index != index) {
                 continue;
             }
             let found = self.netlink.filters(index).await;
@@ -106,103 +164,86 @@ impl Agent {
         Ok(filters)
     }
 
-    /// What would be done.
-    pub async fn plan(&mut self, desired: &Desired) -> Result<Plan> {
-        let (links, datapath) = self.look().await?;
-        plan(desired, &links, &datapath)
+    /// The plan for the node as it was seen last.
+    pub fn plan(&self, desired: &Desired, permission: &Permission) -> Plan {
+        plan(desired, &self.seen.links, &self.seen.datapath, permission)
     }
 
-    /// Makes the node as desired, and verifies that it is. `tell` hears of each step before it is taken, and may
-    /// look at the node. Returns the last plan, which has no steps left, but may have warnings.
-    pub async fn apply(
-        &mut self,
-        desired: &Desired,
-        permission: &Permission,
-        mut tell: impl AsyncFnMut(&mut Self, &Change),
-    ) -> Result<Plan> {
-        for round in 0..ROUNDS {
-            let plan = self.plan(desired).await?;
-            if plan.is_empty() {
-                self.datapath.retire_others();
-                return Ok(plan);
-            }
-            // What follows from steps that were allowed must not be stopped half-way.
-            if round == 0 {
-                refuse_unconfirmed(&plan, permission)?;
-            }
-            if let Err((step, error)) = self.carry_out(&plan, &mut tell).await {
-                // What a step was for may be gone by now: then it is not asked for any more.
-                if self.plan(desired).await?.changes.contains(&step) {
-                    return Err(error);
-                }
-            }
-        }
-        let rest = self.plan(desired).await?;
-        if rest.is_empty() {
-            return Ok(rest);
-        }
-        let steps: Vec<_> = rest.changes.iter().map(ToString::to_string).collect();
-        bail!("applied, but this does not stay as it should: {}", steps.join("; "));
-    }
-
-    /// Takes the steps of a plan; else the one that failed.
+    /// Takes the steps of a unit, and looks again at what they changed. `tell` hears the outcome of each. Returns how
+    /// many steps were taken, and the error that stopped the unit.
     async fn carry_out(
         &mut self,
-        plan: &Plan,
-        tell: &mut impl AsyncFnMut(&mut Self, &Change),
-    ) -> Result<(), (Change, anyhow::Error)> {
-        let mut without_xdp = BTreeSet::new();
-        for change in &plan.changes {
-            let result = match change {
-                Change::Link(step) => {
-                    tell(self, change).await;
-                    self.change_link(step).await.with_context(|| format!("at `{step}`"))
-                }
-                Change::Datapath(step) => {
-                    let uplink = xdp_step(step);
-                    if uplink.is_some_and(|uplink| without_xdp.contains(uplink)) {
-                        continue;
-                    }
-                    tell(self, change).await;
-                    match (self.datapath.apply(step), uplink) {
-                        // TC is the authority and is attached already: XDP is a gain, not a need.
-                        (Err(error), Some(uplink)) => {
-                            warn!("{uplink}: goes on without XDP: {error:#}");
-                            without_xdp.insert(uplink.clone());
-                            self.datapath.refuse_xdp(uplink)
-                        }
-                        (result, _) => result,
-                    }
-                }
-            };
-            result.map_err(|error| (change.clone(), error))?;
-        }
-        Ok(())
-    }
-
-    async fn change_link(&self, step: &LinkChange) -> Result<()> {
-        match step {
-            // Not by name: who has it by now may be another device, without programs.
-            LinkChange::AddPort(name, bridge) if let Some(index) = self.datapath.index(name) => {
-                self.netlink.add_port(name, index, bridge).await
+        unit: &Unit,
+        repair: bool,
+        mut tell: impl FnMut(Outcome),
+    ) -> (usize, Option<anyhow::Error>) {
+        let mut without: BTreeSet<Optional> = BTreeSet::new();
+        let mut devices: BTreeSet<IfName> = BTreeSet::new();
+        let (mut taken, mut stopped) = (0, None);
+        for Step { change, before: _ } in &unit.steps {
+            let optional = change.optional();
+            if optional.as_ref().is_some_and(|optional| without.contains(optional)) {
+                taken += 1;
+                continue;
             }
-            _ => self.netlink.apply(step).await,
+            devices.extend(change.devices().into_iter().cloned());
+            let (at, started) = (SystemTime::now(), Instant::now());
+            let result = self.take(change).await.with_context(|| format!("at `{change}`"));
+            tell(Outcome {
+                unit: unit.id.clone(),
+                step: change.to_string(),
+                kind: change.kind(),
+                repair,
+                error: result.as_ref().err().map(|error| format!("{error:#}")),
+                optional: optional.is_some(),
+                at,
+                took: started.elapsed(),
+            });
+            match (result, optional) {
+                (Ok(()), _) => {}
+                (Err(_), Some(optional)) => {
+                    if let Optional::Xdp(uplink) = &optional {
+                        stopped = self.datapath.refuse_xdp(uplink).err();
+                    }
+                    without.insert(optional);
+                }
+                (Err(error), None) => stopped = Some(error),
+            }
+            if stopped.is_some() {
+                break;
+            }
+            taken += 1;
+        }
+        if let Err(error) = self.look_at(&devices).await {
+            stopped.get_or_insert(error);
+        }
+        (taken, stopped)
+    }
+
+    async fn take(&mut self, change: &Change) -> Result<()> {
+        match change {
+            // Not by name: another device, without programs, may have it now.
+            Change::Link(LinkChange::AddPort(name, bridge)) => match self.datapath.index(name) {
+                Some(index) => self.netlink.add_port(name, index, bridge).await,
+                None => self.netlink.apply(&LinkChange::AddPort(name.clone(), bridge.clone())).await,
+            },
+            Change::Link(change) => self.netlink.apply(change).await,
+            Change::Datapath(change) => self.datapath.apply(change),
         }
     }
 
-    /// Everything that is known.
-    pub async fn snapshot(&mut self) -> Result<Snapshot> {
-        let (links, datapath) = self.look().await?;
+    /// The node as it was seen last, with its counters as they are now.
+    pub fn snapshot(&self) -> Result<Snapshot> {
         let counters = self.datapath.counters()?;
         let usage = self.datapath.usage(&counters)?;
-        Ok(Snapshot { links, datapath, counters, usage, daemon: None })
+        let Seen { links, datapath } = &self.seen;
+        Ok(Snapshot { links: links.clone(), datapath: datapath.clone(), counters, usage, ..Snapshot::default() })
     }
 
-    /// The stations that programs know, and the links that they are behind.
-    pub async fn stations(&mut self, pins: &Path) -> Result<(Vec<Entry>, Observed)> {
+    /// The stations that programs know.
+    pub fn stations(pins: &Path) -> Result<Vec<Entry>> {
         let stations = Stations::open(&Pins::new(pins))?;
-        let stations = stations.as_ref().map(Stations::entries).unwrap_or_default();
-        Ok((stations, self.netlink.observe().await?))
+        Ok(stations.as_ref().map(Stations::entries).unwrap_or_default())
     }
 
     /// Takes programs and pins away, even such as this build cannot read.
@@ -214,7 +255,13 @@ impl Agent {
     }
 }
 
-/// The bridges whose ports have a policy.
+/// The names of the links with these indexes.
+fn names(links: &Observed, indexes: &BTreeSet<u32>) -> BTreeSet<IfName> {
+    let of = links.links.iter().filter(|(_, link)| indexes.contains(&link.index));
+    of.map(|(name, _)| name.clone()).collect()
+}
+
+/// The bridges whose ports have a policy that asks for the FDB.
 fn bridges(links: &Observed, datapath: &ObservedDatapath) -> Bridges {
     let mut bridges = Bridges::default();
     for port in datapath.ports.values().filter(|port| port.policy.has(FAST | STORM)) {
@@ -227,77 +274,4 @@ fn bridges(links: &Observed, datapath: &ObservedDatapath) -> Bridges {
         }
     }
     bridges
-}
-
-/// Refuses a plan that would alter links which carry the node, unless the operator allows it.
-pub fn refuse_unconfirmed(plan: &Plan, permission: &Permission) -> Result<()> {
-    let Permission::Only(confirmed) = permission else { return Ok(()) };
-    let unconfirmed: Vec<_> = plan.guarded.difference(confirmed).map(ToString::to_string).collect();
-    if unconfirmed.is_empty() {
-        return Ok(());
-    }
-    bail!(
-        "nothing was changed: {} would be altered, which carries the node's own network; look at `netagent \
-         plan`, and if that is meant, add {}",
-        unconfirmed.join(" and "),
-        unconfirmed.iter().map(|name| format!("--confirm {name}")).collect::<Vec<_>>().join(" ")
-    );
-}
-
-/// The uplink, if this step is about XDP and the node is as well without it.
-fn xdp_step(step: &DatapathChange) -> Option<&IfName> {
-    match step {
-        DatapathChange::Attach(uplink, Hook::UplinkXdp, _)
-        | DatapathChange::RxVlanOff(uplink, _) => Some(uplink),
-        DatapathChange::SetPolicy(uplink, policy)
-            if policy.has(netagent_common::policy::TAGS_IN_BYTES) =>
-        {
-            Some(uplink)
-        }
-        DatapathChange::SetPolicy(..)
-        | DatapathChange::Attach(..)
-        | DatapathChange::Detach(..)
-        | DatapathChange::Forget(_) => None,
-    }
-}
-
-/// What keeps the node from being as desired: programs that are not attached where they should be.
-pub fn not_ready(desired: &Desired, links: &Observed, datapath: &ObservedDatapath) -> Vec<String> {
-    let mut missing = Vec::new();
-    for (name, port) in &desired.ports {
-        let Some(link) = links.link(name) else {
-            if matches!(port.role, Role::Uplink { .. }) {
-                missing.push(format!("{name}: no such device"));
-            }
-            continue;
-        };
-        let known = datapath.ports.get(name).filter(|known| known.ifindex == link.index);
-        for hook in port.role.hooks() {
-            if known.is_none_or(|known| !known.attached.contains(hook)) {
-                missing.push(format!("{name}: {} is not attached", hook.program()));
-            }
-        }
-        if link.controller.as_ref() != Some(&port.bridge) {
-            missing.push(format!("{name}: is not a port of {}", port.bridge));
-        }
-    }
-    missing
-}
-
-/// The steps of a plan by what they mend, for counting drift.
-pub fn kinds(plan: &Plan) -> BTreeMap<&'static str, u64> {
-    let mut kinds = BTreeMap::new();
-    for change in &plan.changes {
-        let kind = match change {
-            Change::Link(step) => step.kind(),
-            Change::Datapath(DatapathChange::SetPolicy(..) | DatapathChange::Forget(_)) => "policy",
-            Change::Datapath(
-                DatapathChange::Attach(..)
-                | DatapathChange::Detach(..)
-                | DatapathChange::RxVlanOff(..),
-            ) => "program",
-        };
-        *kinds.entry(kind).or_default() += 1;
-    }
-    kinds
 }

@@ -1,13 +1,14 @@
-//! The steps of a plan. Each prints as the `ip` or `bridge` command that it equals, where there is one.
+//! The changes that a plan is made of.
 
-use std::fmt;
+pub mod before;
+mod text;
 
-use netagent_common::vlan::Vid;
+use netagent_common::{policy::TAGS_IN_BYTES, vlan::Vid};
 
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
-    state::{Hook, PortPolicy, VlanFlags, checks},
+    state::{Hook, PortPolicy, VlanFlags},
 };
 
 /// One step.
@@ -107,91 +108,97 @@ impl LinkChange {
     }
 }
 
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl LinkChange {
+    /// The devices that are not the same after the change.
+    fn devices(&self) -> Vec<&IfName> {
         match self {
-            Self::Link(change) => change.fmt(f),
-            Self::Datapath(change) => change.fmt(f),
+            Self::AddMember(name, controller) | Self::AddPort(name, controller) => {
+                vec![name, controller]
+            }
+            Self::AddVlan(name, parent, _) => vec![name, parent],
+            Self::AddBond(name, _)
+            | Self::AddBridge(name, _)
+            | Self::Delete(name)
+            | Self::SetBondOption(name, _)
+            | Self::SetMtu(name, _)
+            | Self::SetTxqlen(name, _)
+            | Self::SetMac(name, _)
+            | Self::CopyMac(name, _)
+            | Self::SetUp(name)
+            | Self::SetDown(name)
+            | Self::Release(name)
+            | Self::SetFiltering(name, _)
+            | Self::SetDefaultPvid(name, _)
+            | Self::AddVids(name, ..)
+            | Self::RemoveVids(name, ..)
+            | Self::AddSelfVid(name, ..)
+            | Self::RemoveSelfVid(name, _)
+            | Self::AddAddress(name, _)
+            | Self::RemoveAddress(name, _) => vec![name],
         }
     }
 }
 
-impl fmt::Display for LinkChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// Steps that a unit does without if one of them fails.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Optional {
+    /// XDP on this uplink: TC is the authority and is attached already.
+    Xdp(IfName),
+    /// This NIC as a member of its bond: the bond works with the others.
+    Member(IfName),
+}
+
+impl Change {
+    /// The kind of thing that is changed: a value of the label `kind`.
+    pub const fn kind(&self) -> &'static str {
         match self {
-            Self::AddBond(name, options) => {
-                write!(f, "ip link add {name} type bond")?;
-                options.iter().try_for_each(|o| write!(f, " {} {}", o.name(), o.value()))
-            }
-            Self::AddBridge(name, None) => write!(f, "ip link add {name} type bridge"),
-            Self::AddBridge(name, Some(on)) => {
-                write!(f, "ip link add {name} type bridge vlan_filtering {}", u8::from(*on))?;
-                f.write_str(" vlan_default_pvid 0")
-            }
-            Self::AddVlan(name, parent, vid) => {
-                write!(f, "ip link add link {parent} name {name} type vlan id {vid}")
-            }
-            Self::Delete(name) => write!(f, "ip link delete {name}"),
-            Self::SetBondOption(name, option) => {
-                write!(f, "ip link set {name} type bond {} {}", option.name(), option.value())
-            }
-            Self::SetMtu(name, mtu) => write!(f, "ip link set {name} mtu {mtu}"),
-            Self::SetTxqlen(name, packets) => write!(f, "ip link set {name} txqueuelen {packets}"),
-            Self::SetMac(name, mac) => write!(f, "ip link set {name} address {mac}"),
-            Self::CopyMac(name, from) => write!(f, "ip link set {name} address <that of {from}>"),
-            Self::SetUp(name) => write!(f, "ip link set {name} up"),
-            Self::SetDown(name) => write!(f, "ip link set {name} down"),
-            Self::AddMember(nic, bond) => write!(f, "ip link set {nic} down master {bond}"),
-            Self::Release(name) => write!(f, "ip link set {name} nomaster up"),
-            Self::AddPort(port, bridge) => write!(f, "ip link set {port} master {bridge}"),
-            Self::SetFiltering(name, on) => {
-                write!(f, "ip link set {name} type bridge vlan_filtering {}", u8::from(*on))
-            }
-            Self::SetDefaultPvid(name, pvid) => {
-                write!(f, "ip link set {name} type bridge vlan_default_pvid {pvid}")
-            }
-            Self::AddVids(port, first, last, flags) => {
-                write!(f, "bridge vlan add dev {port} vid {}{flags}", Range(*first, *last))
-            }
-            Self::RemoveVids(port, first, last) => {
-                write!(f, "bridge vlan del dev {port} vid {}", Range(*first, *last))
-            }
-            Self::AddSelfVid(bridge, vid, flags) => {
-                write!(f, "bridge vlan add dev {bridge} vid {vid}{flags} self")
-            }
-            Self::RemoveSelfVid(bridge, vid) => {
-                write!(f, "bridge vlan del dev {bridge} vid {vid} self")
-            }
-            Self::AddAddress(name, address) => write!(f, "ip address add {address} dev {name}"),
-            Self::RemoveAddress(name, address) => {
-                write!(f, "ip address del {address} dev {name}")
-            }
+            Self::Link(change) => change.kind(),
+            Self::Datapath(change) => change.kind(),
+        }
+    }
+
+    /// The steps that fail together with this one, if the unit continues without them.
+    pub fn optional(&self) -> Option<Optional> {
+        match self {
+            Self::Datapath(change) => change.uplink_with_xdp().cloned().map(Optional::Xdp),
+            Self::Link(
+                LinkChange::AddMember(nic, _)
+                | LinkChange::SetBondOption(_, BondOption::Primary(Some(nic))),
+            ) => Some(Optional::Member(nic.clone())),
+            Self::Link(_) => None,
+        }
+    }
+
+    /// The devices that are not the same after the change.
+    pub fn devices(&self) -> Vec<&IfName> {
+        match self {
+            Self::Link(change) => change.devices(),
+            Self::Datapath(change) => match change {
+                DatapathChange::RxVlanOff(uplink, nic) => vec![uplink, nic],
+                DatapathChange::SetPolicy(name, _)
+                | DatapathChange::Forget(name)
+                | DatapathChange::Attach(name, ..)
+                | DatapathChange::Detach(name, _) => vec![name],
+            },
         }
     }
 }
 
-struct Range(Vid, Vid);
-
-impl fmt::Display for Range {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0 == self.1 { self.0.fmt(f) } else { write!(f, "{}-{}", self.0, self.1) }
-    }
-}
-
-impl fmt::Display for DatapathChange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl DatapathChange {
+    /// The kind of thing that is changed: a value of the label `kind`.
+    pub const fn kind(&self) -> &'static str {
         match self {
-            Self::SetPolicy(name, policy) => write!(f, "policy {name}: {policy}"),
-            Self::Forget(name) => write!(f, "policy {name}: remove, with its programs"),
-            Self::Attach(name, hook, flags) => {
-                write!(f, "attach {} to {name}", hook.program())?;
-                match checks(*flags).collect::<Vec<_>>() {
-                    none if none.is_empty() => Ok(()),
-                    some => write!(f, " with {}", some.join(", ")),
-                }
-            }
-            Self::Detach(name, hook) => write!(f, "detach {} from {name}", hook.program()),
-            Self::RxVlanOff(_, nic) => write!(f, "ethtool -K {nic} rxvlan off"),
+            Self::SetPolicy(..) | Self::Forget(_) => "policy",
+            Self::Attach(..) | Self::Detach(..) | Self::RxVlanOff(..) => "program",
+        }
+    }
+
+    /// The uplink, if this change is about XDP and the node works without it.
+    pub fn uplink_with_xdp(&self) -> Option<&IfName> {
+        match self {
+            Self::Attach(uplink, Hook::UplinkXdp, _) | Self::RxVlanOff(uplink, _) => Some(uplink),
+            Self::SetPolicy(uplink, policy) if policy.has(TAGS_IN_BYTES) => Some(uplink),
+            Self::SetPolicy(..) | Self::Attach(..) | Self::Detach(..) | Self::Forget(_) => None,
         }
     }
 }

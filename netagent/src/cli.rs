@@ -1,56 +1,103 @@
-//! The command line: what can be asked, and what is printed.
+//! The command line: what can be asked.
 
-use std::{
-    collections::BTreeSet,
-    io::{self, Write as _},
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+mod apply;
+mod local;
+mod print;
+mod remote;
+
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use clap::{CommandFactory as _, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
-    agent::{Agent, Permission},
-    change::Change,
-    config::{self, Config},
-    daemon,
+    agent::Agent,
+    control,
+    daemon::{self},
     datapath::pins,
-    monitor,
-    names::IfName,
-    plan::Plan,
-    reason, show,
+    logging, monitor,
+    names::{IfName, Mac},
+    show::What,
 };
 
 /// Bonds, bridges and per-port VLAN policy for hypervisor hosts, enforced and counted by eBPF.
 ///
-/// One YAML file says what the node's networks are. `netagent run` makes the node so, keeps it so, and serves
-/// metrics; `netagent plan` says what it would do. Exit codes: 0 done or nothing to do, 1 an error (one line on
-/// stderr; what it did before is named), 2 `plan` found something to do, or wrong usage.
+/// One YAML file declares the networks of the node. `netagent run` makes the node so, keeps it so, and serves metrics;
+/// `netagent plan` prints what it would do; `netagent status` says what is Ready, Waiting, Degraded or Refused, and
+/// why. One part that fails stops no other.
+///
+/// Exit codes: 0 done, or nothing to do; 1 an error (one line on stderr); 2 `plan` found something to do, or wrong
+/// usage; 3 done, but a part is Waiting, Degraded or Refused (one line on stderr for each).
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
-    /// Directory on a BPF file system for programs, maps and links.
-    #[arg(long, global = true, value_name = "DIR", default_value = pins::DEFAULT)]
-    pins: PathBuf,
+    #[command(flatten)]
+    places: Places,
+    #[command(flatten)]
+    pub log: logging::Options,
     #[command(subcommand)]
     command: Command,
 }
 
+/// Where the agent keeps things.
+#[derive(Clone, Debug, Args)]
+struct Places {
+    /// Directory on a BPF file system for programs, maps and links.
+    #[arg(long, global = true, value_name = "DIR", default_value = pins::DEFAULT)]
+    pins: PathBuf,
+    /// The control socket of `netagent run`.
+    #[arg(long, global = true, value_name = "PATH", env = "NETAGENT_SOCKET",
+        default_value = control::DEFAULT)]
+    socket: PathBuf,
+    /// Directory of the history.
+    #[arg(long, global = true, value_name = "DIR", env = "NETAGENT_STATE",
+        default_value = "/var/lib/netagent")]
+    state: PathBuf,
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The daemon: apply, watch, repair, serve metrics. SIGHUP reads the file again.
+    /// The daemon: apply, watch, repair, serve metrics and the control socket. SIGHUP reads the file again.
     Run(Target),
+    /// Print the state of each segment and port, and why. Exit 0: all as desired; 3: not.
+    Status {
+        /// The file to compare the node with, where no daemon runs.
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Print JSON.
+        #[arg(short, long)]
+        json: bool,
+    },
     /// Print what `apply` would do. Exit 0: nothing; 2: something.
     Plan(Target),
-    /// Make the node as the file says, once. What it attaches stays.
+    /// Make the node as the file declares it, once. What it attaches stays.
     Apply(Target),
     /// Validate a file; needs no root.
     Check {
         /// The file.
         #[arg(short, long, value_name = "FILE")]
         config: PathBuf,
+    },
+    /// Let the daemon read its file again, and print the result.
+    Reload,
+    /// Confirm a change of links that carry the node, for which the daemon waits.
+    Confirm {
+        /// The links, as `netagent status` names them.
+        #[arg(required = true, value_name = "LINK")]
+        links: Vec<IfName>,
+    },
+    /// Add, delete and list ports of the running daemon.
+    #[command(subcommand)]
+    Port(Port),
+    /// Print the steps that were taken, the oldest first.
+    History {
+        /// The number of steps.
+        #[arg(short = 'n', long, value_name = "N", default_value_t = 50)]
+        lines: usize,
+        /// Print JSON, one line for each step.
+        #[arg(short, long)]
+        json: bool,
     },
     /// Print ports, VLANs with their counters, bonds, drops, or stations.
     Show {
@@ -87,166 +134,97 @@ enum Command {
     },
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Subcommand)]
+enum Port {
+    /// Plug a device into a network. The port ends with its device, and survives a restart of the daemon.
+    Add {
+        /// The host end of a VM's veth pair, or its tap.
+        device: IfName,
+        /// The network.
+        #[arg(long, value_name = "NAME")]
+        network: String,
+        /// The MTU in bytes.
+        #[arg(long, value_name = "BYTES")]
+        mtu: Option<u32>,
+        /// An address that the VM may use; can be repeated. Default: any.
+        #[arg(long, value_name = "MAC")]
+        mac: Vec<Mac>,
+    },
+    /// Unplug a device that was plugged in by `port add`.
+    Del {
+        /// The device.
+        device: IfName,
+    },
+    /// List the ports of all sources with their state.
+    List {
+        /// Print JSON.
+        #[arg(short, long)]
+        json: bool,
+    },
+}
+
+#[derive(Debug, Args)]
 struct Target {
     /// The file.
     #[arg(short, long, value_name = "FILE")]
     config: PathBuf,
-    /// A protected link (one that carries the node itself) that may be altered; can be repeated.
+    /// A link that carries the node and that may be altered; can be repeated.
     #[arg(long, value_name = "LINK")]
     confirm: Vec<IfName>,
-}
-
-/// What `show` prints.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum What {
-    /// Each port: network, mode, VIDs, programs.
-    Ports,
-    /// Each VLAN of each port: packets and bytes in and out, drops with their reason.
-    Vlans,
-    /// Bonds: mode, members, what the switch must do and does.
-    Bonds,
-    /// Drops by port, direction, VLAN and reason.
-    Drops,
-    /// Stations that frames reach past the bridge.
-    Fdb,
 }
 
 impl Cli {
     /// Does what was asked.
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
-            Command::Check { config } => check(&config),
-            Command::Schema => schema(),
-            Command::Completions { shell } => completions(shell),
-            Command::Explain { reason, json } => explain(reason.as_deref(), json),
+            Command::Check { config } => local::check(&config),
+            Command::Schema => local::schema(),
+            Command::Completions { shell } => local::completions::<Self>(shell),
+            Command::Explain { reason, json } => local::explain(reason.as_deref(), json),
+            Command::History { lines, json } => local::history(&self.places.state, lines, json),
             command => {
                 let runtime = tokio::runtime::Builder::new_current_thread()
                     .enable_all()
                     .build()
                     .context("start the runtime")?;
-                runtime.block_on(on_the_node(command, &self.pins))
+                runtime.block_on(on_the_node(command, self.places))
             }
         }
     }
 }
 
-async fn on_the_node(command: Command, pins: &Path) -> Result<ExitCode> {
+async fn on_the_node(command: Command, places: Places) -> Result<ExitCode> {
     match command {
         Command::Run(target) => {
-            let confirmed = target.confirm.into_iter().collect();
-            let options =
-                daemon::Options { config: target.config, pins: pins.to_owned(), confirmed };
-            daemon::run(options).await?;
-        }
-        Command::Plan(target) => {
-            let Config { desired, .. } = config::load(&target.config)?;
-            let plan = Agent::open(pins)?.plan(&desired).await?;
-            print_plan(&plan, &target.confirm.into_iter().collect())?;
-            return Ok(ExitCode::from(if plan.is_empty() { 0 } else { 2 }));
-        }
-        Command::Apply(target) => {
-            let Config { desired, .. } = config::load(&target.config)?;
-            let permission = Permission::Only(target.confirm.into_iter().collect());
-            let mut steps = 0;
-            let mut agent = Agent::open(pins)?;
-            agent.take_charge()?;
-            let result = agent
-                .apply(&desired, &permission, async |_: &mut Agent, step: &Change| {
-                    steps += 1;
-                    println!("{step}");
-                })
-                .await;
-            let plan = result.with_context(|| match steps {
-                0 => "nothing was done".to_owned(),
-                steps => format!("stopped at step {steps}; run it again once this is mended"),
-            })?;
-            let mut text = remarks(&plan);
-            text.push(if steps == 0 { "nothing to do" } else { "done, and verified" }.to_owned());
-            print(&(text.join("\n") + "\n"))?;
-        }
-        Command::Show { what, json } => {
-            let mut agent = Agent::open(pins)?;
-            let what = match what {
-                What::Ports => show::What::Ports,
-                What::Vlans => show::What::Vlans,
-                What::Bonds => show::What::Bonds,
-                What::Drops => show::What::Drops,
-                What::Fdb => {
-                    let (stations, links) = agent.stations(pins).await?;
-                    print(&show::render_fdb(&stations, &links, json)?)?;
-                    return Ok(ExitCode::SUCCESS);
-                }
+            let options = daemon::Options {
+                config: target.config,
+                pins: places.pins,
+                socket: places.socket,
+                state: places.state,
+                confirmed: target.confirm.into_iter().collect(),
             };
-            print(&show::render(what, &agent.snapshot().await?, json)?)?;
+            daemon::run(options).await?;
+            Ok(ExitCode::SUCCESS)
         }
-        Command::Monitor(options) => monitor::run(pins, &options).await?,
-        Command::Detach => Agent::detach(pins).await?,
+        Command::Plan(target) => apply::plan(&places.pins, &target).await,
+        Command::Apply(target) => apply::apply(&places.pins, &target).await,
+        Command::Status { config, json } => remote::status(&places, config.as_deref(), json).await,
+        Command::Show { what, json } => remote::show(&places, what, json).await,
+        Command::Reload => remote::reload(&places).await,
+        Command::Confirm { links } => remote::confirm(&places, links).await,
+        Command::Port(port) => remote::port(&places, port).await,
+        Command::Monitor(options) => {
+            monitor::run(&places.pins, &options).await?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Detach => {
+            Agent::detach(&places.pins).await?;
+            Ok(ExitCode::SUCCESS)
+        }
         Command::Check { .. }
         | Command::Schema
         | Command::Completions { .. }
-        | Command::Explain { .. } => {}
+        | Command::Explain { .. }
+        | Command::History { .. } => Ok(ExitCode::SUCCESS),
     }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn print_plan(plan: &Plan, confirmed: &BTreeSet<IfName>) -> Result<()> {
-    let mut text: Vec<String> = plan.changes.iter().map(ToString::to_string).collect();
-    text.extend(plan.impact.iter().map(|impact| format!("# {impact}")));
-    text.extend(
-        plan.guarded
-            .difference(confirmed)
-            .map(|name| format!("# {name} carries the node itself: apply needs --confirm {name}")),
-    );
-    if plan.is_empty() {
-        text.push("nothing to do".to_owned());
-    }
-    text.extend(remarks(plan));
-    print(&(text.join("\n") + "\n"))
-}
-
-/// What no step mends.
-fn remarks(plan: &Plan) -> Vec<String> {
-    let waiting = plan
-        .waiting
-        .iter()
-        .map(|name| format!("# {name}: not there; `netagent run` takes it when it appears"));
-    waiting.chain(plan.warnings.iter().map(|warning| format!("# {warning}"))).collect()
-}
-
-/// A reader that has seen enough (`| head`) is no error.
-fn print(text: &str) -> Result<()> {
-    match io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("print"),
-        _ => Ok(()),
-    }
-}
-
-fn check(path: &Path) -> Result<ExitCode> {
-    let Config { desired, .. } = config::load(path)?;
-    let uplinks = desired.bonds.len();
-    let (bridges, ports) = (desired.bridges.len(), desired.ports.len());
-    print(&format!("{}: {bridges} bridges, {uplinks} bonds, {ports} ports\n", path.display()))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn explain(name: Option<&str>, json: bool) -> Result<ExitCode> {
-    let text = match name {
-        Some(name) => reason::one(reason::named(name)?, json),
-        None => reason::list(json),
-    };
-    print(&text?)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn schema() -> Result<ExitCode> {
-    print(&(serde_json::to_string_pretty(&config::schema())? + "\n"))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn completions(shell: Shell) -> Result<ExitCode> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut Cli::command(), "netagent", &mut script);
-    print(&String::from_utf8_lossy(&script))?;
-    Ok(ExitCode::SUCCESS)
 }

@@ -1,221 +1,191 @@
-//! `netagent run`: applies the file, watches the node, repairs what drifts, answers scrapes.
+//! `netagent run`: one loop that looks, plans, applies, repairs, and answers requests between the units of a plan.
 
-mod status;
+mod commands;
+mod desk;
+mod journal;
+mod request;
+mod runtime_ports;
+mod signals;
+mod sources;
 
-use std::{collections::BTreeSet, iter, path::PathBuf, time::Duration};
+use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use anyhow::{Context as _, Result};
 use tokio::{
     net::TcpListener,
-    signal::unix::{Signal, SignalKind, signal},
-    sync::{mpsc, oneshot, watch},
-    task::yield_now,
+    sync::{mpsc, watch},
     time::{Instant, interval, sleep_until},
 };
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use self::status::Status;
+pub use self::{
+    journal::{Entry, Journal},
+    request::{Answer, Command, Refusal, Request, Sender},
+};
+use self::{desk::Desk, signals::Signals, sources::Sources};
 use crate::{
-    agent::{Agent, Permission, kinds, refuse_unconfirmed},
-    change::Change,
-    config::{self, Config},
+    agent::{Agent, Ledger},
+    control,
     datapath::pins::Pins,
     fdb::Bridges,
     mirror,
     names::IfName,
-    netlink::Watch,
+    netlink::{Changes, Watch},
     server,
-    snapshot::Snapshot,
+    state::{Code, Finding, Subject},
 };
 
 /// How long after a change the node is looked at: what comes in a burst is handled once.
-const SETTLE: Duration = Duration::from_millis(200);
-/// How often it is looked at without a change: what no notification tells of (programs, offloads).
+const SETTLE: Duration = Duration::from_millis(10);
+/// How often the whole node is looked at: no notification tells of programs and offloads.
 const PERIOD: Duration = Duration::from_secs(30);
-/// How often those who ask are answered while a plan is carried out.
-const ANSWERS: Duration = Duration::from_millis(500);
-/// How soon after a failure it is tried again.
+/// The delay after a look that failed.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// Where the file is and what the operator allows.
+/// Where things are, and what the operator allows.
 pub struct Options {
     /// The file.
     pub config: PathBuf,
     /// The pin directory.
     pub pins: PathBuf,
-    /// Protected links that a changed file may alter.
+    /// The control socket.
+    pub socket: PathBuf,
+    /// The directory of what survives a reboot.
+    pub state: PathBuf,
+    /// Links that carry the node and that any change may alter.
     pub confirmed: BTreeSet<IfName>,
 }
 
 struct Daemon {
     agent: Agent,
-    /// The bridges that the mirror follows.
-    bridges: watch::Sender<Bridges>,
-    options: Options,
-    config: Config,
-    /// Devices that were not there at the last look; their coming is no drift.
-    waiting: BTreeSet<IfName>,
-    status: Status,
-    /// Who asks how the node is.
-    requests: Requests,
+    ledger: Ledger,
+    sources: Sources,
+    desk: Desk,
+    /// The bridges that the FDB mirror follows.
+    mirror: watch::Sender<Bridges>,
+    /// What has changed since the last look.
+    changes: Changes,
+    /// When the node is to be looked at next.
+    due: Option<Instant>,
 }
-
-type Requests = mpsc::Receiver<oneshot::Sender<Snapshot>>;
 
 /// Runs until it is told to stop. What is attached stays attached.
 pub async fn run(options: Options) -> Result<()> {
-    let config = config::load(&options.config)?;
+    let signals = Signals::open()?;
     let mut agent = Agent::open(&options.pins)?;
+    let sources = Sources::open(&options.config, &options.socket)?;
     agent.take_charge()?;
     let mut watch = Watch::open()?;
-    let (sender, requests) = mpsc::channel(8);
-    if let Some(address) = config.metrics {
+    let (sender, requests) = mpsc::channel(64);
+    if let Some(address) = sources.metrics() {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("listen on {address} for metrics (metrics.listen)"))?;
         info!("metrics on http://{address}/metrics");
         tokio::spawn(server::serve(listener, sender.clone()));
     }
-    let bridges = mirror::spawn(&Pins::new(&options.pins))?;
+    let socket = control::listen(&options.socket)?;
+    info!("control socket at {}", options.socket.display());
+    tokio::spawn(control::serve(socket, sender, options.pins.clone()));
+    let mirror = mirror::spawn(&Pins::new(&options.pins))?;
+    let desk = Desk::new(requests, signals, Journal::new(&options.state));
     let mut daemon = Daemon {
         agent,
-        bridges,
-        options,
-        config,
-        waiting: BTreeSet::new(),
-        status: Status::default(),
-        requests,
+        ledger: Ledger::new(options.confirmed),
+        sources,
+        desk,
+        mirror,
+        changes: Changes { everything: true, ..Changes::default() },
+        due: Some(Instant::now()),
     };
-    let mut hangup = signal(SignalKind::hangup())?;
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    daemon.compile();
     let mut period = interval(PERIOD);
-    // After a change: when the node is looked at.
-    let mut due = None;
-    // The first tick is at once.
+    period.tick().await;
     loop {
-        let again = tokio::select! {
-            _ = period.tick() => daemon.reconcile().await,
-            changed = watch.changed() => {
-                changed?;
-                due.get_or_insert_with(|| Instant::now() + SETTLE);
-                continue;
-            }
-            // What this sets off is heard as well; then there is nothing to do, and it ends.
-            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                due = None;
-                daemon.reconcile().await
-            }
-            Some(first) = daemon.requests.recv() => {
-                let requests = [first].into_iter().chain(queued(&mut daemon.requests)).collect();
-                daemon.status.answer(&mut daemon.agent, &daemon.config.desired, requests).await;
-                continue;
-            }
-            _ = hangup.recv() => daemon.reload().await,
-            () = stop(&mut terminate, &mut interrupt) => {
-                info!("stopping; the links, programs and counters stay");
-                return Ok(());
-            }
-        };
-        if !again {
-            period.reset_after(RETRY);
+        while let Some(command) = daemon.desk.next_command() {
+            daemon.execute(command);
         }
-    }
-}
-
-/// The requests that are there already.
-fn queued(requests: &mut Requests) -> impl Iterator<Item = oneshot::Sender<Snapshot>> {
-    iter::from_fn(|| requests.try_recv().ok())
-}
-
-async fn stop(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        if daemon.desk.stopping() {
+            info!("stopping; the links, programs and counters stay");
+            return Ok(());
+        }
+        let retry = daemon.ledger.next_retry().map(Instant::from_std);
+        let due = [daemon.due, retry].into_iter().flatten().min();
+        tokio::select! {
+            // Requests and signals before work.
+            biased;
+            () = daemon.desk.wait() => daemon.desk.serve(&mut daemon.agent).await,
+            () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
+                daemon.reconcile().await;
+            }
+            changes = watch.changed() => {
+                daemon.changes.merge(changes?);
+                daemon.due.get_or_insert_with(|| Instant::now() + SETTLE);
+            }
+            _ = period.tick() => {
+                daemon.changes.everything = true;
+                daemon.due = Some(Instant::now());
+            }
+        }
     }
 }
 
 impl Daemon {
-    /// Makes the node as the file says. False: try again soon.
-    async fn reconcile(&mut self) -> bool {
+    /// Looks at what has changed, and makes the node as desired.
+    async fn reconcile(&mut self) {
+        self.due = None;
         let started = Instant::now();
-        let result = self.apply().await;
-        self.status.note(result, started.elapsed())
-    }
-
-    async fn apply(&mut self) -> Result<()> {
-        let desired = &self.config.desired;
-        let plan = self.agent.plan(desired).await?;
-        for name in plan.waiting.difference(&self.waiting) {
-            info!("{name}: not there yet; it is taken care of when it appears");
-        }
-        for warning in &plan.warnings {
-            if !self.status.complaint.contains(warning.as_str()) {
-                warn!("{warning}");
-            }
-        }
-        let drifted = self.status.applied.as_ref() == Some(desired) && plan.waiting == self.waiting;
-        let permission = if drifted {
-            for (kind, count) in kinds(&plan) {
-                *self.status.health.repairs.entry(kind).or_default() += count;
-            }
-            Permission::Restore
-        } else {
-            Permission::Only(self.options.confirmed.clone())
-        };
-        let word = if drifted { "repair" } else { "apply" };
-        let mut answered = Instant::now();
-        // A thousand ports take many seconds, in which others want to know. How often they ask must not slow it down.
-        let tell = async |agent: &mut Agent, step: &Change| {
-            info!("{word}: {step}");
-            // Lets requests come in: steps that are the datapath's wait for nothing.
-            yield_now().await;
-            if answered.elapsed() > ANSWERS {
-                let requests: Vec<_> = queued(&mut self.requests).collect();
-                if !requests.is_empty() {
-                    self.status.answer(agent, desired, requests).await;
-                    answered = Instant::now();
+        if self.changes != Changes::default() {
+            match self.agent.look_again(&self.changes).await {
+                Ok(()) => self.changes = Changes::default(),
+                Err(error) => {
+                    let text = format!("the node cannot be read: {error:#}");
+                    if self.desk.look_failed(&text) {
+                        error!("{text}");
+                    }
+                    self.changes.everything = true;
+                    self.due = Some(Instant::now() + RETRY);
+                    return;
                 }
             }
-        };
-        let last = self.agent.apply(desired, &permission, tell).await?;
-        if self.status.applied.as_ref() != Some(desired) {
-            info!("the node is as {} says", self.options.config.display());
+            if self.sources.forget_gone(self.agent.links()) {
+                self.compile();
+            }
         }
+        let desired = self.desk.desired();
+        let applied = self.agent.apply(&desired, &mut self.ledger, &mut self.desk).await;
+        self.follow_bridges();
+        if applied.interrupted {
+            // What interrupted it is done first. Then it continues.
+            self.due = Some(Instant::now());
+            return;
+        }
+        let mut known: Vec<Finding> = self.sources.findings();
+        known.extend(applied.plan.findings().cloned());
+        known.extend(self.ledger.findings().cloned());
+        self.desk.applied(&self.agent, applied.plan, known, started.elapsed());
+    }
+
+    /// Lets the FDB mirror follow the bridges whose ports have a policy now.
+    fn follow_bridges(&self) {
         let bridges = self.agent.bridges();
-        self.bridges.send_if_modified(|known| {
-            let differ = known != bridges;
-            known.clone_from(bridges);
+        self.mirror.send_if_modified(|known| {
+            let differ = *known != bridges;
+            *known = bridges;
             differ
         });
-        self.waiting = last.waiting;
-        self.status.applied = Some(desired.clone());
-        Ok(())
     }
 
-    /// Reads the file again; one that is bad, or that this node may not have, changes nothing.
-    async fn reload(&mut self) -> bool {
-        match self.acceptable().await {
-            Ok(config) => {
-                if config.metrics != self.config.metrics {
-                    warn!("metrics.listen is read at the start only: restart netagent for that");
-                }
-                info!("read {} again", self.options.config.display());
-                self.config = config;
-                self.reconcile().await
-            }
-            Err(complaint) => {
-                error!("{complaint:#}; going on as before");
-                true
-            }
-        }
+    /// Compiles the sources: what they ask for is desired from now on.
+    fn compile(&mut self) {
+        let desired = self.sources.desired();
+        self.ledger.desire(&self.desk.desired(), &desired);
+        self.desk.desire(desired);
+        self.due = Some(Instant::now());
     }
+}
 
-    /// The file as it is now, if it could be applied.
-    async fn acceptable(&mut self) -> Result<Config> {
-        let config = config::load(&self.options.config)?;
-        let plan = self.agent.plan(&config.desired).await?;
-        refuse_unconfirmed(&plan, &Permission::Only(self.options.confirmed.clone()))?;
-        Ok(config)
-    }
+/// The finding that the first apply has not ended.
+fn first_apply() -> Finding {
+    Finding::new(Subject::Node, Code::FirstApply, "the first apply has not ended", "")
 }

@@ -34,7 +34,7 @@ use self::{
     maps::Maps,
     pins::Pins,
     programs::Programs,
-    table::{Device, Table},
+    table::{Device, Entry, Table},
 };
 use crate::{
     change::DatapathChange,
@@ -108,56 +108,83 @@ impl Datapath {
         Ok(())
     }
 
-    /// What is there. `links` gives the devices, `filters` what netlink knows of clsact.
+    /// The ports and programs. `links` gives the devices, `filters` the clsact filters on them.
     pub fn observe(&self, links: &Observed, filters: &Filters) -> Result<ObservedDatapath> {
-        let ids = self.programs.ids();
-        let mut ports = BTreeMap::new();
-        let entries = self.open.iter().flat_map(|(_, table)| {
-            table.ports.iter().map(move |(device, entry)| (table, device, entry))
-        });
-        for (table, device, entry) in entries {
-            let policy = &entry.policy;
-            let (mut attached, mut outdated) = (BTreeSet::new(), BTreeSet::new());
-            for hook in Hook::ALL {
-                let pin = self.pins.link(device, hook);
-                let held = link::read(&pin).with_context(|| format!("read {}", pin.display()))?;
-                let by_link = held.filter(|held| held.ifindex == policy.ifindex);
-                // Of a filter only the side is known; the other role has the other program there.
-                let of_role = hook.is_of_uplink() == (policy.flags & UPLINK != 0);
-                let by_filter = || {
-                    let of_device = filters.get(&policy.ifindex).filter(|_| of_role)?;
-                    of_device.iter().find(|(on, _)| *on == hook).map(|(_, program)| *program)
-                };
-                match by_link.map(|held| held.program).or_else(by_filter) {
-                    Some(program)
-                        if ids.get(&(hook, hook.optional(policy.flags))) == Some(&program) =>
-                    {
-                        attached.insert(hook)
-                    }
-                    Some(_) => outdated.insert(hook),
-                    None => false,
-                };
-            }
-            let observed = ObservedPort {
-                ifindex: policy.ifindex,
-                policy: table.policy(entry, links),
-                attached,
-                outdated,
-                xdp_refused: policy.flags & XDP_REFUSED != 0,
-            };
-            ports.insert(device.clone(), observed);
-        }
-        // A device that cannot be asked has no such offload.
-        let rx_vlan = links
-            .links
-            .keys()
-            .map(|name| (name.clone(), offload::rx_vlan(name).unwrap_or(false)))
-            .collect();
-        Ok(ObservedDatapath {
-            ports,
-            rx_vlan,
+        let mut observed = ObservedDatapath {
             counted_peers: programs::counted_peers(),
             stacked_tags: programs::stacked_tags(),
+            ..ObservedDatapath::default()
+        };
+        let known = self.open.iter().flat_map(|(_, table)| table.ports.keys());
+        let devices = links.links.keys().chain(known).cloned().collect();
+        self.observe_again(&mut observed, links, filters, &devices)?;
+        Ok(observed)
+    }
+
+    /// Reads these devices again. The number of system calls does not depend on the other devices.
+    pub fn observe_again(
+        &self,
+        observed: &mut ObservedDatapath,
+        links: &Observed,
+        filters: &Filters,
+        devices: &BTreeSet<IfName>,
+    ) -> Result<()> {
+        let ids = self.programs.ids();
+        for device in devices {
+            let table = self.open.as_ref().map(|(_, table)| table);
+            match table.and_then(|table| Some((table, table.ports.get(device)?))) {
+                Some((table, entry)) => {
+                    let port = self.port(device, entry, table, &ids, links, filters)?;
+                    observed.ports.insert(device.clone(), port);
+                }
+                None => drop(observed.ports.remove(device)),
+            }
+            if links.links.contains_key(device) {
+                // A device that cannot be asked has no such offload.
+                let hides_tags = offload::rx_vlan(device).unwrap_or(false);
+                observed.rx_vlan.insert(device.clone(), hides_tags);
+            } else {
+                observed.rx_vlan.remove(device);
+            }
+        }
+        Ok(())
+    }
+
+    fn port(
+        &self,
+        device: &IfName,
+        entry: &Entry,
+        table: &Table,
+        ids: &BTreeMap<(Hook, u32), u32>,
+        links: &Observed,
+        filters: &Filters,
+    ) -> Result<ObservedPort> {
+        let policy = &entry.policy;
+        let (mut attached, mut outdated) = (BTreeSet::new(), BTreeSet::new());
+        for hook in Hook::ALL {
+            let pin = self.pins.link(device, hook);
+            let held = link::read(&pin).with_context(|| format!("read {}", pin.display()))?;
+            let by_link = held.filter(|held| held.ifindex == policy.ifindex);
+            // Of a filter only the side is known; the other role has the other program there.
+            let of_role = hook.is_of_uplink() == (policy.flags & UPLINK != 0);
+            let by_filter = || {
+                let of_device = filters.get(&policy.ifindex).filter(|_| of_role)?;
+                of_device.iter().find(|(on, _)| *on == hook).map(|(_, program)| *program)
+            };
+            match by_link.map(|held| held.program).or_else(by_filter) {
+                Some(program) if ids.get(&(hook, hook.optional(policy.flags))) == Some(&program) => {
+                    attached.insert(hook)
+                }
+                Some(_) => outdated.insert(hook),
+                None => false,
+            };
+        }
+        Ok(ObservedPort {
+            ifindex: policy.ifindex,
+            policy: table.policy(entry, links),
+            attached,
+            outdated,
+            xdp_refused: policy.flags & XDP_REFUSED != 0,
         })
     }
 
@@ -193,6 +220,11 @@ impl Datapath {
     pub fn devices(&self) -> impl Iterator<Item = (IfName, u32)> + '_ {
         let ports = self.open.iter().flat_map(|(_, table)| &table.ports);
         ports.map(|(device, entry)| (device.clone(), entry.policy.ifindex))
+    }
+
+    /// The interface index of a device, as it is at this moment.
+    pub fn index_now(name: &IfName) -> Option<u32> {
+        index_of(name)
     }
 
     /// The interface index of the device that has a port's policy.

@@ -6,6 +6,7 @@ mod classic;
 mod daemon;
 mod drops;
 mod family;
+mod health;
 mod links;
 #[cfg(test)]
 mod tests;
@@ -41,7 +42,7 @@ struct Scrape(Snapshot);
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Snapshot { links, datapath, counters, usage, daemon } = &self.0;
+        let Snapshot { links, datapath, counters, usage, health, activity } = &self.0;
         let mut families = Families(encoder);
         traffic::encode(&mut families, counters)?;
         drops::encode(&mut families, counters, datapath)?;
@@ -49,6 +50,8 @@ impl Collector for Scrape {
         links::encode_bonds(&mut families, links)?;
         daemon::encode_maps(&mut families, usage)?;
         daemon::encode_build(&mut families)?;
-        daemon.as_ref().map_or(Ok(()), |daemon| daemon::encode(&mut families, daemon))
+        let Some(activity) = activity else { return Ok(()) };
+        health::encode(&mut families, health)?;
+        daemon::encode(&mut families, activity)
     }
 }

@@ -1,52 +1,66 @@
-//! From what is to what should be: the changes, in their order, and what they cost. Pure; knows only [`crate::state`].
+//! From what is to what should be: units of changes, in their order, and what they cost. Pure; knows only
+//! [`crate::state`].
 
 mod bonds;
 mod bridges;
 mod guard;
+mod hosts;
 mod policy;
 mod ports;
 mod removals;
 #[cfg(test)]
 mod tests;
+mod unit;
 mod xdp;
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
-
+pub use self::unit::{Step, Unit};
 use crate::{
-    change::{Change, DatapathChange, LinkChange},
     names::IfName,
-    state::{Desired, Observed, ObservedDatapath},
+    state::{Code, Desired, Finding, Observed, ObservedDatapath, Subject, UnitId},
 };
 
-/// What to do.
+/// What to do, and what is known without doing it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// The steps, in order.
-    pub changes: Vec<Change>,
-    /// What the steps cost: which links go down meanwhile.
-    pub impact: Vec<String>,
-    /// Devices that the file names and the node does not have (yet).
-    pub waiting: BTreeSet<IfName>,
-    /// Things an operator should know, that no step mends.
-    pub warnings: Vec<String>,
-    /// Protected links that some steps would change: those steps need the operator's word.
-    pub guarded: BTreeSet<IfName>,
+    /// The units that have steps or findings, in order.
+    pub units: Vec<Unit>,
+    /// Findings about parts of the node that have no unit: devices that do not exist yet.
+    pub findings: Vec<Finding>,
+}
+
+/// What may be done to links that carry the node itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Permission {
+    /// These links may be altered: the operator has confirmed it.
+    pub confirmed: BTreeSet<IfName>,
+    /// These units need no confirmation: they were as desired before, so that somebody else made the difference, or
+    /// their change has begun.
+    pub allowed: BTreeSet<UnitId>,
 }
 
 impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.changes.is_empty()
+        self.units.iter().all(|unit| unit.steps.is_empty())
     }
 
-    fn link(&mut self, change: LinkChange) {
-        self.changes.push(Change::Link(change));
+    /// Every finding of the plan.
+    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().chain(self.units.iter().flat_map(|unit| &unit.findings))
     }
 
-    fn datapath(&mut self, change: DatapathChange) {
-        self.changes.push(Change::Datapath(change));
+    /// The links that carry the node and that nobody has confirmed.
+    pub fn unconfirmed(&self) -> BTreeSet<IfName> {
+        self.units.iter().flat_map(|unit| unit.unconfirmed.clone()).collect()
+    }
+
+    /// Adds a unit, unless it is empty.
+    fn push(&mut self, unit: Unit) {
+        if !unit.steps.is_empty() || !unit.findings.is_empty() {
+            self.units.push(unit);
+        }
     }
 }
 
@@ -58,16 +72,40 @@ struct View<'a> {
     datapath: &'a ObservedDatapath,
 }
 
-/// Makes the plan. An error is a file that this node cannot have; nothing is to be changed then.
-pub fn plan(desired: &Desired, observed: &Observed, datapath: &ObservedDatapath) -> Result<Plan> {
+impl View<'_> {
+    /// The cluster network of a bridge.
+    fn segment(&self, bridge: &IfName) -> Subject {
+        match self.desired.bridges.get(bridge) {
+            Some(bridge) => Subject::Segment(bridge.segment.clone()),
+            None => Subject::Node,
+        }
+    }
+}
+
+/// Makes the plan.
+pub fn plan(
+    desired: &Desired,
+    observed: &Observed,
+    datapath: &ObservedDatapath,
+    permission: &Permission,
+) -> Plan {
     let view = View { desired, observed, datapath };
     let mut plan = Plan::default();
     removals::ports(&view, &mut plan);
     removals::links(&view, &mut plan);
-    bonds::plan(&view, &mut plan)?;
-    bridges::plan(&view, &mut plan)?;
-    ports::plan(&view, &mut plan)?;
-    bridges::hosts(&view, &mut plan)?;
-    guard::check(&view, &mut plan);
-    Ok(plan)
+    bonds::plan(&view, &mut plan);
+    bridges::plan(&view, &mut plan);
+    ports::plan(&view, &mut plan);
+    hosts::plan(&view, &mut plan);
+    guard::check(&view, permission, &mut plan);
+    plan
+}
+
+/// The finding about a device that does not exist.
+fn missing(subject: Subject, code: Code, device: &IfName) -> Finding {
+    let remedy = match code {
+        Code::DeviceMissing => "`netagent run` takes it when it appears",
+        _ => "check the name (`ip link`), the driver and the slot",
+    };
+    Finding::new(subject, code, format!("{device}: no such device"), remedy)
 }

@@ -1,5 +1,5 @@
-//! The HTTP side: metrics, and whether the daemon lives and the node is as configured. Every answer comes from a
-//! snapshot that the agent's loop makes when asked, so that a loop that hangs shows.
+//! The HTTP side: metrics, liveness and readiness. Every answer comes from the daemon's loop, so that a loop that hangs
+//! shows.
 
 mod connection;
 #[cfg(test)]
@@ -18,20 +18,15 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use tokio::{
-    net::TcpListener,
-    sync::{mpsc, oneshot},
-    time::timeout,
-};
+use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 
 use self::connection::Bounded;
 use crate::{
+    daemon::{Request, Sender},
     metrics::{self, Format},
     snapshot::Snapshot,
+    state::Severity,
 };
-
-/// Where snapshots are asked for: the agent's loop answers on the channel that it is sent.
-pub type SnapshotSender = mpsc::Sender<oneshot::Sender<Snapshot>>;
 
 /// How long the loop may take: less than the scrape timeout of most, more than a reconciliation of many ports.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -44,36 +39,39 @@ const LANDING: &str = concat!(
 );
 
 /// Serves until the task is cancelled.
-pub async fn serve(listener: TcpListener, snapshots: SnapshotSender) -> Result<()> {
-    let agent = Agent { snapshots, patience: PATIENCE };
-    axum::serve(Bounded::new(listener), router(agent)).await.context("serve metrics")
+pub async fn serve(listener: TcpListener, daemon: Sender) -> Result<()> {
+    let daemon = Daemon { sender: daemon, patience: PATIENCE };
+    axum::serve(Bounded::new(listener), router(daemon)).await.context("serve metrics")
 }
 
-fn router(agent: Agent) -> Router {
+fn router(daemon: Daemon) -> Router {
     Router::new()
         .route("/", get(Html(LANDING)))
         .route("/metrics", get(scrape))
-        .route("/healthz", get(health))
+        .route("/healthz", get(liveness))
         .route("/readyz", get(readiness))
-        .with_state(agent)
+        .with_state(daemon)
 }
 
-/// The agent's loop, as seen from here.
+/// The daemon's loop, as seen from here.
 #[derive(Clone)]
-struct Agent {
-    snapshots: SnapshotSender,
+struct Daemon {
+    sender: Sender,
     patience: Duration,
 }
 
-/// What a request gets when there is no snapshot.
+/// What a request gets when there is no answer.
 type Unavailable = (StatusCode, &'static str);
 
-impl Agent {
-    /// `None`: the loop answers, but could not read the node; it has logged why.
-    async fn ask(&self) -> Result<Option<Snapshot>, Unavailable> {
+impl Daemon {
+    /// `None`: the loop took the request, but could not read the node; it has logged why.
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<Option<T>, Unavailable> {
         let asked = async {
             let (sender, answer) = oneshot::channel();
-            self.snapshots.send(sender).await.ok()?;
+            self.sender.send(request(sender)).await.ok()?;
             Some(answer.await.ok())
         };
         match timeout(self.patience, asked).await {
@@ -85,32 +83,37 @@ impl Agent {
 
     async fn snapshot(&self) -> Result<Snapshot, Unavailable> {
         let unreadable = "the agent could not read the node: see its log\n";
-        self.ask().await?.ok_or((StatusCode::SERVICE_UNAVAILABLE, unreadable))
+        self.ask(Request::Snapshot).await?.ok_or((StatusCode::SERVICE_UNAVAILABLE, unreadable))
     }
 }
 
-async fn scrape(State(agent): State<Agent>, headers: HeaderMap) -> Result<Response, Unavailable> {
+async fn scrape(State(daemon): State<Daemon>, headers: HeaderMap) -> Result<Response, Unavailable> {
     let accept: Vec<&str> =
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::negotiate(&accept.join(","));
-    let text = metrics::render(agent.snapshot().await?, format)
+    let text = metrics::render(daemon.snapshot().await?, format)
         .map_err(|_| (StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be rendered\n"))?;
     Ok(([(CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
-/// Not whether the node could be read: that is readiness, and no restart mends it.
-async fn health(State(agent): State<Agent>) -> Result<&'static str, Unavailable> {
-    agent.ask().await.map(|_| "ok\n")
+/// Whether the loop lives. Whether the node could be read is readiness, which no restart improves.
+async fn liveness(State(daemon): State<Daemon>) -> Result<&'static str, Unavailable> {
+    match daemon.ask(Request::Ping).await? {
+        Some(()) => Ok("ok\n"),
+        None => Err((StatusCode::SERVICE_UNAVAILABLE, "the agent's loop has ended\n")),
+    }
 }
 
-async fn readiness(State(agent): State<Agent>) -> Result<Response, Unavailable> {
-    let reasons = match agent.snapshot().await?.daemon {
-        Some(daemon) => daemon.not_ready,
-        None => vec!["no daemon".to_owned()],
-    };
-    Ok(if reasons.is_empty() {
-        "ready\n".into_response()
+/// The first line says whether the node is ready. The others are the findings, the worst first.
+async fn readiness(State(daemon): State<Daemon>) -> Result<Response, Unavailable> {
+    let health = daemon.snapshot().await?.health;
+    let findings = health.findings.iter().filter(|finding| finding.code.severity() > Severity::Info);
+    let findings: String = findings
+        .map(|finding| format!("{}: {}: {finding}\n", finding.code.severity().name(), finding.subject))
+        .collect();
+    Ok(if health.is_ready() {
+        format!("ready\n{findings}").into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, reasons.join("\n") + "\n").into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{findings}")).into_response()
     })
 }

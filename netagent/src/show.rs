@@ -5,6 +5,7 @@ pub mod bonds;
 pub mod drops;
 pub mod fdb;
 pub mod ports;
+pub mod status;
 #[cfg(test)]
 pub(crate) mod sample;
 mod table;
@@ -12,23 +13,49 @@ mod table;
 mod tests;
 pub mod vlans;
 
+use std::str::FromStr;
+
 use anyhow::{Context as _, Result};
-use netagent_common::forward::Entry;
+use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::{snapshot::Snapshot, state::Observed};
+use crate::snapshot::Snapshot;
 
 /// What to print.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum What {
-    /// Ports and what is attached to them.
+    /// Each port: network, mode, VIDs, programs.
     Ports,
-    /// Traffic and drops by VLAN.
+    /// Each VLAN of each port: packets and bytes in and out, drops with their reason.
     Vlans,
-    /// Bonds, their members, and whether the switch fits.
+    /// Bonds: mode, members, what the switch must have configured, and whether it fits.
     Bonds,
-    /// Drops, and what their reasons mean.
+    /// Drops by port, direction, VLAN and reason.
     Drops,
+    /// Stations that the fast path knows.
+    Fdb,
+}
+
+impl What {
+    /// The name: an argument of `netagent show`, and a part of the path on the control socket.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ports => "ports",
+            Self::Vlans => "vlans",
+            Self::Bonds => "bonds",
+            Self::Drops => "drops",
+            Self::Fdb => "fdb",
+        }
+    }
+}
+
+impl FromStr for What {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let known = Self::value_variants().iter().copied().find(|what| what.name() == name);
+        known.ok_or_else(|| format!("there is no table {name:?}"))
+    }
 }
 
 /// Which side the directions are seen from.
@@ -37,7 +64,7 @@ const LEGEND: &str =
 
 const NO_PORTS: &str = "No port has a policy: the configuration has no ports, or neither netagent run nor netagent apply has run.\n";
 
-/// Prints a snapshot, ending in a newline.
+/// Prints a table of a snapshot, ending in a newline. Stations are not in a snapshot: see [`print_fdb`].
 pub fn render(what: What, snapshot: &Snapshot, json: bool) -> Result<String> {
     match what {
         What::Ports => print(&ports::rows(snapshot), ports::table, json, NO_PORTS),
@@ -47,14 +74,14 @@ pub fn render(what: What, snapshot: &Snapshot, json: bool) -> Result<String> {
             print(&drops::rows(snapshot), drops::table, json, NO_PORTS)
         }
         What::Drops => print(&drops::rows(snapshot), drops::table, json, "No frame was dropped.\n"),
+        What::Fdb => print_fdb(&[], json),
     }
 }
 
-/// Prints the stations that frames reach past the bridge.
-pub fn render_fdb(stations: &[Entry], links: &Observed, json: bool) -> Result<String> {
-    const NOBODY: &str =
-        "No station: netagent run is not there to learn of any, or fastPath is off.\n";
-    print(&fdb::rows(stations, links), fdb::table, json, NOBODY)
+/// Prints the stations that the fast path knows.
+pub fn print_fdb(rows: &[fdb::Row], json: bool) -> Result<String> {
+    const NONE: &str = "No stations: netagent run is not running, has just started, or fastPath is off.\n";
+    print(rows, fdb::table, json, NONE)
 }
 
 fn print<R: Serialize>(

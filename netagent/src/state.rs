@@ -2,9 +2,14 @@
 
 mod counters;
 mod desired;
+mod finding;
 mod hook;
 mod observed;
+mod outcome;
 mod policy;
+#[cfg(test)]
+pub(crate) mod sample;
+mod unit;
 
 pub use self::{
     counters::{Count, Counters, DropKind, Forwarded, PortCounters, Traffic},
@@ -12,12 +17,15 @@ pub use self::{
         Admit, Bond, Bridge, Desired, FastPath, Filtering, Host, Port, PriorityTags, Role,
         Security, Storm,
     },
+    finding::{Code, Finding, Severity, State, Subject},
     hook::Hook,
     observed::{
         BondState, BridgeState, Kernel, Kind, Link, Member, Observed, ObservedDatapath,
         ObservedPort, VlanFlags,
     },
+    outcome::Outcome,
     policy::{PortPolicy, checks},
+    unit::{Part, UnitId},
 };
 
 /// The ifalias of what the agent created, and so may delete.

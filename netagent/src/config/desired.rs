@@ -113,6 +113,8 @@ fn add_segment(
         fast_path: of_segment().map(|network| network.fast_path).max().unwrap_or(segment.fast_path),
         // A bond has its own.
         mtu: if bond.is_some() { None } else { mtu.as_ref().map(|mtu| mtu.value.0) },
+        network_mtu: None,
+        origin: String::new(),
     };
     room.take(device, segment.name.place, &port)?;
     desired.ports.insert(device.clone(), port);
@@ -164,5 +166,7 @@ fn vm_port(raw: raw::Port, networks: &[Network<'_>], claims: &mut Claims) -> Res
         security: security::of_port(&network.security, security)?,
         fast_path: network.fast_path,
         mtu: mtu.map(|mtu| mtu.value.0),
+        network_mtu: segment.mtu(),
+        origin: String::new(),
     })
 }

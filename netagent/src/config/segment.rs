@@ -95,6 +95,7 @@ impl Segment {
     /// What it says to a bridge.
     pub fn bridge(&self) -> Bridge {
         Bridge {
+            segment: self.name.value.0.clone(),
             filtering: self.filtering,
             mtu: self.uplink.as_ref().and_then(|uplink| uplink.mtu.as_ref()).map(|mtu| mtu.value.0),
             mac_of: self.uplink.as_ref().map(Uplink::keeper_of_the_mac),

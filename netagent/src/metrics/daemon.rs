@@ -1,9 +1,12 @@
 //! The agent itself: its build, how full its maps are, and how reconciling goes.
 
-use std::{fmt, time::UNIX_EPOCH};
+use std::{
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::family::Families;
-use crate::snapshot::Daemon;
+use crate::snapshot::{Activity, Repairs};
 
 /// Writes how full the maps are.
 pub fn encode_maps(families: &mut Families<'_>, usage: &[(&'static str, u32, u32)]) -> fmt::Result {
@@ -26,34 +29,67 @@ pub fn encode_build(families: &mut Families<'_>) -> fmt::Result {
     families.infos("netagent_build", "The version of this agent", [labels])
 }
 
-/// Writes how the daemon fares.
-pub fn encode(families: &mut Families<'_>, daemon: &Daemon) -> fmt::Result {
-    let Daemon { not_ready, reconciles, failures, last_success, last_duration, repairs } = daemon;
-    families.gauge(
-        "netagent_ready",
-        "Whether the node is as configured; /readyz gives the reasons if it is not",
-        &u32::from(not_ready.is_empty()),
-    )?;
+/// Writes what the daemon has done.
+pub fn encode(families: &mut Families<'_>, activity: &Activity) -> fmt::Result {
+    let Activity { successes, failures, last_success, last_duration, repairs, reload } = activity;
     families.counter(
         "netagent_reconcile_success",
-        "Reconciliations that ended well",
-        *reconciles,
+        "Applies after which every part was as desired",
+        *successes,
     )?;
-    families.counter("netagent_reconcile_failures", "Reconciliations that failed", *failures)?;
-    let last_success = last_success.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    families.counter(
+        "netagent_reconcile_failures",
+        "Applies after which a part was not as desired",
+        *failures,
+    )?;
     families.gauge(
         "netagent_reconcile_last_success_timestamp_seconds",
-        "When a reconciliation last ended well, in Unix time; 0 if none has",
-        &last_success.unwrap_or_default().as_secs_f64(),
+        "The end of the last apply after which every part was as desired, in Unix time; 0 if none",
+        &unix_time(*last_success),
     )?;
     families.gauge(
         "netagent_reconcile_last_duration_seconds",
-        "How long the last reconciliation took",
+        "The duration of the last apply",
         &last_duration.as_secs_f64(),
+    )?;
+    families.gauge(
+        "netagent_config_last_reload_successful",
+        "Whether the file could be used when it was read last",
+        &u32::from(reload.error.is_none()),
+    )?;
+    families.gauge(
+        "netagent_config_last_reload_success_timestamp_seconds",
+        "When a file was read last that could be used, in Unix time",
+        &unix_time(reload.last_success),
+    )?;
+    let by_kind = |count: fn(&Repairs) -> u64| {
+        KINDS.iter().map(move |kind| {
+            let count = repairs.get(kind).map(count).unwrap_or_default();
+            ([("kind", (*kind).into())], count)
+        })
+    };
+    families.counters(
+        "netagent_drift_repair_attempts",
+        "Steps that were taken to restore what others changed on the node, by kind",
+        by_kind(|repairs| repairs.attempts),
     )?;
     families.counters(
         "netagent_drift_repairs",
-        "What others changed on the node and the agent put right, by kind",
-        repairs.iter().map(|(kind, count)| ([("kind", (*kind).into())], *count)),
+        "Steps that restored what others changed on the node, by kind",
+        by_kind(|repairs| repairs.successes),
+    )?;
+    families.counters(
+        "netagent_drift_repair_failures",
+        "Steps that failed to restore what others changed on the node, by kind",
+        by_kind(|repairs| repairs.failures),
     )
+}
+
+/// The kinds of steps: see `Change::kind`.
+const KINDS: [&str; 7] =
+    ["address", "attribute", "link", "membership", "policy", "program", "vlan"];
+
+fn unix_time(time: Option<SystemTime>) -> f64 {
+    let since = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    since.unwrap_or_default().as_secs_f64()
 }

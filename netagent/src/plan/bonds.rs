@@ -2,60 +2,65 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::{Result, bail};
-
-use super::{Plan, View};
+use super::{Plan, Unit, View, missing};
 use crate::{
     bond::{BondOption, Changeable, XmitHashPolicy},
     change::{DatapathChange, LinkChange},
     names::IfName,
-    state::{Bond, BondState, Hook, Kind, Link},
+    state::{Bond, BondState, Code, Hook, Kind, Link, Part, Subject, UnitId},
 };
 
-pub fn plan(view: &View<'_>, plan: &mut Plan) -> Result<()> {
+pub fn plan(view: &View<'_>, plan: &mut Plan) {
     // All releases first: a NIC may move from one bond to another.
     for (name, bond) in &view.desired.bonds {
         release(view, name, bond, plan);
     }
     for (name, bond) in &view.desired.bonds {
+        let mut unit = Unit::new(UnitId::new(Part::Bond, name), view.segment_of_bond(name));
         match view.observed.link(name) {
-            None => create(view, name, bond, plan)?,
+            None => create(view, name, bond, &mut unit),
             Some(link) => match &link.kind {
-                Kind::Bond(state) => change(view, name, bond, link, state, plan)?,
-                _ => bail!("{name} exists and is no bond: rename or delete it"),
+                Kind::Bond(state) => change(view, name, bond, link, state, &mut unit),
+                _ => unit.refuse(
+                    format!("{name} exists and is not a bond"),
+                    format!("rename it, or ip link delete {name}"),
+                ),
             },
         }
+        plan.push(unit);
     }
-    Ok(())
 }
 
-/// Members of the bond that the file does not name.
+/// Members of the bond that are not desired.
 fn release(view: &View<'_>, name: &IfName, bond: &Bond, plan: &mut Plan) {
     for (nic, _) in view.observed.ports_of(name).filter(|(nic, _)| !bond.members.contains(*nic)) {
-        plan.link(LinkChange::Release(nic.clone()));
+        let id = UnitId::new(Part::FormerMember, nic);
+        let mut unit = Unit::new(id, view.segment_of_bond(name));
+        unit.link(view, LinkChange::Release(nic.clone()));
+        plan.push(unit);
     }
 }
 
-fn create(view: &View<'_>, name: &IfName, bond: &Bond, plan: &mut Plan) -> Result<()> {
+fn create(view: &View<'_>, name: &IfName, bond: &Bond, unit: &mut Unit) {
     if !view.observed.kernel.bonding {
-        bail!(
-            "{name}: this kernel has no bonding (CONFIG_BONDING): load it, or use one NIC without \
-             a bond (`bond: {{ mode: none }}`)"
+        unit.refuse(
+            format!("{name}: this kernel has no bonding (CONFIG_BONDING)"),
+            "load the module, or use one NIC without a bond (`bond: { mode: none }`)",
         );
+        return;
     }
     let (late, early): (Vec<_>, Vec<_>) =
         bond.options.iter().cloned().partition(|option| matches!(option, BondOption::Primary(_)));
-    plan.link(LinkChange::AddBond(name.clone(), early));
+    unit.link(view, LinkChange::AddBond(name.clone(), early));
     if let Some(mac) = bond.mac {
-        plan.link(LinkChange::SetMac(name.clone(), mac));
+        unit.link(view, LinkChange::SetMac(name.clone(), mac));
     }
-    attributes(name, bond, None, plan);
-    add_members(view, name, bond, &BTreeSet::new(), plan)?;
+    attributes(view, name, bond, None, unit);
+    add_members(view, name, bond, &BTreeSet::new(), unit);
     for option in late {
-        set_option(view, name, option, plan);
+        set_option(view, name, option, unit);
     }
-    plan.link(LinkChange::SetUp(name.clone()));
-    Ok(())
+    unit.link(view, LinkChange::SetUp(name.clone()));
 }
 
 fn change(
@@ -64,8 +69,8 @@ fn change(
     bond: &Bond,
     link: &Link,
     state: &BondState,
-    plan: &mut Plan,
-) -> Result<()> {
+    unit: &mut Unit,
+) {
     let options = differing(bond, link, state);
     let needs = options.iter().map(BondOption::changeable).max().unwrap_or(Changeable::Live);
     let members: BTreeSet<IfName> = view
@@ -74,44 +79,41 @@ fn change(
         .map(|(nic, _)| nic.clone())
         .filter(|nic| bond.members.contains(nic))
         .collect();
-    impact(view, name, state, &options, members.len(), plan);
-    let has_xdp =
-        view.datapath.ports.get(name).is_some_and(|port| port.attached.contains(&Hook::UplinkXdp));
-    if has_xdp && options.iter().any(against_xdp) {
+    impact(view, name, state, &options, members.len(), unit);
+    if view.detaches_xdp(name) {
         // The driver refuses the change while a program is attached.
-        plan.datapath(DatapathChange::Detach(name.clone(), Hook::UplinkXdp));
+        unit.datapath(view, DatapathChange::Detach(name.clone(), Hook::UplinkXdp));
     }
     let remaining = match needs {
         Changeable::Live => members,
         Changeable::BondDown => {
-            plan.link(LinkChange::SetDown(name.clone()));
+            unit.link(view, LinkChange::SetDown(name.clone()));
             members
         }
         Changeable::NoMembers => {
             for nic in members {
-                plan.link(LinkChange::Release(nic));
+                unit.link(view, LinkChange::Release(nic));
             }
-            plan.link(LinkChange::SetDown(name.clone()));
+            unit.link(view, LinkChange::SetDown(name.clone()));
             BTreeSet::new()
         }
     };
     let (late, early): (Vec<_>, Vec<_>) =
         options.into_iter().partition(|option| matches!(option, BondOption::Primary(_)));
     for option in early {
-        plan.link(LinkChange::SetBondOption(name.clone(), option));
+        unit.link(view, LinkChange::SetBondOption(name.clone(), option));
     }
     if let Some(mac) = bond.mac.filter(|mac| *mac != link.mac) {
-        plan.link(LinkChange::SetMac(name.clone(), mac));
+        unit.link(view, LinkChange::SetMac(name.clone(), mac));
     }
-    attributes(name, bond, Some(link), plan);
-    add_members(view, name, bond, &remaining, plan)?;
+    attributes(view, name, bond, Some(link), unit);
+    add_members(view, name, bond, &remaining, unit);
     for option in late {
-        set_option(view, name, option, plan);
+        set_option(view, name, option, unit);
     }
     if needs != Changeable::Live || !link.up {
-        plan.link(LinkChange::SetUp(name.clone()));
+        unit.link(view, LinkChange::SetUp(name.clone()));
     }
-    Ok(())
 }
 
 /// The options to set, in the order in which the file's are to be set.
@@ -141,24 +143,29 @@ fn against_xdp(option: &BondOption) -> bool {
     matches!(option, BondOption::Mode(_) | BondOption::XmitHashPolicy(XmitHashPolicy::VlanSrcmac))
 }
 
-/// A primary can be set only to a member, so not to a NIC that is not there yet.
-fn set_option(view: &View<'_>, name: &IfName, option: BondOption, plan: &mut Plan) {
+/// A primary must be a member, so it is not set to a NIC that cannot become one.
+fn set_option(view: &View<'_>, name: &IfName, option: BondOption, unit: &mut Unit) {
     if let BondOption::Primary(Some(nic)) = &option
-        && view.observed.link(nic).is_none()
+        && (view.observed.link(nic).is_none() || view.in_use(nic, name).is_some())
     {
         return;
     }
-    plan.link(LinkChange::SetBondOption(name.clone(), option));
+    unit.link(view, LinkChange::SetBondOption(name.clone(), option));
 }
 
-fn attributes(name: &IfName, bond: &Bond, link: Option<&Link>, plan: &mut Plan) {
+fn attributes(
+    view: &View<'_>,
+    name: &IfName,
+    bond: &Bond,
+    link: Option<&Link>,
+    unit: &mut Unit) {
     if let Some(mtu) = bond.mtu.filter(|mtu| link.is_none_or(|link| link.mtu != *mtu)) {
-        plan.link(LinkChange::SetMtu(name.clone(), mtu));
+        unit.link(view, LinkChange::SetMtu(name.clone(), mtu));
     }
     if let Some(txqlen) =
         bond.txqlen.filter(|txqlen| link.is_none_or(|link| link.txqlen != *txqlen))
     {
-        plan.link(LinkChange::SetTxqlen(name.clone(), txqlen));
+        unit.link(view, LinkChange::SetTxqlen(name.clone(), txqlen));
     }
 }
 
@@ -167,31 +174,62 @@ fn add_members(
     name: &IfName,
     bond: &Bond,
     present: &BTreeSet<IfName>,
-    plan: &mut Plan,
-) -> Result<()> {
+    unit: &mut Unit,
+) {
     for nic in bond.members.difference(present) {
-        let Some(link) = view.observed.link(nic) else {
-            plan.waiting.insert(nic.clone());
+        if view.observed.link(nic).is_none() {
+            unit.findings.push(missing(unit.subject.clone(), Code::NicMissing, nic));
             continue;
-        };
-        if let Some(controller) = &link.controller
-            && controller != name
-            && !view.gives_up(controller, nic)
-        {
-            bail!("{nic} belongs to {controller}, not {name}: ip link set {nic} nomaster");
         }
-        plan.link(LinkChange::AddMember(nic.clone(), name.clone()));
+        if let Some(controller) = view.in_use(nic, name) {
+            unit.finding(
+                Code::NicInUse,
+                format!("{nic} belongs to {controller}, not {name}"),
+                format!("ip link set {nic} nomaster"),
+            );
+            continue;
+        }
+        unit.link(view, LinkChange::AddMember(nic.clone(), name.clone()));
     }
-    Ok(())
 }
 
 impl View<'_> {
-    /// Whether this plan takes a NIC out of the link that it belongs to.
-    fn gives_up(&self, controller: &IfName, nic: &IfName) -> bool {
-        match self.desired.bonds.get(controller) {
-            Some(bond) => !bond.members.contains(nic),
+    /// The cluster network of a bond.
+    pub fn segment_of_bond(&self, name: &IfName) -> Subject {
+        let port = self.desired.ports.get(name);
+        port.map_or(Subject::Node, |port| self.segment(&port.bridge))
+    }
+
+    /// The bond or bridge that a NIC belongs to, if this plan does not take it from there.
+    fn in_use(&self, nic: &IfName, bond: &IfName) -> Option<&IfName> {
+        let controller = self.observed.link(nic)?.controller.as_ref()?;
+        let gives_up = match self.desired.bonds.get(controller) {
+            Some(other) => !other.members.contains(nic),
             None => self.observed.link(controller).is_some_and(Link::is_owned),
-        }
+        };
+        (controller != bond && !gives_up).then_some(controller)
+    }
+
+    /// Whether the options of a bond change in a way that needs its XDP program detached.
+    pub fn detaches_xdp(&self, name: &IfName) -> bool {
+        let (Some(bond), Some(link)) = (self.desired.bonds.get(name), self.observed.link(name))
+        else {
+            return false;
+        };
+        let Kind::Bond(state) = &link.kind else { return false };
+        let port = self.datapath.ports.get(name);
+        port.is_some_and(|port| port.attached.contains(&Hook::UplinkXdp))
+            && differing(bond, link, state).iter().any(against_xdp)
+    }
+
+    /// Why an uplink cannot be plugged in: its bond is refused.
+    pub fn refuses_bond(&self, name: &IfName) -> Option<String> {
+        self.desired.bonds.get(name)?;
+        let refused = match self.observed.link(name) {
+            None => !self.observed.kernel.bonding,
+            Some(link) => !matches!(link.kind, Kind::Bond(_)),
+        };
+        refused.then(|| format!("its bond {name} is refused"))
     }
 }
 
@@ -202,7 +240,7 @@ fn impact(
     state: &BondState,
     options: &[BondOption],
     members: usize,
-    plan: &mut Plan,
+    unit: &mut Unit,
 ) {
     let bridge = view.observed.link(name).and_then(|link| link.controller.as_ref());
     let ports = bridge.map_or(0, |bridge| {
@@ -217,7 +255,7 @@ fn impact(
             Changeable::BondDown => "needs the bond down".to_owned(),
             Changeable::NoMembers => format!("needs the bond down and its members ({members}) out"),
         };
-        plan.impact.push(format!(
+        unit.impact.push(format!(
             "bond {name}: {name_of} {from} → {to}: {cost}; ports without uplink meanwhile: {ports}"
         ));
     }

@@ -1,24 +1,85 @@
-//! Which steps would touch the node's own network.
+//! Which units would touch the node's own network, and so need the operator's confirmation.
 
-use super::{Plan, View};
+use std::collections::BTreeSet;
+
+use netagent_common::vlan::Vid;
+
+use super::{Permission, Plan, Unit, View};
 use crate::{
     change::{Change, DatapathChange, LinkChange},
     names::IfName,
-    state::Kind,
+    state::{Code, Kind, Link, Part, UnitId},
 };
 
-/// Names the links that carry the node and would be altered. What only adds or restores is not guarded.
-pub fn check(view: &View<'_>, plan: &mut Plan) {
-    let guarded = plan.changes.iter().filter_map(|change| match change {
-        Change::Link(change) => altered(view, change),
-        Change::Datapath(DatapathChange::Forget(name)) => Some(name),
-        Change::Datapath(_) => None,
-    });
-    plan.guarded = guarded.filter(|name| view.carries_the_node(name)).cloned().collect();
+/// The cluster network that carries the node.
+const MGMT: &str = "mgmt";
+
+/// Finds the units that need confirmation. A segment of which one unit needs it is left as it is as a whole: half of
+/// a change cuts the node off.
+pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
+    let mut waiting: Vec<(IfName, BTreeSet<IfName>)> = Vec::new();
+    for unit in &mut plan.units {
+        let restores = view.restores(unit, permission);
+        let altered = unit.steps.iter().flat_map(|step| match &step.change {
+            Change::Link(change) if restores => in_use(view, change),
+            _ if restores => vec![],
+            change => altered(view, change),
+        });
+        let guarded = altered.filter(|name| view.carries_the_node(name));
+        unit.unconfirmed = guarded.filter(|name| !permission.confirmed.contains(name)).collect();
+        if let Some(bridge) = view.bridge_of(&unit.id)
+            && !unit.unconfirmed.is_empty()
+        {
+            waiting.push((bridge, unit.unconfirmed.clone()));
+        }
+    }
+    for unit in &mut plan.units {
+        if let Some(bridge) = view.bridge_of(&unit.id) {
+            let of_segment = waiting.iter().filter(|(other, _)| *other == bridge);
+            unit.unconfirmed.extend(of_segment.flat_map(|(_, links)| links.clone()));
+        }
+        if unit.steps.is_empty() {
+            unit.unconfirmed.clear();
+        }
+        if unit.unconfirmed.is_empty() {
+            continue;
+        }
+        let names: Vec<_> = unit.unconfirmed.iter().map(ToString::to_string).collect();
+        let confirm: Vec<_> = names.iter().map(|name| format!("--confirm {name}")).collect();
+        unit.finding(
+            Code::ConfirmationNeeded,
+            format!(
+                "{} is left as it is: the change alters {}, which carries the node's own network",
+                unit.id,
+                names.join(" and ")
+            ),
+            format!(
+                "look at `netagent plan`; if the change is intended, netagent apply {} or \
+                 netagent confirm {}",
+                confirm.join(" "),
+                names.join(" ")
+            ),
+        );
+    }
 }
 
-/// The link that a step alters, as opposed to adding to it or putting back what was lost.
-fn altered<'a>(view: &View<'a>, change: &'a LinkChange) -> Option<&'a IfName> {
+/// The links that a change alters, as opposed to adding to them or restoring what was lost.
+fn altered(view: &View<'_>, change: &Change) -> Vec<IfName> {
+    match change {
+        Change::Link(change) => altered_link(view, change),
+        Change::Datapath(DatapathChange::Forget(name)) => vec![name.clone()],
+        Change::Datapath(DatapathChange::SetPolicy(name, policy)) => {
+            let old = view.datapath.ports.get(name).map(|port| port.policy.bridge_vids());
+            let lost = |vid: &Vid| !policy.bridge_vids().contains(*vid);
+            let old = old.unwrap_or_default();
+            let lost: BTreeSet<Vid> = old.iter().filter(lost).collect();
+            view.interfaces_in(name, &lost)
+        }
+        Change::Datapath(_) => vec![],
+    }
+}
+
+fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
     match change {
         LinkChange::Delete(name)
         | LinkChange::SetBondOption(name, _)
@@ -30,47 +91,136 @@ fn altered<'a>(view: &View<'a>, change: &'a LinkChange) -> Option<&'a IfName> {
         | LinkChange::SetFiltering(name, _)
         | LinkChange::SetDefaultPvid(name, _)
         | LinkChange::RemoveSelfVid(name, _)
-        | LinkChange::RemoveAddress(name, _) => Some(name),
-        // A bond that loses a member is what changes; a port that leaves its bridge changes itself.
-        LinkChange::Release(name) => {
-            let controller = view.observed.link(name).and_then(|link| link.controller.as_ref());
-            match controller.and_then(|of| Some((of, view.observed.link(of)?))) {
-                Some((bond, link)) if matches!(link.kind, Kind::Bond(_)) => Some(bond),
-                _ => Some(name),
-            }
+        | LinkChange::RemoveAddress(name, _) => vec![name.clone()],
+        // A bond that loses a member changes. A port that leaves its bridge changes itself.
+        LinkChange::Release(name) => vec![view.bond_of(name).unwrap_or(name).clone()],
+        LinkChange::AddMember(name, bond) => {
+            let left = view.bond_of(name).filter(|left| *left != bond).cloned();
+            left.into_iter().chain(in_use(view, change)).collect()
         }
-        // A NIC that becomes a member or a port loses its own addresses' way out.
-        LinkChange::AddMember(name, _) | LinkChange::AddPort(name, _) => {
-            let link = view.observed.link(name)?;
-            let in_use = !link.addresses.is_empty() || view.observed.default_routes.contains(name);
-            in_use.then_some(name)
+        LinkChange::AddPort(name, _) => {
+            let left = view.bond_of(name).cloned();
+            left.into_iter().chain(in_use(view, change)).collect()
+        }
+        LinkChange::RemoveVids(name, first, last) => {
+            let lost = (first.get()..=last.get()).filter_map(Vid::new).collect();
+            view.interfaces_in(name, &lost)
         }
         LinkChange::AddBond(..)
         | LinkChange::AddBridge(..)
         | LinkChange::AddVlan(..)
         | LinkChange::SetUp(_)
         | LinkChange::AddVids(..)
-        // The VIDs of the node itself are in every allow-list of its uplink.
-        | LinkChange::RemoveVids(..)
         | LinkChange::AddSelfVid(..)
-        | LinkChange::AddAddress(..) => None,
+        | LinkChange::AddAddress(..) => vec![],
     }
 }
 
+/// A NIC with addresses or routes that becomes a member or a port: what goes over them is lost.
+fn in_use(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
+    let (LinkChange::AddMember(name, _) | LinkChange::AddPort(name, _)) = change else {
+        return vec![];
+    };
+    let Some(link) = view.observed.link(name) else { return vec![] };
+    let in_use = !link.addresses.is_empty() || view.observed.default_routes.contains(name);
+    in_use.then(|| name.clone()).into_iter().collect()
+}
+
 impl View<'_> {
-    /// Whether a link exists and is protected, or has the node's way out or an address of its own.
+    /// Whether a unit restores what somebody else changed, or continues a change that was allowed.
+    fn restores(&self, unit: &Unit, permission: &Permission) -> bool {
+        let id = match unit.id.part {
+            // A foreign member of a bond that was as desired.
+            Part::FormerMember => match self.bond_of(&unit.id.device) {
+                Some(bond) => UnitId::new(Part::Bond, bond),
+                None => return false,
+            },
+            _ => unit.id.clone(),
+        };
+        permission.allowed.contains(&id)
+    }
+
+    /// The bond that a link is a member of.
+    fn bond_of(&self, name: &IfName) -> Option<&IfName> {
+        let controller = self.observed.link(name)?.controller.as_ref()?;
+        let link = self.observed.link(controller)?;
+        matches!(link.kind, Kind::Bond(_)).then_some(controller)
+    }
+
+    /// The VLAN interfaces of the node that reach the wire through an uplink, in these VLANs.
+    fn interfaces_in(&self, uplink: &IfName, vids: &BTreeSet<Vid>) -> Vec<IfName> {
+        let Some(bridge) = self.observed.link(uplink).and_then(|link| link.controller.as_ref())
+        else {
+            return vec![];
+        };
+        let is_uplink = self.desired.bonds.contains_key(uplink) || self.is_uplink(uplink);
+        let on_bridge = |link: &Link| match &link.kind {
+            Kind::Vlan { parent: Some(parent), vid } => parent == bridge && vids.contains(vid),
+            _ => false,
+        };
+        let links = self.observed.links.iter().filter(|(_, link)| is_uplink && on_bridge(link));
+        links.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether a port is an uplink, or was one.
+    fn is_uplink(&self, name: &IfName) -> bool {
+        let desired = self.desired.ports.get(name).map(|port| port.role.hooks());
+        let known = self.datapath.ports.get(name).map(|port| port.policy.mode());
+        desired.is_some_and(|hooks| hooks.contains(&crate::state::Hook::UplinkIn))
+            || known == Some("uplink")
+    }
+
+    /// The bridge of the segment that a unit is part of; none for the ports of VMs.
+    fn bridge_of(&self, id: &UnitId) -> Option<IfName> {
+        let name = &id.device;
+        let of_link = |name: &IfName| {
+            let link = self.observed.link(name)?;
+            match &link.kind {
+                Kind::Bridge(_) => Some(name.clone()),
+                Kind::Vlan { parent, .. } => parent.clone(),
+                Kind::Bond(_) | Kind::Other(_) => link.controller.clone(),
+            }
+        };
+        let of_port = |name: &IfName| {
+            let desired = self.desired.ports.get(name).map(|port| port.bridge.clone());
+            desired.or_else(|| of_link(name))
+        };
+        match id.part {
+            Part::Bridge | Part::OwnVlans => Some(name.clone()),
+            Part::Host => self.desired.hosts.get(name).map(|host| host.bridge.clone()),
+            Part::Bond => of_port(name),
+            Part::FormerMember => self.bond_of(name).and_then(of_port),
+            Part::FormerLink => of_port(name),
+            Part::Port | Part::FormerPort if self.is_uplink(name) => of_port(name),
+            Part::Port | Part::FormerPort => None,
+        }
+    }
+
+    /// Whether a link exists and is protected, or has the node's default route or an address of its own.
     fn carries_the_node(&self, name: &IfName) -> bool {
         let Some(link) = self.observed.link(name) else { return false };
         let ours = self.desired.hosts.contains_key(name) && !self.desired.protected.contains(name);
         self.desired.protected.contains(name)
-            || is_mgmt(name)
+            || self.is_of_mgmt(name, link)
             || self.observed.default_routes.contains(name)
             || !ours && !link.addresses.is_empty()
     }
-}
 
-/// `mgmt-br`, `mgmt-bo` and `mgmt-br.<vid>` are protected even where the file has lost its `mgmt`.
-fn is_mgmt(name: &IfName) -> bool {
-    let name = name.as_str();
-    name == "mgmt-bo" || name == "mgmt-br" || name.starts_with("mgmt-br.")
+    /// Whether a link belongs to `mgmt`, even where the file has lost it: by the policy that the uplink still has, or
+    /// by the names that such links have.
+    fn is_of_mgmt(&self, name: &IfName, link: &Link) -> bool {
+        let mut uplinks = self.datapath.ports.iter().filter(|(_, port)| {
+            port.policy.mode() == "uplink" && port.policy.network == MGMT
+        });
+        let by_policy = uplinks.any(|(uplink, port)| {
+            let bridge = port.policy.bridge.as_ref();
+            let parent = match &link.kind {
+                Kind::Vlan { parent, .. } => parent.as_ref(),
+                Kind::Bond(_) | Kind::Bridge(_) | Kind::Other(_) => None,
+            };
+            uplink == name || bridge == Some(name) || parent.is_some() && parent == bridge
+        });
+        let name = name.as_str();
+        by_policy || name == "mgmt-bo" || name == "mgmt-br" || name.starts_with("mgmt-br.")
+    }
 }

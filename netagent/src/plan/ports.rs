@@ -2,86 +2,144 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, bail};
 use netagent_common::vlan::Vid;
 
 use super::{
-    Plan, View,
+    Plan, Unit, View, missing,
     policy::{Surroundings, compile},
     removals, xdp,
 };
 use crate::{
-    change::{Change, DatapathChange, LinkChange},
+    change::{DatapathChange, LinkChange},
     names::IfName,
-    state::{BridgeState, Hook, Kind, Link, Port, Role, VlanFlags},
+    state::{
+        BridgeState, Code, Finding, Hook, Kind, Link, Part, Port, Role, Subject, UnitId, VlanFlags,
+    },
 };
 
-pub fn plan(view: &View<'_>, plan: &mut Plan) -> Result<()> {
+pub fn plan(view: &View<'_>, plan: &mut Plan) {
     for name in view.desired.ports.keys() {
         removals::renamed(view, name, plan);
     }
-    // Who gives counters back comes first: two files that both fit lead from one to the other.
+    // Ports that give counters back come first: two files that both fit lead from one to the other. Uplinks come
+    // before the ports of VMs, which need them.
     let mut ports: Vec<_> = view.desired.ports.iter().collect();
-    ports.sort_by_key(|(name, port)| view.growth(name, port).min(0));
+    ports.sort_by_key(|(name, port)| {
+        (view.growth(name, port).min(0), !matches!(port.role, Role::Uplink { .. }))
+    });
     for (name, port) in ports {
         let link = view.observed.link(name);
-        if link.is_none() && !view.desired.bonds.contains_key(name) {
-            plan.waiting.insert(name.clone());
-            continue;
+        let mut unit = Unit::new(UnitId::new(Part::Port, name), view.subject(name, port));
+        if let Some(reason) = view.refusal(name, port, link) {
+            unit.findings.push(reason);
+        } else if link.is_none() && !view.desired.bonds.contains_key(name) {
+            let code = match port.role {
+                Role::Uplink { .. } => Code::NicMissing,
+                Role::Access | Role::Trunk | Role::Tunnel => Code::DeviceMissing,
+            };
+            unit.findings.push(missing(unit.subject.clone(), code, name));
+        } else {
+            one(view, name, port, link, &mut unit);
         }
-        one(view, name, port, link, plan)?;
+        plan.push(unit);
     }
-    xdp::warn(view, plan);
     for (name, bridge) in view.strangers() {
-        plan.warnings.push(format!(
-            "{name} is a port of {bridge} and not in the file: netagent does not filter it"
+        plan.findings.push(Finding::new(
+            view.segment(bridge),
+            Code::UnmanagedPort,
+            format!("{name} is a port of {bridge} that no source names: netagent does not filter it"),
+            format!("add it to `ports`, or ip link set {name} nomaster"),
         ));
     }
-    Ok(())
 }
 
-fn one(
-    view: &View<'_>,
-    name: &IfName,
-    port: &Port,
-    link: Option<&Link>,
-    plan: &mut Plan,
-) -> Result<()> {
-    if matches!(port.role, Role::Tunnel) && !view.datapath.stacked_tags {
-        bail!(
-            "{name}: network {} is QinQ, for which this kernel is too old: it needs Linux 6.12 or later",
-            port.network
-        );
-    }
-    let bridge = &view.desired.bridges[&port.bridge];
-    let aware = view.filtering(&port.bridge, bridge)? == Some(true);
-    if let Some(mtu) = port.mtu.filter(|mtu| link.is_some_and(|link| link.mtu != *mtu)) {
-        plan.link(LinkChange::SetMtu(name.clone(), mtu));
-    }
-    programs(view, name, port, link, aware, plan);
-    let controller = link.and_then(|link| link.controller.as_ref());
-    let moves = controller != Some(&port.bridge);
-    if moves {
-        if let Some(other) = controller
-            && !view.desired.bridges.contains_key(other)
-            && !view.observed.link(other).is_some_and(Link::is_owned)
-        {
-            bail!("{name} belongs to {other}, not {}: ip link set {name} nomaster", port.bridge);
+impl View<'_> {
+    /// The part of the node that the findings of a port are about.
+    fn subject(&self, name: &IfName, port: &Port) -> Subject {
+        match port.role {
+            Role::Uplink { .. } => self.segment(&port.bridge),
+            Role::Access | Role::Trunk | Role::Tunnel => Subject::Port(name.clone()),
         }
-        plan.link(LinkChange::AddPort(name.clone(), port.bridge.clone()));
+    }
+
+    /// Why this node cannot have a port.
+    fn refusal(&self, name: &IfName, port: &Port, link: Option<&Link>) -> Option<Finding> {
+        let (text, remedy) = if let Some(reason) = self.refuses_bridge(&port.bridge) {
+            (reason, String::new())
+        } else if let Some(reason) = self.refuses_bond(name) {
+            (reason, String::new())
+        } else if matches!(port.role, Role::Tunnel) && !self.datapath.stacked_tags {
+            (
+                format!("network {} is QinQ, which needs Linux 6.12 or later", port.network),
+                "use a trunk, or a later kernel".to_owned(),
+            )
+        } else if let Some(Kind::Bridge(_)) = link.map(|link| &link.kind) {
+            (
+                "is a bridge, which cannot be a port of another bridge".to_owned(),
+                "name the device of the VM in `ports`".to_owned(),
+            )
+        } else {
+            let controller = self.foreign_controller(port, link?)?;
+            (
+                format!("belongs to {controller}, not {}", port.bridge),
+                format!("ip link set {name} nomaster"),
+            )
+        };
+        let subject = self.subject(name, port);
+        Some(Finding::new(subject, Code::Refused, format!("{name}: {text}"), remedy))
+    }
+
+    /// The bond or bridge that a device belongs to, if it is neither the port's nor one that gives it up.
+    fn foreign_controller<'a>(&self, port: &Port, link: &'a Link) -> Option<&'a IfName> {
+        let controller = link.controller.as_ref().filter(|name| **name != port.bridge)?;
+        let ours = self.desired.bridges.contains_key(controller)
+            || self.observed.link(controller).is_some_and(Link::is_owned);
+        (!ours).then_some(controller)
+    }
+}
+
+fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
+    let bridge = &view.desired.bridges[&port.bridge];
+    let aware = view.filtering(bridge) == Some(true);
+    unit.needs.insert(UnitId::new(Part::Bridge, &port.bridge));
+    if let Some(mtu) = port.mtu.filter(|mtu| link.is_some_and(|link| link.mtu != *mtu)) {
+        unit.link(view, LinkChange::SetMtu(name.clone(), mtu));
+    }
+    programs(view, name, port, link, aware, unit);
+    let moves = link.and_then(|link| link.controller.as_ref()) != Some(&port.bridge);
+    if moves {
+        unit.link(view, LinkChange::AddPort(name.clone(), port.bridge.clone()));
     }
     if aware {
         let found = if moves { BTreeMap::new() } else { view.vlans_after(name, &port.bridge) };
-        vids(name, port, &found, plan);
+        vids(view, name, port, &found, unit);
     }
     // A bond is set up with its members.
     if link.is_some_and(|link| !link.up) && !view.desired.bonds.contains_key(name) {
-        plan.link(LinkChange::SetUp(name.clone()));
+        unit.link(view, LinkChange::SetUp(name.clone()));
     }
     if let (Role::Uplink { nics, .. }, true) = (&port.role, view.wants_xdp(name, port)) {
-        xdp::attach(view, name, port, nics, aware, plan);
+        xdp::attach(view, name, port, nics, aware, unit);
     }
-    Ok(())
+    xdp::warn(view, name, port, unit);
+    mtu(name, port, link, unit);
+}
+
+/// Warns where a VM cannot receive the largest frames of its network.
+fn mtu(name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
+    let own = port.mtu.or(link.map(|link| link.mtu));
+    if let (Some(own), Some(of_network)) = (own, port.network_mtu)
+        && own < of_network
+    {
+        unit.finding(
+            Code::MtuLow,
+            format!(
+                "{name}: MTU {own} is below the {of_network} of its cluster network: longer frames \
+                 to it are dropped"
+            ),
+            format!("set `mtu: {of_network}` on the port and in the VM"),
+        );
+    }
 }
 
 /// Policy, then the programs that enforce it.
@@ -91,7 +149,7 @@ fn programs(
     port: &Port,
     link: Option<&Link>,
     aware: bool,
-    plan: &mut Plan,
+    unit: &mut Unit,
 ) {
     let known = view.datapath.ports.get(name).filter(|known| {
         // A device of the same name, but another: its policy led from the old index.
@@ -109,11 +167,11 @@ fn programs(
     let changing = |hook: &&Hook| hook.optional(before) != hook.optional(after);
     for hook in attached.iter().filter(|hook| expected(hook)).filter(changing) {
         if hook.optional(before | after) != hook.optional(before) {
-            plan.datapath(attach(hook, before | after));
+            unit.datapath(view, attach(hook, before | after));
         }
     }
     if known.is_none_or(|known| known.policy != wanted) {
-        plan.datapath(DatapathChange::SetPolicy(name.clone(), Box::new(wanted)));
+        unit.datapath(view, DatapathChange::SetPolicy(name.clone(), Box::new(wanted)));
     }
     // XDP comes last, if it is not there yet.
     let xdp = attached.get(&Hook::UplinkXdp).filter(|hook| expected(hook));
@@ -121,38 +179,43 @@ fn programs(
         let current = attached.contains(hook)
             && (!changing(&hook) || hook.optional(before | after) == hook.optional(after));
         if !current {
-            plan.datapath(attach(hook, after));
+            unit.datapath(view, attach(hook, after));
         }
     }
     let outdated = known.map(|known| known.outdated.clone()).unwrap_or_default();
-    for hook in attached.union(&outdated).copied().filter(|hook| !expected(hook)) {
-        let detach = DatapathChange::Detach(name.clone(), hook);
-        // A bond that changes its mode has XDP taken off before.
-        if !plan.changes.contains(&Change::Datapath(detach.clone())) {
-            plan.datapath(detach);
-        }
+    // A change of the bond may have detached XDP already.
+    let detached = view.detaches_xdp(name);
+    let off = |hook: &Hook| !expected(hook) && !(detached && *hook == Hook::UplinkXdp);
+    for hook in attached.union(&outdated).copied().filter(off) {
+        unit.datapath(view, DatapathChange::Detach(name.clone(), hook));
     }
 }
 
 /// Exactly the VIDs of the port, in ranges of equal flags.
-fn vids(name: &IfName, port: &Port, found: &BTreeMap<Vid, VlanFlags>, plan: &mut Plan) {
+fn vids(
+    view: &View<'_>,
+    name: &IfName,
+    port: &Port,
+    found: &BTreeMap<Vid, VlanFlags>,
+    unit: &mut Unit,
+) {
     let flags = |vid: Vid| VlanFlags {
         pvid: port.pvid == Some(vid),
         untagged: port.pvid == Some(vid) && port.bridge_untags(),
     };
     let extra = found.keys().filter(|vid| !port.vids.contains(**vid)).copied();
     for (first, last) in crate::vids::VidSet::from_iter(extra).ranges() {
-        plan.link(LinkChange::RemoveVids(name.clone(), first, last));
+        unit.link(view, LinkChange::RemoveVids(name.clone(), first, last));
     }
     let missing: BTreeSet<Vid> =
         port.vids.iter().filter(|vid| found.get(vid) != Some(&flags(*vid))).collect();
     let (special, ordinary): (Vec<Vid>, Vec<Vid>) =
         missing.into_iter().partition(|vid| flags(*vid) != VlanFlags::default());
     for vid in special {
-        plan.link(LinkChange::AddVids(name.clone(), vid, vid, flags(vid)));
+        unit.link(view, LinkChange::AddVids(name.clone(), vid, vid, flags(vid)));
     }
     for (first, last) in crate::vids::VidSet::from_iter(ordinary).ranges() {
-        plan.link(LinkChange::AddVids(name.clone(), first, last, VlanFlags::default()));
+        unit.link(view, LinkChange::AddVids(name.clone(), first, last, VlanFlags::default()));
     }
 }
 

@@ -1,65 +1,80 @@
-//! What the file does not name any more. Only what the agent created is deleted.
+//! Parts that are not desired any more. Only links that the agent created are deleted.
 
-use super::{Plan, View};
+use super::{Plan, Unit, View};
 use crate::{
     change::{DatapathChange, LinkChange},
     names::IfName,
-    state::{Kind, Link},
+    state::{Code, Kind, Link, Part, Subject, UnitId},
 };
 
-/// Ports with a policy that are in the file no more: out of the bridge first, so that they are never open.
+/// Ports that have a policy and are not desired: they leave the bridge first, so that they are never open.
 pub fn ports(view: &View<'_>, plan: &mut Plan) {
     for name in view.datapath.ports.keys().filter(|name| !view.desired.ports.contains_key(*name)) {
-        release(view, name, plan);
-        plan.datapath(DatapathChange::Forget(name.clone()));
+        plan.push(former_port(view, name));
     }
 }
 
-/// A device that was renamed holds the programs of a port that is another device by now: it leaves the bridge, and loses them. Of all
-/// such ports before any of them gets its policy: two may have exchanged their names.
+/// A device that was renamed holds the programs of a port that is another device now: it leaves the bridge and
+/// loses them. All such ports come before any of them gets its policy: two may have exchanged their names.
 pub fn renamed(view: &View<'_>, name: &IfName, plan: &mut Plan) {
     let (Some(link), Some((device, held))) = (view.observed.link(name), view.device_of(name))
     else {
         return;
     };
     if held.index != link.index {
-        plan.warnings
-            .push(format!("{device} was {name} when it got its policy: it leaves the bridge"));
-        release(view, name, plan);
-        plan.datapath(DatapathChange::Forget(name.clone()));
+        let mut unit = former_port(view, name);
+        unit.finding(
+            Code::Renamed,
+            format!("{device} was {name} when it got its policy: it leaves the bridge"),
+            "",
+        );
+        plan.push(unit);
     }
 }
 
-/// Takes the device that a policy is for out of its bridge, whatever it is called by now.
-fn release(view: &View<'_>, name: &IfName, plan: &mut Plan) {
+fn former_port(view: &View<'_>, name: &IfName) -> Unit {
+    let subject = Subject::Port(name.clone());
+    let mut unit = Unit::new(UnitId::new(Part::FormerPort, name), subject);
+    // The device that the policy is for, under its present name.
     if let Some((device, link)) = view.device_of(name) {
-        let on_bridge = link.controller.as_ref().and_then(|of| view.observed.link(of));
-        if on_bridge.is_some_and(|bridge| matches!(bridge.kind, Kind::Bridge(_))) {
-            plan.link(LinkChange::Release(device.clone()));
+        let controller = link.controller.as_ref().and_then(|of| view.observed.link(of));
+        if controller.is_some_and(|bridge| matches!(bridge.kind, Kind::Bridge(_))) {
+            unit.link(view, LinkChange::Release(device.clone()));
         }
     }
+    unit.datapath(view, DatapathChange::Forget(name.clone()));
+    unit
 }
 
-/// Links that the agent created and the file does not name: VLAN interfaces, then bridges, then bonds.
+/// Links that the agent created and that are not desired: VLAN interfaces, then bridges, then bonds.
 pub fn links(view: &View<'_>, plan: &mut Plan) {
-    let unwanted = |(name, link): &(&IfName, &Link)| link.is_owned() && !view.wants(name);
-    let links: Vec<_> = view.observed.links.iter().filter(unwanted).collect();
-    let of_kind = |wanted: fn(&Kind) -> bool| {
-        links.iter().filter(move |(_, link)| wanted(&link.kind)).map(|(name, _)| (*name).clone())
+    let order = |link: &Link| match link.kind {
+        Kind::Vlan { .. } => Some(0),
+        Kind::Bridge(_) => Some(1),
+        Kind::Bond(_) => Some(2),
+        Kind::Other(_) => None,
     };
-    for name in of_kind(|kind| matches!(kind, Kind::Vlan { .. })) {
-        plan.link(LinkChange::Delete(name));
-    }
-    for name in of_kind(|kind| matches!(kind, Kind::Bridge(_))) {
-        plan.link(LinkChange::Delete(name));
-    }
-    for name in of_kind(|kind| matches!(kind, Kind::Bond(_))) {
-        let members: Vec<_> = view.observed.ports_of(&name).map(|(nic, _)| nic.clone()).collect();
-        plan.impact.push(format!("bond {name} is deleted; NICs released: {}", members.len()));
-        for nic in members {
-            plan.link(LinkChange::Release(nic));
+    let unwanted = |(name, link): &(&IfName, &Link)| link.is_owned() && !view.wants(name);
+    let mut links: Vec<_> = view
+        .observed
+        .links
+        .iter()
+        .filter(unwanted)
+        .filter_map(|(name, link)| Some((order(link)?, name, link)))
+        .collect();
+    links.sort_by_key(|(order, ..)| *order);
+    for (_, name, link) in links {
+        let mut unit = Unit::new(UnitId::new(Part::FormerLink, name), Subject::Node);
+        if let Kind::Bond(_) = link.kind {
+            let members: Vec<_> = view.observed.ports_of(name).map(|(nic, _)| nic).collect();
+            unit.impact
+                .push(format!("bond {name} is deleted; NICs released: {}", members.len()));
+            for nic in members {
+                unit.link(view, LinkChange::Release(nic.clone()));
+            }
         }
-        plan.link(LinkChange::Delete(name));
+        unit.link(view, LinkChange::Delete(name.clone()));
+        plan.push(unit);
     }
 }
 

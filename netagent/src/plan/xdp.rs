@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use netagent_common::policy::TAGS_IN_BYTES;
 
 use super::{
-    Plan, View,
+    Unit, View,
     policy::{Surroundings, compile},
 };
 use crate::{
     bond::{BondOption, XmitHashPolicy},
     change::DatapathChange,
     names::IfName,
-    state::{FastPath, Hook, Port, Role},
+    state::{Code, FastPath, Hook, Port, Role},
 };
 
 /// XDP comes last and is trusted last: only where every NIC leaves tags in the bytes may it drop.
@@ -22,13 +22,13 @@ pub fn attach(
     port: &Port,
     nics: &BTreeSet<IfName>,
     aware: bool,
-    plan: &mut Plan,
+    unit: &mut Unit,
 ) {
     if view.xdp_sees_tags(name, nics) {
         return;
     }
     for nic in nics.iter().filter(|nic| view.datapath.rx_vlan.get(nic) == Some(&true)) {
-        plan.datapath(DatapathChange::RxVlanOff(name.clone(), nic.clone()));
+        unit.datapath(view, DatapathChange::RxVlanOff(name.clone(), nic.clone()));
     }
     let around =
         Surroundings { tags_in_bytes: true, xdp_frames: true, ..view.around(name, port, aware) };
@@ -36,29 +36,37 @@ pub fn attach(
     let hook = Hook::UplinkXdp;
     if !view.attached(name, hook) {
         let flags = hook.optional(policy.flags);
-        plan.datapath(DatapathChange::Attach(name.clone(), hook, flags));
+        unit.datapath(view, DatapathChange::Attach(name.clone(), hook, flags));
     }
-    plan.datapath(DatapathChange::SetPolicy(name.clone(), Box::new(policy)));
+    unit.datapath(view, DatapathChange::SetPolicy(name.clone(), Box::new(policy)));
 }
 
-const NO_XDP_FRAMES: &str = "it takes no frames from XDP, as a tap does, and a veth whose other end has GRO on \
-                             (`ethtool -K DEVICE gro on`), from Linux 6.3 on";
+const NO_XDP_REDIRECT: &str = "the device does not support XDP_REDIRECT (a tap does; a veth whose \
+                               peer has GRO on does, from Linux 6.3)";
 
-/// Says of every port that is to have its frames from XDP why it gets them by TC all the same.
-pub fn warn(view: &View<'_>, plan: &mut Plan) {
-    for (name, port) in
-        view.desired.ports.iter().filter(|(_, port)| port.fast_path == FastPath::Xdp)
-    {
-        let why = match port.role {
-            Role::Uplink { xdp: false, .. } => Some("the file has `xdp: off`".to_owned()),
-            Role::Uplink { .. } => view.why_no_xdp(name, port),
-            Role::Access | Role::Trunk | Role::Tunnel => view
-                .observed
-                .link(name)
-                .filter(|link| !link.takes_xdp_frames)
-                .map(|_| NO_XDP_FRAMES.to_owned()),
-        };
-        plan.warnings.extend(why.map(|why| format!("{name}: fastPath: xdp goes by TC: {why}")));
+/// Says why a port does not use XDP, if it is to use it.
+pub fn warn(view: &View<'_>, name: &IfName, port: &Port, unit: &mut Unit) {
+    if port.fast_path != FastPath::Xdp {
+        return;
+    }
+    let (reason, remedy) = match port.role {
+        Role::Uplink { xdp: false, .. } => {
+            (Some("the file has `xdp: off`".to_owned()), "remove `xdp: off`".to_owned())
+        }
+        Role::Uplink { .. } => {
+            (view.why_no_xdp(name, port), "set `fastPath: tc`, or change the bond".to_owned())
+        }
+        Role::Access | Role::Trunk | Role::Tunnel => {
+            let cannot = view.observed.link(name).is_some_and(|link| !link.takes_xdp_frames);
+            (cannot.then(|| NO_XDP_REDIRECT.to_owned()), "set `fastPath: tc`".to_owned())
+        }
+    };
+    if let Some(reason) = reason {
+        unit.finding(
+            Code::XdpUnavailable,
+            format!("{name}: fastPath: xdp is not possible, the TC fast path is used: {reason}"),
+            remedy,
+        );
     }
 }
 
@@ -81,7 +89,7 @@ impl View<'_> {
     fn why_no_xdp(&self, name: &IfName, port: &Port) -> Option<String> {
         if let Some(option) = self.desired.bonds.get(name).and_then(|bond| against(&bond.options)) {
             return Some(format!(
-                "a bond with {} {} takes no program",
+                "a bond with {} {} does not support XDP",
                 option.name(),
                 option.value()
             ));
@@ -89,7 +97,7 @@ impl View<'_> {
         let known = self.datapath.ports.get(name)?;
         // Other NICs beneath, another answer perhaps.
         let refused = known.xdp_refused && known.policy.nics == self.nics(port);
-        refused.then(|| "the drivers of its NICs took no program".to_owned())
+        refused.then(|| "the driver of a NIC refused the program".to_owned())
     }
 
     fn attached(&self, name: &IfName, hook: Hook) -> bool {

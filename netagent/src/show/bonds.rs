@@ -1,23 +1,27 @@
 //! `show bonds`: members, what the switch must have configured, and whether what is seen of it fits.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::table::{Column, Table, or_dash};
 use crate::{
     bond::Mode,
+    health,
     names::IfName,
     snapshot::Snapshot,
-    state::{BondState, Link},
+    state::{self, BondState, Link, Subject},
 };
 
 /// A bond.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Row {
     bond: String,
     mode: Option<&'static str>,
     /// What the switch must have configured.
     switch_side: Option<&'static str>,
     members: Vec<Member>,
+    /// NICs that are desired and are not members; known only while the daemon runs.
+    missing: Vec<String>,
     /// 802.3ad: the switch's system MAC, if it answers.
     lacp_partner: Option<String>,
     ok: bool,
@@ -25,7 +29,7 @@ pub struct Row {
 }
 
 /// A NIC in a bond.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Member {
     device: String,
     up: bool,
@@ -37,64 +41,48 @@ pub struct Member {
 /// One row per bond.
 pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
     let bonds = snapshot.links.bonds();
-    bonds
-        .map(|(name, link, bond)| {
-            let mode = bond.mode();
-            let members = members(snapshot, name);
-            let complaint = complaint(link, bond, &members);
-            Row {
-                bond: name.to_string(),
-                mode: mode.map(Mode::name),
-                switch_side: mode.map(Mode::switch_side),
-                lacp_partner: bond.lacp_partner().map(|mac| mac.to_string()),
-                ok: complaint.is_none(),
-                verdict: complaint.unwrap_or_else(|| praise(mode).to_owned()),
-                members,
-            }
-        })
-        .collect()
+    bonds.map(|(name, link, bond)| row(snapshot, name, link, bond)).collect()
 }
 
-fn members(snapshot: &Snapshot, bond: &IfName) -> Vec<Member> {
-    let members = snapshot.links.ports_of(bond).filter_map(|(name, link)| {
-        let member = link.member.as_ref()?;
-        Some(Member {
-            device: name.to_string(),
-            up: member.mii_up,
-            active: member.active,
-            failures: member.failures,
-        })
+fn row(snapshot: &Snapshot, name: &IfName, link: &Link, bond: &BondState) -> Row {
+    let mode = bond.mode();
+    let found: Vec<(&IfName, &state::Member)> = snapshot
+        .links
+        .ports_of(name)
+        .filter_map(|(nic, link)| Some((nic, link.member.as_ref()?)))
+        .collect();
+    let segments = &snapshot.health.segments;
+    let segment = segments.iter().find(|segment| segment.uplink.as_deref() == Some(name.as_str()));
+    let missing: Vec<String> = segment
+        .map(|segment| segment.nics.difference(&segment.nics_present).cloned().collect())
+        .unwrap_or_default();
+    let members = found.iter().map(|(device, member)| Member {
+        device: device.to_string(),
+        up: member.mii_up,
+        active: member.active,
+        failures: member.failures,
     });
-    members.collect()
-}
-
-/// What is wrong, the worst first.
-fn complaint(link: &Link, bond: &BondState, members: &[Member]) -> Option<String> {
-    let names = |members: Vec<&Member>| {
-        members.iter().map(|member| member.device.as_str()).collect::<Vec<_>>().join(", ")
+    let mut findings = health::of_bond(&Subject::Node, name, (link, bond), &found).into_iter();
+    let complaint = match (findings.next(), missing.as_slice()) {
+        (Some(finding), _) => Some(finding.to_string()),
+        (None, []) => None,
+        (None, missing) => {
+            let missing = missing.join(", ");
+            Some(format!("{name}: {missing} missing: less redundancy and bandwidth"))
+        }
     };
-    let (up, down): (Vec<&Member>, Vec<&Member>) = members.iter().partition(|member| member.up);
-    let lacp = bond.mode() == Some(Mode::Lacp);
-    let aggregated = bond.aggregated.map_or(up.len(), usize::from);
-    if !link.up {
-        Some("the bond is set down".to_owned())
-    } else if members.is_empty() {
-        Some("no members".to_owned())
-    } else if up.is_empty() {
-        Some("no member is up: check cables and switch ports".to_owned())
-    } else if lacp && bond.lacp_partner().is_none() {
-        Some("configure LACP on the switch's ports, or use active-backup".to_owned())
-    } else if lacp && aggregated < up.len() {
-        Some(format!(
-            "only {aggregated} of {} members that are up aggregate: their switch ports are not in one LACP group",
-            up.len()
-        ))
-    } else if !up.iter().any(|member| member.active) {
-        Some("no member is active".to_owned())
-    } else if !down.is_empty() {
-        Some(format!("{} down: less redundancy and bandwidth", names(down)))
-    } else {
-        None
+    let prefix = format!("{name}: ");
+    let complaint =
+        complaint.map(|text| text.strip_prefix(&prefix).unwrap_or(&text).to_owned());
+    Row {
+        bond: name.to_string(),
+        mode: mode.map(Mode::name),
+        switch_side: mode.map(Mode::switch_side),
+        lacp_partner: bond.lacp_partner().map(|mac| mac.to_string()),
+        ok: complaint.is_none(),
+        verdict: complaint.unwrap_or_else(|| praise(mode).to_owned()),
+        members: members.collect(),
+        missing,
     }
 }
 
@@ -118,14 +106,16 @@ pub fn table(rows: &[Row]) -> String {
         Column::Text("LACP-PARTNER"),
         Column::Text("VERDICT"),
     ]);
-    for Row { bond, mode, switch_side, members, lacp_partner, ok: _, verdict } in rows {
+    for Row { bond, mode, switch_side, members, missing, lacp_partner, ok: _, verdict } in rows {
         let lacp = *mode == Some(Mode::Lacp.name());
         let silent = || lacp.then(|| "none: the switch does not answer LACP".to_owned());
+        let missing = missing.iter().map(|nic| format!("{nic} missing"));
+        let described = members.iter().map(describe).chain(missing);
         table.row([
             bond.clone(),
             or_dash(mode.map(str::to_owned)),
             or_dash(switch_side.map(str::to_owned)),
-            or_dash(Some(members.iter().map(state).collect::<Vec<_>>().join(", "))),
+            or_dash(Some(described.collect::<Vec<_>>().join(", "))),
             or_dash(lacp_partner.clone().or_else(silent)),
             verdict.clone(),
         ]);
@@ -134,7 +124,7 @@ pub fn table(rows: &[Row]) -> String {
 }
 
 /// "eth2 up active (failures 3)"
-fn state(Member { device, up, active, failures }: &Member) -> String {
+fn describe(Member { device, up, active, failures }: &Member) -> String {
     let link = if *up { "up" } else { "down" };
     let role = match (up, active) {
         (true, true) => " active",

@@ -3,6 +3,7 @@
 use std::{cmp::Reverse, collections::BTreeMap};
 
 use netagent_common::counters::{Direction, Reason};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::table::{Column, Table};
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// Drops of one kind at one port.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Row {
     /// `other`: frames that belong to no port, or found no room in the map.
     device: String,

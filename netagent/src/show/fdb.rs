@@ -1,6 +1,7 @@
 //! `show fdb`: the stations that frames reach past the bridge.
 
 use netagent_common::forward::Entry;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::table::{Column, Table};
@@ -10,7 +11,7 @@ use crate::{
 };
 
 /// A station.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Row {
     bridge: String,
     /// `all`: the bridge learns for all VLANs together.

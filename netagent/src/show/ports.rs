@@ -1,6 +1,7 @@
 //! `show ports`: what each port is plugged into, and whether the programs run.
 
 use netagent_common::{policy::TAGS_IN_BYTES, vlan::Vid};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::table::{Column, Table, or_dash};
@@ -11,7 +12,7 @@ use crate::{
 };
 
 /// A port.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Row {
     device: String,
     network: String,

@@ -1,6 +1,7 @@
 //! `show vlans`: per port and VLAN what `bridge vlan` and three counters tell together.
 
 use netagent_common::{policy::PVID_TAGGED, vlan::Vid};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
@@ -13,7 +14,7 @@ use crate::{
 };
 
 /// A port with its VLANs.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Row {
     device: String,
     network: String,
@@ -24,7 +25,7 @@ pub struct Row {
 }
 
 /// A VLAN at a port.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Vlan {
     /// The VID, or `link-local` for frames that belong to no VLAN.
     #[serde(rename = "vlan")]

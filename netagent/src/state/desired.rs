@@ -44,6 +44,8 @@ pub struct Bond {
 /// A bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bridge {
+    /// The cluster network that it belongs to.
+    pub segment: String,
     /// Whether the kernel's own VLAN filter is on.
     pub filtering: Filtering,
     /// Bytes.
@@ -105,6 +107,10 @@ pub struct Port {
     pub fast_path: FastPath,
     /// Bytes; `None` leaves it.
     pub mtu: Option<u32>,
+    /// The MTU of the cluster network in bytes; `None` where nobody has set one.
+    pub network_mtu: Option<u32>,
+    /// The source of the port, as text.
+    pub origin: String,
 }
 
 /// What a port is for.

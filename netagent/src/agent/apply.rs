@@ -1,0 +1,124 @@
+//! Applying a desired state: plan, carry out unit by unit, look again, until nothing is left to do.
+
+use std::{collections::BTreeSet, ops::ControlFlow};
+
+use super::{Agent, Ledger};
+use crate::{
+    change::{Change, LinkChange},
+    plan::{Plan, Step, Unit},
+    state::{Code, Desired, Outcome, Part, UnitId},
+};
+
+/// How often the node is planned again before a difference that remains counts as a failure: a step may cause
+/// another one (a bond takes the address of its first member).
+const ROUNDS: usize = 4;
+
+/// Hears of what is done, and decides whether to continue.
+pub trait Progress {
+    /// A step was taken.
+    fn outcome(&mut self, outcome: Outcome);
+
+    /// A unit has ended. `Break` stops the apply between two units.
+    fn between(
+        &mut self,
+        agent: &mut Agent,
+        ledger: &Ledger,
+    ) -> impl Future<Output = ControlFlow<()>>;
+}
+
+/// The result of an apply.
+pub struct Applied {
+    /// The plan for what is left.
+    pub plan: Plan,
+    /// Whether the apply stopped between two units because it was asked to.
+    pub interrupted: bool,
+}
+
+impl Agent {
+    /// Makes the node as desired, as far as it can be, from the node as it was seen last. A unit that fails stops no
+    /// other; `ledger` remembers it.
+    pub async fn apply(
+        &mut self,
+        desired: &Desired,
+        ledger: &mut Ledger,
+        progress: &mut impl Progress,
+    ) -> Applied {
+        for _ in 0..ROUNDS {
+            let plan = self.plan(desired, ledger.permission());
+            ledger.begin(&plan);
+            let mut incomplete = BTreeSet::new();
+            let mut worked = false;
+            for unit in in_order(&plan, ledger) {
+                if unit.steps.is_empty() {
+                    continue;
+                }
+                let blocked = unit.needs.iter().any(|id| incomplete.contains(id));
+                let mut left = 0;
+                if unit.is_runnable() && !blocked && ledger.may_try(unit) {
+                    let repair = ledger.is_settled(&unit.id);
+                    let (taken, error) =
+                        self.carry_out(unit, repair, |outcome| progress.outcome(outcome)).await;
+                    left = taken;
+                    match error {
+                        None => worked = true,
+                        Some(error) => {
+                            let text = format!("{}: {error:#}", unit.id);
+                            ledger.failed(unit, Code::StepFailed, text);
+                        }
+                    }
+                    if progress.between(self, ledger).await.is_break() {
+                        return self.end(desired, ledger, true);
+                    }
+                }
+                if unit.steps[left..].iter().any(is_needed) {
+                    incomplete.insert(unit.id.clone());
+                }
+            }
+            if !worked {
+                return self.end(desired, ledger, false);
+            }
+        }
+        let plan = self.plan(desired, ledger.permission());
+        for unit in plan.units.iter().filter(|unit| unit.is_runnable() && ledger.may_try(unit)) {
+            let steps: Vec<_> = unit.steps.iter().map(|step| step.change.to_string()).collect();
+            let text =
+                format!("{}: applied, but does not stay as desired: {}", unit.id, steps.join("; "));
+            ledger.failed(unit, Code::Unsettled, text);
+        }
+        self.end(desired, ledger, false)
+    }
+
+    fn end(&mut self, desired: &Desired, ledger: &mut Ledger, interrupted: bool) -> Applied {
+        let plan = self.plan(desired, ledger.permission());
+        if !interrupted {
+            ledger.settle(desired, &plan);
+            if ledger.has_confirmations() {
+                ledger.end_confirmations(&self.plan(desired, &ledger.lasting_permission()));
+            }
+            if plan.is_empty() {
+                self.datapath.retire_others();
+            }
+        }
+        Applied { plan, interrupted }
+    }
+}
+
+/// The units in the order in which they are carried out: ports that somebody waits for before other ports.
+fn in_order<'a>(plan: &'a Plan, ledger: &Ledger) -> Vec<&'a Unit> {
+    let mut units: Vec<&Unit> = plan.units.iter().collect();
+    // Stable: the order of the plan is that of the parts.
+    units.sort_by_key(|unit| (unit.id.part, !ledger.urgent.contains(&unit.id)));
+    units
+}
+
+/// Whether units that need this one cannot do without the step.
+fn is_needed(step: &Step) -> bool {
+    matches!(
+        step.change,
+        Change::Link(
+            LinkChange::AddBridge(..)
+                | LinkChange::SetFiltering(..)
+                | LinkChange::SetDefaultPvid(..)
+        )
+    )
+}

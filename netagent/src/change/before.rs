@@ -1,0 +1,157 @@
+//! The inverse of a change: what restores the state before it.
+
+use netagent_common::vlan::Vid;
+
+use super::{Change, DatapathChange, LinkChange};
+use crate::{
+    bond::BondOption,
+    names::IfName,
+    state::{Kind, Link, Observed, ObservedDatapath, VlanFlags},
+};
+
+/// The changes that restore what a change of links alters; empty where nothing needs to be restored.
+///
+/// A deleted link is created again without its addresses and members: the units that they belong to restore them.
+pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
+    let link = |name: &IfName| observed.link(name);
+    let back = match change {
+        LinkChange::AddBond(name, _)
+        | LinkChange::AddBridge(name, _)
+        | LinkChange::AddVlan(name, ..) => vec![LinkChange::Delete(name.clone())],
+        LinkChange::Delete(name) => link(name).map_or_else(Vec::new, |link| create(name, link)),
+        LinkChange::SetBondOption(name, option) => {
+            link(name).map_or_else(Vec::new, |link| bond_option(name, option, link))
+        }
+        LinkChange::SetMtu(name, _) => one(link(name), |link| LinkChange::SetMtu(name.clone(), link.mtu)),
+        LinkChange::SetTxqlen(name, _) => {
+            one(link(name), |link| LinkChange::SetTxqlen(name.clone(), link.txqlen))
+        }
+        LinkChange::SetMac(name, _) | LinkChange::CopyMac(name, _) => {
+            one(link(name), |link| LinkChange::SetMac(name.clone(), link.mac))
+        }
+        LinkChange::SetUp(name) => {
+            one(link(name).filter(|link| !link.up), |_| LinkChange::SetDown(name.clone()))
+        }
+        LinkChange::SetDown(name) => {
+            one(link(name).filter(|link| link.up), |_| LinkChange::SetUp(name.clone()))
+        }
+        LinkChange::AddMember(name, _) | LinkChange::AddPort(name, _) | LinkChange::Release(name) => {
+            one(link(name), |link| membership(name, link, observed))
+        }
+        LinkChange::SetFiltering(name, on) => vec![LinkChange::SetFiltering(name.clone(), !on)],
+        LinkChange::SetDefaultPvid(name, _) => match link(name).map(|link| &link.kind) {
+            Some(Kind::Bridge(state)) => state
+                .default_pvid
+                .map(|pvid| LinkChange::SetDefaultPvid(name.clone(), pvid))
+                .into_iter()
+                .collect(),
+            _ => vec![],
+        },
+        LinkChange::AddVids(name, first, last, _) | LinkChange::RemoveVids(name, first, last) => {
+            vids(name, link(name), *first, *last)
+        }
+        LinkChange::AddSelfVid(name, vid, _) | LinkChange::RemoveSelfVid(name, vid) => {
+            let found: Option<VlanFlags> = link(name).and_then(|link| link.vlans.get(vid).copied());
+            vec![match found {
+                Some(flags) => LinkChange::AddSelfVid(name.clone(), *vid, flags),
+                None => LinkChange::RemoveSelfVid(name.clone(), *vid),
+            }]
+        }
+        LinkChange::AddAddress(name, address) => {
+            vec![LinkChange::RemoveAddress(name.clone(), *address)]
+        }
+        LinkChange::RemoveAddress(name, address) => {
+            vec![LinkChange::AddAddress(name.clone(), *address)]
+        }
+    };
+    back.into_iter().map(Change::Link).collect()
+}
+
+/// The changes that restore what a change of the datapath alters.
+pub fn of_datapath(change: &DatapathChange, datapath: &ObservedDatapath) -> Vec<Change> {
+    let back = match change {
+        DatapathChange::SetPolicy(name, _) => match datapath.ports.get(name) {
+            Some(port) => {
+                vec![DatapathChange::SetPolicy(name.clone(), Box::new(port.policy.clone()))]
+            }
+            None => vec![DatapathChange::Forget(name.clone())],
+        },
+        DatapathChange::Forget(name) => datapath.ports.get(name).map_or_else(Vec::new, |port| {
+            let policy = DatapathChange::SetPolicy(name.clone(), Box::new(port.policy.clone()));
+            let flags = port.policy.flags;
+            let attach = port.attached.iter().map(|hook| {
+                DatapathChange::Attach(name.clone(), *hook, hook.optional(flags))
+            });
+            [policy].into_iter().chain(attach).collect()
+        }),
+        DatapathChange::Attach(name, hook, _) | DatapathChange::Detach(name, hook) => {
+            let port = datapath.ports.get(name);
+            match port.filter(|port| port.attached.contains(hook)) {
+                Some(port) => {
+                    let flags = hook.optional(port.policy.flags);
+                    vec![DatapathChange::Attach(name.clone(), *hook, flags)]
+                }
+                None => vec![DatapathChange::Detach(name.clone(), *hook)],
+            }
+        }
+        // The offload costs nothing where it stays off.
+        DatapathChange::RxVlanOff(..) => vec![],
+    };
+    back.into_iter().map(Change::Datapath).collect()
+}
+
+fn one(link: Option<&Link>, change: impl FnOnce(&Link) -> LinkChange) -> Vec<LinkChange> {
+    link.map(change).into_iter().collect()
+}
+
+/// The VIDs of a range as they were, in ranges of equal flags.
+fn vids(name: &IfName, link: Option<&Link>, first: Vid, last: Vid) -> Vec<LinkChange> {
+    let found = |vid: &Vid| link.and_then(|link| link.vlans.get(vid).copied());
+    let vids: Vec<Vid> = (first.get()..=last.get()).filter_map(Vid::new).collect();
+    let ranges = vids.chunk_by(|one, next| found(one) == found(next));
+    ranges
+        .filter_map(|range| {
+            let (first, last) = (*range.first()?, *range.last()?);
+            Some(match found(&first) {
+                Some(flags) => LinkChange::AddVids(name.clone(), first, last, flags),
+                None => LinkChange::RemoveVids(name.clone(), first, last),
+            })
+        })
+        .collect()
+}
+
+fn create(name: &IfName, link: &Link) -> Vec<LinkChange> {
+    let create = match &link.kind {
+        Kind::Bond(state) => LinkChange::AddBond(name.clone(), state.options.clone()),
+        Kind::Bridge(state) => LinkChange::AddBridge(name.clone(), state.vlan_filtering),
+        Kind::Vlan { parent: Some(parent), vid } => {
+            LinkChange::AddVlan(name.clone(), parent.clone(), *vid)
+        }
+        Kind::Vlan { parent: None, .. } | Kind::Other(_) => return vec![],
+    };
+    let mut changes = vec![create, LinkChange::SetMac(name.clone(), link.mac)];
+    if link.up {
+        changes.push(LinkChange::SetUp(name.clone()));
+    }
+    changes
+}
+
+fn bond_option(name: &IfName, option: &BondOption, link: &Link) -> Vec<LinkChange> {
+    let Kind::Bond(state) = &link.kind else { return vec![] };
+    let old = state.options.iter().find(|old| old.same_option(option)).cloned();
+    let none = matches!(option, BondOption::Primary(_)).then_some(BondOption::Primary(None));
+    old.or(none).map(|old| LinkChange::SetBondOption(name.clone(), old)).into_iter().collect()
+}
+
+fn membership(name: &IfName, link: &Link, observed: &Observed) -> LinkChange {
+    let controller = link.controller.as_ref();
+    let kind = controller.and_then(|controller| observed.link(controller)).map(|link| &link.kind);
+    match (controller, kind) {
+        (Some(bond), Some(Kind::Bond(_))) => LinkChange::AddMember(name.clone(), bond.clone()),
+        (Some(bridge), Some(_)) => LinkChange::AddPort(name.clone(), bridge.clone()),
+        (_, None) | (None, _) => LinkChange::Release(name.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

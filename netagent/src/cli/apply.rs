@@ -1,0 +1,94 @@
+//! `netagent plan` and `netagent apply`: once, without a daemon.
+
+use std::{ops::ControlFlow, path::Path, process::ExitCode};
+
+use anyhow::{Context as _, Result};
+
+use super::{
+    Target,
+    print::{print, progress, unwell},
+};
+use crate::{
+    agent::{Agent, Ledger, Progress},
+    config,
+    health::{self, Evidence},
+    plan::{Permission, Plan},
+    state::{Code, Finding, Outcome},
+};
+
+pub async fn plan(pins: &Path, target: &Target) -> Result<ExitCode> {
+    let desired = config::load(&target.config)?.desired();
+    let mut agent = Agent::open(pins)?;
+    agent.look().await?;
+    let confirmed = target.confirm.iter().cloned().collect();
+    let plan = agent.plan(&desired, &Permission { confirmed, ..Permission::default() });
+    print(&text(&plan))?;
+    Ok(ExitCode::from(if plan.is_empty() { 0 } else { 2 }))
+}
+
+pub async fn apply(pins: &Path, target: &Target) -> Result<ExitCode> {
+    let desired = config::load(&target.config)?.desired();
+    let mut agent = Agent::open(pins)?;
+    agent.take_charge()?;
+    agent.look().await.context("nothing was done")?;
+    let mut ledger = Ledger::new(target.confirm.iter().cloned().collect());
+    let mut steps = Steps::default();
+    let applied = agent.apply(&desired, &mut ledger, &mut steps).await;
+    agent.look().await.context("applied; look at the result")?;
+    let known: Vec<Finding> = applied.plan.findings().chain(ledger.findings()).cloned().collect();
+    let health = health::judge(Evidence {
+        desired: &desired,
+        links: agent.links(),
+        datapath: agent.ports(),
+        known: &known,
+    });
+    let unwell_findings: Vec<&Finding> = health.unwell().collect();
+    let remarks = health.findings.iter().filter(|finding| !unwell_findings.contains(finding));
+    let mut text: String = remarks.map(|finding| format!("# {finding}\n")).collect();
+    text.push_str(match (unwell_findings.is_empty(), steps.taken) {
+        (true, 0) => "nothing to do\n",
+        (true, _) => "done, and verified\n",
+        (false, 0) => "nothing was done\n",
+        (false, _) => "done, except for what stderr names\n",
+    });
+    print(&text)?;
+    Ok(unwell(unwell_findings.into_iter()))
+}
+
+/// Prints the steps as they are taken.
+#[derive(Default)]
+struct Steps {
+    taken: usize,
+}
+
+impl Progress for Steps {
+    fn outcome(&mut self, outcome: Outcome) {
+        self.taken += usize::from(outcome.error.is_none());
+        match &outcome.error {
+            None => progress(&outcome.step),
+            Some(error) => progress(&format!("# failed: {error}")),
+        }
+    }
+
+    async fn between(&mut self, _: &mut Agent, _: &Ledger) -> ControlFlow<()> {
+        ControlFlow::Continue(())
+    }
+}
+
+/// The plan as an operator reads it.
+fn text(plan: &Plan) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for unit in &plan.units {
+        lines.extend(unit.steps.iter().map(|step| step.change.to_string()));
+    }
+    lines.extend(plan.units.iter().flat_map(|unit| &unit.impact).map(|cost| format!("# {cost}")));
+    for link in plan.unconfirmed() {
+        lines.push(format!("# {link} carries the node itself: apply needs --confirm {link}"));
+    }
+    if plan.is_empty() {
+        lines.push("nothing to do".to_owned());
+    }
+    let findings = plan.findings().filter(|finding| finding.code != Code::ConfirmationNeeded);
+    lines.extend(findings.map(|finding| format!("# {finding}")));
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,269 @@
+//! The paths of the control socket: one table, from which the server and its description are made.
+
+use std::{path::PathBuf, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{HeaderMap, Method, StatusCode, header::ACCEPT},
+    response::{IntoResponse, Response},
+    routing::{self, MethodRouter},
+};
+use schemars::{Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+use tokio::{sync::oneshot, time::timeout};
+
+use super::{
+    openapi,
+    reports::{Confirmation, Everything, PlanReport, Port, Problem, Status},
+};
+use crate::{
+    agent::Agent,
+    daemon::{Answer, Command, Refusal, Request, Sender},
+    intent::PortIntent,
+    show::{self, What},
+    snapshot::Snapshot,
+    state::Subject,
+};
+
+/// How long an answer may take: a command waits for its effect, behind those that came before it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// The daemon's loop, as seen from here.
+#[derive(Clone)]
+pub struct Daemon {
+    sender: Sender,
+    pins: PathBuf,
+}
+
+/// A path.
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path; `{name}` is a parameter.
+    pub path: &'static str,
+    /// What it does.
+    pub summary: &'static str,
+    /// The type of the request's body.
+    pub request: Option<fn(&mut SchemaGenerator) -> Schema>,
+    /// The type of the answer's body.
+    pub response: fn(&mut SchemaGenerator) -> Schema,
+    /// What serves it.
+    serve: fn() -> MethodRouter<Daemon>,
+}
+
+fn schema<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
+
+/// Every path.
+pub fn routes() -> Vec<Route> {
+    let get = |path, summary, response, serve| Route {
+        method: Method::GET,
+        path,
+        summary,
+        request: None,
+        response,
+        serve,
+    };
+    vec![
+        get("/v1/status", "The state of each part of the node", schema::<Status>, || routing::get(status)),
+        get("/v1/snapshot", "Everything that is known of the node", schema::<Everything>, || {
+            routing::get(everything)
+        }),
+        get(
+            "/v1/show/{what}",
+            "A table of `netagent show`: ports, vlans, bonds, drops or fdb; as text where text/plain is accepted",
+            schema::<Vec<serde_json::Value>>,
+            || routing::get(table),
+        ),
+        get("/v1/plan", "What is left to do", schema::<PlanReport>, || routing::get(plan)),
+        get("/v1/ports", "The ports and their state", schema::<Vec<Port>>, || {
+            routing::get(ports)
+        }),
+        Route {
+            method: Method::POST,
+            path: "/v1/ports",
+            summary: "Adds a port; answers when it is plugged in",
+            request: Some(schema::<PortIntent>),
+            response: schema::<Answer>,
+            serve: || routing::post(add_port),
+        },
+        Route {
+            method: Method::DELETE,
+            path: "/v1/ports/{device}",
+            summary: "Deletes a port that was added here",
+            request: None,
+            response: schema::<Answer>,
+            serve: || routing::delete(delete_port),
+        },
+        Route {
+            method: Method::POST,
+            path: "/v1/reload",
+            summary: "Reads the file again; answers when it has been applied",
+            request: None,
+            response: schema::<Answer>,
+            serve: || routing::post(reload),
+        },
+        Route {
+            method: Method::POST,
+            path: "/v1/confirm",
+            summary: "Confirms a change of links that carry the node; answers when it has been applied",
+            request: Some(schema::<Confirmation>),
+            response: schema::<Answer>,
+            serve: || routing::post(confirm),
+        },
+        get("/v1/openapi.json", "This description", schema::<serde_json::Value>, || {
+            routing::get(async || Json(openapi::document()))
+        }),
+    ]
+}
+
+/// The server.
+pub fn router(sender: Sender, pins: PathBuf) -> Router {
+    let router = routes()
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, (route.serve)()));
+    let unknown = async || failed(StatusCode::NOT_FOUND, "no such path: see GET /v1/openapi.json");
+    router.fallback(unknown).with_state(Daemon { sender, pins })
+}
+
+type Answered<T> = Result<T, Response>;
+
+fn failed(status: StatusCode, error: impl Into<String>) -> Response {
+    (status, Json(Problem { error: error.into() })).into_response()
+}
+
+impl Daemon {
+    async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Answered<T> {
+        let (sender, answer) = oneshot::channel();
+        let asked = async {
+            self.sender.send(request(sender)).await.ok()?;
+            answer.await.ok()
+        };
+        match timeout(PATIENCE, asked).await {
+            Ok(Some(answer)) => Ok(answer),
+            Ok(None) => Err(failed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "the agent could not answer: see its log",
+            )),
+            Err(_) => Err(failed(StatusCode::SERVICE_UNAVAILABLE, "the agent does not answer in time")),
+        }
+    }
+
+    async fn snapshot(&self) -> Answered<Snapshot> {
+        self.ask(Request::Snapshot).await
+    }
+
+    async fn command(&self, command: Command) -> Answered<Json<Answer>> {
+        let answer = self.ask(|reply| Request::Command(command, Some(reply))).await?;
+        answer.map(Json).map_err(|refusal| {
+            let status = match refusal {
+                Refusal::Conflict(_) => StatusCode::CONFLICT,
+                Refusal::NotFound(_) => StatusCode::NOT_FOUND,
+                Refusal::Failed(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            };
+            failed(status, refusal.text())
+        })
+    }
+
+    fn stations(&self, snapshot: &Snapshot) -> Answered<Vec<show::fdb::Row>> {
+        let stations = Agent::stations(&self.pins)
+            .map_err(|error| failed(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))?;
+        Ok(show::fdb::rows(&stations, &snapshot.links))
+    }
+}
+
+async fn status(State(daemon): State<Daemon>, headers: HeaderMap) -> Answered<Response> {
+    let status = Status::of(&daemon.snapshot().await?);
+    Ok(if wants_text(&headers) {
+        show::status::text(&status).into_response()
+    } else {
+        Json(status).into_response()
+    })
+}
+
+async fn everything(State(daemon): State<Daemon>) -> Answered<Json<Everything>> {
+    let snapshot = daemon.snapshot().await?;
+    Ok(Json(Everything {
+        status: Status::of(&snapshot),
+        ports: show::ports::rows(&snapshot),
+        vlans: show::vlans::rows(&snapshot),
+        bonds: show::bonds::rows(&snapshot),
+        drops: show::drops::rows(&snapshot),
+        fdb: daemon.stations(&snapshot)?,
+    }))
+}
+
+async fn table(
+    State(daemon): State<Daemon>,
+    Path(what): Path<String>,
+    headers: HeaderMap,
+) -> Answered<Response> {
+    let json = !wants_text(&headers);
+    let snapshot = daemon.snapshot().await?;
+    let text = match what.parse::<What>() {
+        Ok(What::Fdb) => show::print_fdb(&daemon.stations(&snapshot)?, json),
+        Ok(what) => show::render(what, &snapshot, json),
+        Err(error) => return Err(failed(StatusCode::NOT_FOUND, error)),
+    };
+    let text =
+        text.map_err(|error| failed(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))?;
+    let kind = if json { "application/json" } else { "text/plain; charset=utf-8" };
+    Ok(([("content-type", kind)], text).into_response())
+}
+
+/// Whether text is accepted, and JSON is not.
+fn wants_text(headers: &HeaderMap) -> bool {
+    let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+    accept.contains("text/plain") && !accept.contains("application/json")
+}
+
+async fn plan(State(daemon): State<Daemon>) -> Answered<Json<PlanReport>> {
+    Ok(Json(PlanReport::of(&daemon.ask(Request::Plan).await?)))
+}
+
+async fn ports(State(daemon): State<Daemon>) -> Answered<Json<Vec<Port>>> {
+    let health = daemon.snapshot().await?.health;
+    let ports = health.ports.iter().map(|port| Port {
+        device: port.device.clone(),
+        network: port.network.clone(),
+        origin: port.origin.clone(),
+        state: port.state,
+        findings: port
+            .device
+            .parse()
+            .map(|device| health.of(&Subject::Port(device)).cloned().collect())
+            .unwrap_or_default(),
+    });
+    Ok(Json(ports.collect()))
+}
+
+/// The JSON body of a request, or why it cannot be used.
+fn body<T: DeserializeOwned>(text: &str) -> Answered<T> {
+    serde_json::from_str(text).map_err(|error| failed(StatusCode::BAD_REQUEST, error.to_string()))
+}
+
+async fn add_port(State(daemon): State<Daemon>, text: String) -> Answered<Json<Answer>> {
+    let port: PortIntent = body(&text)?;
+    daemon.command(Command::AddPort(Box::new(port))).await
+}
+
+async fn delete_port(
+    State(daemon): State<Daemon>,
+    Path(device): Path<String>,
+) -> Answered<Json<Answer>> {
+    let device = device
+        .parse()
+        .map_err(|error: String| failed(StatusCode::BAD_REQUEST, error))?;
+    daemon.command(Command::DeletePort(device)).await
+}
+
+async fn reload(State(daemon): State<Daemon>) -> Answered<Json<Answer>> {
+    daemon.command(Command::Reload).await
+}
+
+async fn confirm(State(daemon): State<Daemon>, text: String) -> Answered<Json<Answer>> {
+    let Confirmation { links } = body(&text)?;
+    daemon.command(Command::Confirm(links.into_iter().collect())).await
+}

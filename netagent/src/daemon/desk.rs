@@ -1,0 +1,334 @@
+//! The desk: takes requests and signals while the loop waits and between the units of a plan, and keeps the books.
+
+use std::{
+    collections::{BTreeSet, VecDeque},
+    ops::ControlFlow,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::yield_now,
+    time::Instant,
+};
+use tracing::{debug, error, info, warn};
+
+use super::{
+    Answer, Command, Journal, Refusal, Request, first_apply,
+    signals::{Arrived, Signals},
+};
+use crate::{
+    agent::{Agent, Ledger, Progress},
+    health::{self, Evidence, Health},
+    names::IfName,
+    plan::Plan,
+    snapshot::{Activity, Snapshot},
+    state::{Code, Desired, Finding, Outcome, Part, Severity, State, Subject, UnitId},
+};
+
+/// How often snapshots are made while a plan is carried out: how often others ask must not slow it down.
+const ANSWERS: Duration = Duration::from_millis(500);
+
+/// The way back to whoever gave a command.
+pub type Reply = oneshot::Sender<Result<Answer, Refusal>>;
+
+/// A command that was accepted, and whose effect is awaited.
+pub struct Waiter {
+    /// The part of the node; `None`: all of it.
+    pub subject: Option<Subject>,
+    /// The way back.
+    pub reply: Reply,
+}
+
+/// The desk.
+pub struct Desk {
+    requests: mpsc::Receiver<Request>,
+    signals: Signals,
+    journal: Journal,
+    commands: VecDeque<(Command, Option<Reply>)>,
+    snapshots: Vec<oneshot::Sender<Snapshot>>,
+    waiters: Vec<Waiter>,
+    answered: Option<Instant>,
+    stopping: bool,
+    desired: Arc<Desired>,
+    /// What is left to do, as it was planned last.
+    plan: Plan,
+    /// Findings of the sources, the plan and the ledger.
+    known: Vec<Finding>,
+    /// Findings as they were logged last.
+    logged: BTreeSet<Finding>,
+    /// Failures that were logged: a step that is tried again is not logged again.
+    failed: BTreeSet<(UnitId, String)>,
+    /// What has been done.
+    pub activity: Activity,
+}
+
+impl Desk {
+    pub fn new(
+        requests: mpsc::Receiver<Request>,
+        signals: Signals,
+        journal: Journal,
+    ) -> Self {
+        Self {
+            requests,
+            signals,
+            journal,
+            commands: VecDeque::new(),
+            snapshots: Vec::new(),
+            waiters: Vec::new(),
+            answered: None,
+            stopping: false,
+            desired: Arc::default(),
+            plan: Plan::default(),
+            known: vec![first_apply()],
+            logged: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            activity: Activity::default(),
+        }
+    }
+
+    /// Waits until a request or a signal has been taken. Cancelling it loses nothing.
+    pub async fn wait(&mut self) {
+        tokio::select! {
+            signal = self.signals.next() => self.signal(signal),
+            Some(request) = self.requests.recv() => self.take(request),
+        }
+    }
+
+    /// Takes what else has arrived, and answers what can be answered.
+    pub async fn serve(&mut self, agent: &mut Agent) {
+        self.take_all();
+        self.answer_snapshots(agent).await;
+    }
+
+    fn take_all(&mut self) {
+        while let Some(signal) = self.signals.take() {
+            self.signal(signal);
+        }
+        while let Ok(request) = self.requests.try_recv() {
+            self.take(request);
+        }
+    }
+
+    fn signal(&mut self, signal: Arrived) {
+        match signal {
+            Arrived::Stop => self.stopping = true,
+            Arrived::Hangup => self.commands.push_back((Command::Reload, None)),
+        }
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            // The one who asked may be gone.
+            Request::Ping(reply) => drop(reply.send(())),
+            Request::Snapshot(reply) => self.snapshots.push(reply),
+            Request::Plan(reply) => drop(reply.send(self.plan.clone())),
+            Request::Command(command, reply) => self.commands.push_back((command, reply)),
+        }
+    }
+
+    /// Answers those who asked for a snapshot.
+    async fn answer_snapshots(&mut self, agent: &mut Agent) {
+        if self.snapshots.is_empty() {
+            return;
+        }
+        self.answered = Some(Instant::now());
+        let looked = agent.look_at_bonds().await;
+        match looked.and_then(|()| self.snapshot(agent)) {
+            Ok(snapshot) => {
+                for reply in self.snapshots.drain(..) {
+                    let _gone = reply.send(snapshot.clone());
+                }
+            }
+            Err(error) => {
+                error!("read the node for a request: {error:#}");
+                // Dropping the senders tells those who asked.
+                self.snapshots.clear();
+            }
+        }
+    }
+
+    fn snapshot(&self, agent: &Agent) -> anyhow::Result<Snapshot> {
+        let mut snapshot = agent.snapshot()?;
+        snapshot.health = self.health(agent);
+        snapshot.activity = Some(self.activity.clone());
+        Ok(snapshot)
+    }
+
+    fn health(&self, agent: &Agent) -> Health {
+        health::judge(Evidence {
+            desired: &self.desired,
+            links: agent.links(),
+            datapath: agent.ports(),
+            known: &self.known,
+        })
+    }
+
+    /// The next command.
+    pub fn next_command(&mut self) -> Option<(Command, Option<Reply>)> {
+        self.commands.pop_front()
+    }
+
+    /// Whether the daemon was told to stop.
+    pub const fn stopping(&self) -> bool {
+        self.stopping
+    }
+
+    /// What is desired.
+    pub fn desired(&self) -> Arc<Desired> {
+        Arc::clone(&self.desired)
+    }
+
+    /// Something else is desired from now on.
+    pub fn desire(&mut self, desired: Desired) {
+        self.desired = Arc::new(desired);
+    }
+
+    /// The plan for what is left.
+    pub const fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Answers a command when what it asked for has been tried.
+    pub fn await_effect(&mut self, waiter: Waiter) {
+        self.waiters.push(waiter);
+    }
+
+    /// The file was read again, with this error if it could not be used.
+    pub fn reloaded(&mut self, error: Option<String>) {
+        if error.is_none() {
+            self.activity.reload.last_success = Some(SystemTime::now());
+        }
+        self.activity.reload.error = error;
+    }
+
+    /// The node could not be read. Whether that is news.
+    pub fn look_failed(&mut self, text: &str) -> bool {
+        let finding = Finding::new(Subject::Node, Code::LookFailed, text, "");
+        let news = !self.known.contains(&finding);
+        self.known.retain(|known| known.code != Code::LookFailed);
+        self.known.push(finding);
+        news
+    }
+
+    /// An apply has ended.
+    pub fn applied(&mut self, agent: &Agent, plan: Plan, known: Vec<Finding>, took: Duration) {
+        self.plan = plan;
+        self.known = known;
+        let health = self.health(agent);
+        self.activity.last_duration = took;
+        if health.is_well() {
+            self.activity.successes += 1;
+            self.activity.last_success = Some(SystemTime::now());
+        } else {
+            self.activity.failures += 1;
+        }
+        let of_units = |(id, _): &(UnitId, String)| self.plan.units.iter().any(|unit| unit.id == *id);
+        self.failed.retain(of_units);
+        self.log(&health);
+        for Waiter { subject, reply } in std::mem::take(&mut self.waiters) {
+            let _gone = reply.send(Ok(answer(&health, subject.as_ref())));
+        }
+    }
+
+    /// Logs the findings that are new, and those that are gone.
+    fn log(&mut self, health: &Health) {
+        let findings: BTreeSet<Finding> = health.findings.iter().cloned().collect();
+        for finding in findings.difference(&self.logged) {
+            match finding.code.severity() {
+                Severity::Info => info!("{finding}"),
+                Severity::Warning => warn!("{finding}"),
+                Severity::Error | Severity::Critical => error!("{finding}"),
+            }
+        }
+        for finding in self.logged.difference(&findings) {
+            info!("no longer: {}", finding.text);
+        }
+        if self.activity.successes + self.activity.failures == 1 && health.is_well() {
+            info!("the node is as desired");
+        }
+        self.logged = findings;
+    }
+
+    /// Answers those who wait for ports that have been carried out.
+    fn answer_ports(&mut self, agent: &Agent, ledger: &Ledger) {
+        if self.waiters.iter().all(|waiter| waiter.subject.is_none()) {
+            return;
+        }
+        let plan = agent.plan(&self.desired, ledger.permission());
+        let left = |device: &IfName| {
+            let id = UnitId::new(Part::Port, device);
+            plan.units.iter().any(|unit| unit.id == id && unit.is_runnable())
+        };
+        let done = |waiter: &Waiter| match &waiter.subject {
+            Some(Subject::Port(device)) => {
+                !left(device) && self.desired.ports.contains_key(device)
+            }
+            _ => false,
+        };
+        let (done, open) = std::mem::take(&mut self.waiters).into_iter().partition(done);
+        self.waiters = open;
+        let done: Vec<Waiter> = done;
+        if done.is_empty() {
+            return;
+        }
+        let known: Vec<Finding> = plan.findings().chain(ledger.findings()).cloned().collect();
+        let health = health::judge(Evidence {
+            desired: &self.desired,
+            links: agent.links(),
+            datapath: agent.ports(),
+            known: &known,
+        });
+        for Waiter { subject, reply } in done {
+            let _gone = reply.send(Ok(answer(&health, subject.as_ref())));
+        }
+    }
+}
+
+/// The answer to a command about a part of the node.
+fn answer(health: &Health, subject: Option<&Subject>) -> Answer {
+    let findings: Vec<Finding> = match subject {
+        Some(subject) => health.of(subject).cloned().collect(),
+        None => health.findings.clone(),
+    };
+    let state = findings.iter().map(|finding| finding.code.state()).max();
+    Answer { state: state.unwrap_or(State::Ready), findings }
+}
+
+impl Progress for Desk {
+    fn outcome(&mut self, outcome: Outcome) {
+        let word = if outcome.repair { "repair" } else { "apply" };
+        if outcome.repair {
+            let repairs = self.activity.repairs.entry(outcome.kind).or_default();
+            repairs.attempts += 1;
+            match outcome.error {
+                None => repairs.successes += 1,
+                Some(_) => repairs.failures += 1,
+            }
+        }
+        match &outcome.error {
+            None => info!("{word}: {}", outcome.step),
+            Some(error) if self.failed.insert((outcome.unit.clone(), error.clone())) => {
+                warn!("{word}: {}: {error}", outcome.unit);
+            }
+            Some(error) => debug!("{word}: {}: {error}", outcome.unit),
+        }
+        self.journal.add(&outcome);
+    }
+
+    async fn between(&mut self, agent: &mut Agent, ledger: &Ledger) -> ControlFlow<()> {
+        // Lets the servers take requests: steps of the datapath do not wait for anything.
+        yield_now().await;
+        self.take_all();
+        self.answer_ports(agent, ledger);
+        if self.answered.is_none_or(|at| at.elapsed() > ANSWERS) {
+            self.answer_snapshots(agent).await;
+        }
+        if self.stopping || !self.commands.is_empty() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! The journal: each step that was taken, in a bounded file that survives restarts (`netagent history`).
+
+use std::{
+    fs::{self, File},
+    io::{self, BufRead as _, BufReader, Write as _},
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use serde::{Deserialize, Serialize};
+use tracing::warn;
+
+use crate::state::Outcome;
+
+/// The size in bytes at which a new file is begun. One full file is kept beside it.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The journal of a state directory.
+pub struct Journal {
+    path: PathBuf,
+    /// The open file, and its size in bytes.
+    file: Option<(File, u64)>,
+    /// Whether it was logged that the journal cannot be written.
+    complained: bool,
+}
+
+/// An entry: one step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// When the step began, in seconds of Unix time.
+    pub time: f64,
+    /// The unit.
+    pub unit: String,
+    /// The step.
+    pub step: String,
+    /// Whether it restored what somebody else had changed.
+    pub repair: bool,
+    /// How long it took, in seconds.
+    pub took: f64,
+    /// The error, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl Journal {
+    /// The journal in this directory, which need not exist yet.
+    pub fn new(directory: &Path) -> Self {
+        Self { path: directory.join("history.jsonl"), file: None, complained: false }
+    }
+
+    /// Adds an outcome. A journal that cannot be written stops nothing.
+    pub fn add(&mut self, outcome: &Outcome) {
+        let entry = Entry {
+            time: outcome.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
+            unit: outcome.unit.to_string(),
+            step: outcome.step.clone(),
+            repair: outcome.repair,
+            took: outcome.took.as_secs_f64(),
+            error: outcome.error.clone(),
+        };
+        if let Err(error) = self.write(&entry) {
+            self.file = None;
+            if !std::mem::replace(&mut self.complained, true) {
+                warn!("{}: {error}: the history is not kept", self.path.display());
+            }
+        }
+    }
+
+    fn write(&mut self, entry: &Entry) -> io::Result<()> {
+        let mut line = serde_json::to_vec(entry)?;
+        line.push(b'\n');
+        if self.file.as_ref().is_some_and(|(_, size)| *size >= MAX_BYTES) {
+            self.file = None;
+            fs::rename(&self.path, older(&self.path))?;
+        }
+        let (file, size) = match &mut self.file {
+            Some(open) => open,
+            None => self.file.insert(open(&self.path)?),
+        };
+        file.write_all(&line)?;
+        *size += line.len() as u64;
+        Ok(())
+    }
+
+    /// The entries of a directory's journal, the oldest first. Lines that were cut off are left out.
+    pub fn read(directory: &Path) -> io::Result<Vec<Entry>> {
+        let path = directory.join("history.jsonl");
+        let mut entries = Vec::new();
+        for path in [older(&path), path] {
+            let file = match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                file => file?,
+            };
+            for line in BufReader::new(file).lines() {
+                entries.extend(serde_json::from_str::<Entry>(&line?).ok());
+            }
+        }
+        Ok(entries)
+    }
+}
+
+fn older(path: &Path) -> PathBuf {
+    path.with_extension("jsonl.1")
+}
+
+fn open(path: &Path) -> io::Result<(File, u64)> {
+    if let Some(directory) = path.parent() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
+    }
+    let file = File::options().create(true).append(true).mode(0o600).open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use super::*;
+    use crate::state::{Part, UnitId};
+
+    #[test]
+    fn the_journal_survives_a_restart_and_is_bounded() {
+        let directory = std::env::temp_dir().join(format!("netagent-journal-{}", std::process::id()));
+        let _old = fs::remove_dir_all(&directory);
+        let outcome = |number: u32| Outcome {
+            unit: UnitId::new(Part::Port, &"tap7".parse().unwrap()),
+            step: format!("{number} {}", "x".repeat(1000)),
+            kind: "link",
+            repair: false,
+            error: None,
+            optional: false,
+            at: SystemTime::now(),
+            took: Duration::from_millis(1),
+        };
+        for start in [0, 2000] {
+            let mut journal = Journal::new(&directory);
+            (start..start + 2000).for_each(|number| journal.add(&outcome(number)));
+        }
+        let entries = Journal::read(&directory).unwrap();
+        let size = |path: &str| fs::metadata(directory.join(path)).unwrap().len();
+        let bound = MAX_BYTES + 2000;
+        assert!(size("history.jsonl") < bound && size("history.jsonl.1") < bound);
+        assert!(entries.len() > 900 && entries.len() < 2100, "{}", entries.len());
+        assert!(entries.last().unwrap().step.starts_with("3999 "));
+        fs::remove_dir_all(&directory).unwrap();
+    }
+}

@@ -1,0 +1,71 @@
+//! What can be asked of the daemon's loop.
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    intent::PortIntent,
+    names::IfName,
+    plan::Plan,
+    snapshot::Snapshot,
+    state::{Finding, State},
+};
+
+/// The way to the loop.
+pub type Sender = mpsc::Sender<Request>;
+
+/// A request with the way back.
+pub enum Request {
+    /// Whether the loop lives. Looks at nothing.
+    Ping(oneshot::Sender<()>),
+    /// The node, with its counters as they are now.
+    Snapshot(oneshot::Sender<Snapshot>),
+    /// The plan for what is left to do.
+    Plan(oneshot::Sender<Plan>),
+    /// Something to be done. Without a way back the log has the answer.
+    Command(Command, Option<oneshot::Sender<Result<Answer, Refusal>>>),
+}
+
+/// Something to be done.
+#[derive(Clone, Debug)]
+pub enum Command {
+    /// Reads the file again.
+    Reload,
+    /// Adds a port.
+    AddPort(Box<PortIntent>),
+    /// Deletes a port that was added.
+    DeletePort(IfName),
+    /// Confirms a change of links that carry the node.
+    Confirm(BTreeSet<IfName>),
+}
+
+/// The answer to a command that was carried out.
+#[derive(Clone, Debug, Serialize)]
+pub struct Answer {
+    /// The state of the part that the command was about.
+    pub state: State,
+    /// What an operator should know about it.
+    pub findings: Vec<Finding>,
+}
+
+/// Why a command was not carried out.
+#[derive(Clone, Debug)]
+pub enum Refusal {
+    /// The command contradicts something.
+    Conflict(String),
+    /// There is no such thing.
+    NotFound(String),
+    /// It was tried and failed.
+    Failed(String),
+}
+
+impl Refusal {
+    /// The reason in one line.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Conflict(text) | Self::NotFound(text) | Self::Failed(text) => text,
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Judges the health of the node: from what is desired and what was seen to findings. Pure; knows only
+//! [`crate::state`].
+
+mod bond;
+mod port;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use serde::Serialize;
+
+pub use self::bond::findings as of_bond;
+use crate::state::{
+    Code, Desired, Finding, Observed, ObservedDatapath, Role, Severity, State, Subject,
+};
+
+/// The health of the node.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// Every finding, the worst first.
+    pub findings: Vec<Finding>,
+    /// The segments by name.
+    pub segments: Vec<SegmentHealth>,
+    /// The ports of VMs by device.
+    pub ports: Vec<PortHealth>,
+}
+
+/// The health of a segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SegmentHealth {
+    /// The cluster network.
+    pub name: String,
+    /// The state.
+    pub state: State,
+    /// The bridge.
+    pub bridge: String,
+    /// The bond, or the NIC where there is no bond; none for a host-only segment.
+    pub uplink: Option<String>,
+    /// The NICs that are desired.
+    pub nics: BTreeSet<String>,
+    /// Those that exist and belong to the uplink.
+    pub nics_present: BTreeSet<String>,
+    /// Those that have a link as well.
+    pub nics_up: BTreeSet<String>,
+}
+
+/// The health of a VM's port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PortHealth {
+    /// The device.
+    pub device: String,
+    /// The network.
+    pub network: String,
+    /// The source that names the port.
+    pub origin: String,
+    /// The state.
+    pub state: State,
+}
+
+/// What health is judged from.
+#[derive(Clone, Copy)]
+pub struct Evidence<'a> {
+    /// What is desired.
+    pub desired: &'a Desired,
+    /// The links.
+    pub links: &'a Observed,
+    /// The ports and programs.
+    pub datapath: &'a ObservedDatapath,
+    /// Findings that are known already: from the sources, the plan, and the steps that failed.
+    pub known: &'a [Finding],
+}
+
+/// Judges.
+pub fn judge(evidence: Evidence<'_>) -> Health {
+    let mut findings: Vec<Finding> = evidence.known.to_vec();
+    let mut segments = segment::judge(&evidence, &mut findings);
+    port::judge(&evidence, &mut findings);
+    findings.sort_by(|one, other| {
+        let key = |finding: &Finding| (finding.code.severity(), finding.code.state());
+        key(other).cmp(&key(one)).then_with(|| one.cmp(other))
+    });
+    findings.dedup();
+    for segment in &mut segments {
+        segment.state = state(&findings, &Subject::Segment(segment.name.clone()));
+    }
+    let ports = evidence.desired.ports.iter();
+    let of_vms = ports.filter(|(_, port)| !matches!(port.role, Role::Uplink { .. }));
+    let mut ports: Vec<PortHealth> = of_vms
+        .map(|(device, port)| PortHealth {
+            device: device.to_string(),
+            network: port.network.clone(),
+            origin: port.origin.clone(),
+            state: state(&findings, &Subject::Port(device.clone())),
+        })
+        .collect();
+    // A source may name a port that is not part of the desired state: it is refused.
+    for finding in &findings {
+        if let (Subject::Port(device), Code::Rejected) = (&finding.subject, finding.code)
+            && !ports.iter().any(|port| port.device == device.as_str())
+        {
+            ports.push(PortHealth {
+                device: device.to_string(),
+                network: String::new(),
+                origin: String::new(),
+                state: State::Refused,
+            });
+        }
+    }
+    Health { findings, segments, ports }
+}
+
+/// The state of a subject: that of its worst finding.
+fn state(findings: &[Finding], subject: &Subject) -> State {
+    let of_subject = findings.iter().filter(|finding| finding.subject == *subject);
+    of_subject.map(|finding| finding.code.state()).max().unwrap_or_default()
+}
+
+impl Health {
+    /// Whether the node does what it was declared to do, apart from what waits, was refused or lost redundancy.
+    pub fn is_ready(&self) -> bool {
+        self.findings.iter().all(|finding| finding.code.severity() < Severity::Critical)
+    }
+
+    /// Whether every part is as desired, apart from devices that do not exist yet.
+    pub fn is_well(&self) -> bool {
+        self.unwell().next().is_none()
+    }
+
+    /// The findings because of which a part is not as desired.
+    pub fn unwell(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| {
+            finding.code.state() != State::Ready && finding.code.severity() > Severity::Info
+        })
+    }
+
+    /// The findings about a subject.
+    pub fn of<'a>(&'a self, subject: &'a Subject) -> impl Iterator<Item = &'a Finding> {
+        self.findings.iter().filter(move |finding| finding.subject == *subject)
+    }
+}
+
+/// Whether a known finding explains why a part of the node lacks everything else.
+fn is_held_back(known: &[Finding], subject: &Subject) -> bool {
+    known.iter().any(|finding| {
+        finding.subject == *subject
+            && matches!(
+                finding.code,
+                Code::Refused | Code::ConfirmationNeeded | Code::Blocked | Code::Rejected
+            )
+    })
+}

@@ -1,0 +1,59 @@
+//! Bridge ports that exist: whether they have their programs, their bridge and their VLANs.
+
+use super::{Evidence, is_held_back};
+use crate::{
+    names::IfName,
+    state::{Code, Finding, Kind, Link, Port, Role, Subject},
+    vids::VidSet,
+};
+
+/// Adds the findings about ports.
+pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) {
+    for (name, port) in &evidence.desired.ports {
+        let subject = match port.role {
+            Role::Uplink { .. } => match evidence.desired.bridges.get(&port.bridge) {
+                Some(bridge) => Subject::Segment(bridge.segment.clone()),
+                None => Subject::Node,
+            },
+            Role::Access | Role::Trunk | Role::Tunnel => Subject::Port(name.clone()),
+        };
+        if let Some(link) = evidence.links.link(name)
+            && !is_held_back(evidence.known, &subject)
+        {
+            let mut add = |code, text: String| {
+                findings.push(Finding::new(subject.clone(), code, format!("{name}: {text}"), ""));
+            };
+            one(evidence, name, port, link, &mut add);
+        }
+    }
+}
+
+fn one(
+    evidence: &Evidence<'_>,
+    name: &IfName,
+    port: &Port,
+    link: &Link,
+    add: &mut dyn FnMut(Code, String),
+) {
+    let known =
+        evidence.datapath.ports.get(name).filter(|known| known.ifindex == link.index);
+    for hook in port.role.hooks() {
+        if known.is_none_or(|known| !known.attached.contains(hook)) {
+            add(Code::ProgramMissing, format!("{} is not attached", hook.program()));
+        }
+    }
+    if link.controller.as_ref() != Some(&port.bridge) {
+        add(Code::NotOnBridge, format!("is not a port of {}", port.bridge));
+        return;
+    }
+    let bridge = evidence.links.link(&port.bridge).map(|link| &link.kind);
+    if let Some(Kind::Bridge(state)) = bridge
+        && state.vlan_filtering == Some(true)
+    {
+        let missing = port.vids.iter().filter(|vid| !link.vlans.contains_key(vid));
+        let missing = VidSet::from_iter(missing);
+        if !missing.is_empty() {
+            add(Code::VlanMissing, format!("lacks VLAN {missing} on {}", port.bridge));
+        }
+    }
+}

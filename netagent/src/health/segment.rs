@@ -1,0 +1,91 @@
+//! Segments: their NICs and bonds.
+
+use std::collections::BTreeSet;
+
+use super::{Evidence, SegmentHealth, bond, is_held_back};
+use crate::{
+    names::IfName,
+    state::{Code, Finding, Kind, Role, State, Subject},
+};
+
+/// Judges the segments, and adds the findings about their uplinks.
+pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<SegmentHealth> {
+    let mut segments = Vec::new();
+    for (name, bridge) in &evidence.desired.bridges {
+        let uplink = evidence.desired.ports.iter().find_map(|(device, port)| match &port.role {
+            Role::Uplink { nics, .. } if port.bridge == *name => Some((device, nics)),
+            _ => None,
+        });
+        let mut segment = SegmentHealth {
+            name: bridge.segment.clone(),
+            state: State::Ready,
+            bridge: name.to_string(),
+            uplink: None,
+            nics: BTreeSet::new(),
+            nics_present: BTreeSet::new(),
+            nics_up: BTreeSet::new(),
+        };
+        if let Some((device, nics)) = uplink {
+            let text = |nics: &mut dyn Iterator<Item = &IfName>| nics.map(ToString::to_string).collect();
+            let (present, up) = evidence.nics(device, nics);
+            segment.uplink = Some(device.to_string());
+            segment.nics = text(&mut nics.iter());
+            segment.nics_present = text(&mut present.iter().copied());
+            segment.nics_up = text(&mut up.iter().copied());
+            let subject = Subject::Segment(bridge.segment.clone());
+            if !is_held_back(evidence.known, &subject) {
+                findings.extend(uplink_findings(evidence, &subject, device, &up));
+            }
+        }
+        segments.push(segment);
+    }
+    segments.sort_by(|one, other| one.name.cmp(&other.name));
+    segments
+}
+
+fn uplink_findings(
+    evidence: &Evidence<'_>,
+    subject: &Subject,
+    device: &IfName,
+    up: &BTreeSet<&IfName>,
+) -> Vec<Finding> {
+    let link = evidence.links.link(device);
+    if let Some(link) = link
+        && let Kind::Bond(state) = &link.kind
+    {
+        let members = evidence.links.ports_of(device);
+        let members: Vec<_> =
+            members.filter_map(|(nic, link)| Some((nic, link.member.as_ref()?))).collect();
+        return bond::findings(subject, device, (link, state), &members);
+    }
+    let text = match link {
+        None => format!("{device}: the uplink does not exist"),
+        Some(_) if up.is_empty() => format!("{device}: the uplink has no link"),
+        Some(_) => return vec![],
+    };
+    let remedy = "check the cable and the switch's port";
+    vec![Finding::new(subject.clone(), Code::SegmentDown, text, remedy)]
+}
+
+impl Evidence<'_> {
+    /// The NICs of an uplink that exist and belong to it, and those that have a link.
+    fn nics<'a>(
+        &self,
+        uplink: &IfName,
+        nics: &'a BTreeSet<IfName>,
+    ) -> (BTreeSet<&'a IfName>, BTreeSet<&'a IfName>) {
+        let link = |nic: &IfName| self.links.link(nic);
+        let belongs = |nic: &&IfName| {
+            link(nic).is_some_and(|link| *nic == uplink || link.controller.as_ref() == Some(uplink))
+        };
+        let present: BTreeSet<_> = nics.iter().filter(belongs).collect();
+        let has_link = |nic: &&IfName| {
+            link(nic).is_some_and(|link| match &link.member {
+                Some(member) => member.mii_up,
+                None => link.up && link.carrier,
+            })
+        };
+        let up = present.iter().copied().filter(has_link).collect();
+        (present, up)
+    }
+}

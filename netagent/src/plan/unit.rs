@@ -1,0 +1,84 @@
+//! A unit of the plan: its steps, what they cost, and what keeps them from being carried out.
+
+use std::collections::BTreeSet;
+
+use super::View;
+use crate::{
+    change::{Change, DatapathChange, LinkChange, before},
+    names::IfName,
+    state::{Code, Finding, Subject, UnitId},
+};
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The change.
+    pub change: Change,
+    /// The changes that restore what was there before; empty where there is nothing to restore.
+    pub before: Vec<Change>,
+}
+
+/// A part of the node that is changed, fails and recovers independently.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unit {
+    /// Which one.
+    pub id: UnitId,
+    /// The part of the node that its findings are about.
+    pub subject: Subject,
+    /// The steps, in order.
+    pub steps: Vec<Step>,
+    /// Units that must have been carried out completely, if they have steps.
+    pub needs: BTreeSet<UnitId>,
+    /// What the steps cost: the links that go down meanwhile.
+    pub impact: Vec<String>,
+    /// Links that carry the node, that the steps alter, and that nobody has confirmed.
+    pub unconfirmed: BTreeSet<IfName>,
+    /// Findings about the unit that are known from the plan alone.
+    pub findings: Vec<Finding>,
+}
+
+impl Unit {
+    /// A unit without steps.
+    pub(super) fn new(id: UnitId, subject: Subject) -> Self {
+        Self {
+            id,
+            subject,
+            steps: Vec::new(),
+            needs: BTreeSet::new(),
+            impact: Vec::new(),
+            unconfirmed: BTreeSet::new(),
+            findings: Vec::new(),
+        }
+    }
+
+    /// Whether the steps may be carried out.
+    pub fn is_runnable(&self) -> bool {
+        !self.steps.is_empty() && self.unconfirmed.is_empty()
+    }
+
+    pub(super) fn link(&mut self, view: &View<'_>, change: LinkChange) {
+        let before = before::of_link(&change, view.observed);
+        self.steps.push(Step { change: Change::Link(change), before });
+    }
+
+    pub(super) fn datapath(&mut self, view: &View<'_>, change: DatapathChange) {
+        let before = before::of_datapath(&change, view.datapath);
+        self.steps.push(Step { change: Change::Datapath(change), before });
+    }
+
+    pub(super) fn finding(
+        &mut self,
+        code: Code,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.findings.push(Finding::new(self.subject.clone(), code, text, remedy));
+    }
+
+    /// Refuses the unit: this node cannot have it.
+    pub(super) fn refuse(&mut self, text: impl Into<String>, remedy: impl Into<String>) {
+        self.steps.clear();
+        self.impact.clear();
+        self.finding(Code::Refused, text, remedy);
+    }
+}

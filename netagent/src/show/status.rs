@@ -1,0 +1,119 @@
+//! `netagent status`: one screen that says what is Ready, Waiting, Degraded or Refused, and why.
+
+use super::table::{Column, Table, or_dash};
+use crate::{
+    control::Status,
+    health::{Health, SegmentHealth},
+    state::{State, Subject},
+};
+
+/// The screen.
+pub fn text(status: &Status) -> String {
+    let Status { version, ready, health, .. } = status;
+    let verdict = match (ready, health.is_well()) {
+        (true, true) => "ready",
+        (true, false) => "ready, but not everything is as desired",
+        (false, _) => "not ready",
+    };
+    let mut text = format!("netagent {version}: {verdict}\n");
+    for finding in health.of(&Subject::Node) {
+        text.push_str(&format!("{}: {finding}\n", finding.code.severity().name()));
+    }
+    if !health.segments.is_empty() {
+        text.push('\n');
+        text.push_str(&segments(health));
+    }
+    if !health.ports.is_empty() {
+        text.push('\n');
+        text.push_str(&ports(health));
+    }
+    text
+}
+
+fn segments(health: &Health) -> String {
+    let mut table = Table::new(&[
+        Column::Text("SEGMENT"),
+        Column::Text("STATE"),
+        Column::Text("BRIDGE"),
+        Column::Text("UPLINK"),
+        Column::Text("NICS"),
+        Column::Text("WHY"),
+    ]);
+    for segment in &health.segments {
+        let subject = Subject::Segment(segment.name.clone());
+        let first = [
+            segment.name.clone(),
+            segment.state.to_string(),
+            segment.bridge.clone(),
+            or_dash(segment.uplink.clone()),
+            or_dash(Some(nics(segment))),
+        ];
+        rows(&mut table, first, health, &subject);
+    }
+    table.finish()
+}
+
+/// "eth2 up, eth3 missing"
+fn nics(segment: &SegmentHealth) -> String {
+    let state = |nic: &String| {
+        if segment.nics_up.contains(nic) {
+            "up"
+        } else if segment.nics_present.contains(nic) {
+            "no link"
+        } else {
+            "missing"
+        }
+    };
+    let nics = segment.nics.iter().map(|nic| format!("{nic} {}", state(nic)));
+    nics.collect::<Vec<_>>().join(", ")
+}
+
+fn ports(health: &Health) -> String {
+    let mut table = Table::new(&[
+        Column::Text("PORT"),
+        Column::Text("STATE"),
+        Column::Text("NETWORK"),
+        Column::Text("SOURCE"),
+        Column::Text("WHY"),
+    ]);
+    let mut ports: Vec<_> = health.ports.iter().collect();
+    // Stable: those that need attention come first.
+    ports.sort_by_key(|port| std::cmp::Reverse(port.state));
+    for port in ports {
+        let first = [
+            port.device.clone(),
+            port.state.to_string(),
+            or_dash(Some(port.network.clone())),
+            or_dash(Some(port.origin.clone())),
+        ];
+        match port.device.parse() {
+            Ok(device) => rows(&mut table, first, health, &Subject::Port(device)),
+            Err(_) => table.row(first.into_iter().chain(["-".to_owned()])),
+        }
+    }
+    table.finish()
+}
+
+/// A row for each finding; the first has the subject's columns.
+fn rows<const N: usize>(
+    table: &mut Table,
+    first: [String; N],
+    health: &Health,
+    subject: &Subject,
+) {
+    let mut columns = first;
+    let mut reasons: Vec<String> = health.of(subject).map(ToString::to_string).collect();
+    if reasons.is_empty() {
+        reasons.push("-".to_owned());
+    }
+    for reason in reasons {
+        table.row(columns.into_iter().chain([reason]));
+        columns = std::array::from_fn(|_| String::new());
+    }
+}
+
+/// The exit code of `netagent status`: 0 where all is as desired, 3 otherwise.
+pub fn exit_code(status: &Status) -> u8 {
+    let worst = status.health.unwell().map(|finding| finding.code.state()).max();
+    if worst.unwrap_or(State::Ready) == State::Ready { 0 } else { 3 }
+}

@@ -1,0 +1,204 @@
+//! Findings: each fact that an operator should know about the health of a part of the node.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::names::IfName;
+
+/// The part of the node that a finding is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// The node as a whole.
+    Node,
+    /// A cluster network: its bond, bridge, uplink and host interfaces.
+    Segment(String),
+    /// The port of a VM.
+    Port(IfName),
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Node => f.write_str("node"),
+            Self::Segment(name) => write!(f, "segment {name}"),
+            Self::Port(device) => write!(f, "port {device}"),
+        }
+    }
+}
+
+impl Serialize for Subject {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The state of a subject: that of its worst finding.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub enum State {
+    /// As desired.
+    #[default]
+    Ready,
+    /// Waits for a device, or for the operator's confirmation.
+    Waiting,
+    /// Works in part, or does not work.
+    Degraded,
+    /// This node cannot have it as it is desired.
+    Refused,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Ready => "Ready",
+            Self::Waiting => "Waiting",
+            Self::Degraded => "Degraded",
+            Self::Refused => "Refused",
+        })
+    }
+}
+
+/// How much a finding matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// Expected in normal operation.
+    Info,
+    /// Redundancy or a feature is lost, or the operator must decide.
+    Warning,
+    /// Something that is desired does not work. The rest of the node does.
+    Error,
+    /// Frames are lost, or the node is not as it was declared to be. The node is not ready.
+    Critical,
+}
+
+impl Severity {
+    /// Every severity.
+    pub const ALL: [Self; 4] = [Self::Info, Self::Warning, Self::Error, Self::Critical];
+
+    /// The name: a value of the label `severity`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Error => "error",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// Defines the codes with their names, states and severities.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $variant:ident = $name:literal $state:ident $severity:ident,)+) => {
+        /// What was found.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Code { $($(#[$doc])* $variant,)+ }
+
+        impl Code {
+            /// Every code.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The name: a value of the label `code`.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// The state of a subject that has no worse finding.
+            pub const fn state(self) -> State {
+                match self { $(Self::$variant => State::$state),+ }
+            }
+
+            /// How much it matters. A critical finding fails `/readyz`.
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$variant => Severity::$severity),+ }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The first apply has not ended.
+    FirstApply = "first-apply" Waiting Critical,
+    /// Netlink or the datapath could not be read.
+    LookFailed = "look-failed" Degraded Critical,
+    /// The file could not be used when it was read last. The previous one stays in force.
+    ReloadFailed = "reload-failed" Degraded Warning,
+    /// An item of a source contradicts another item, or asks for something that does not exist.
+    Rejected = "rejected" Refused Error,
+    /// This node cannot have the unit as it is desired.
+    Refused = "refused" Refused Error,
+    /// The change alters a link that carries the node.
+    ConfirmationNeeded = "confirmation-needed" Waiting Warning,
+    /// The device of a port does not exist yet.
+    DeviceMissing = "device-missing" Waiting Info,
+    /// A NIC does not exist.
+    NicMissing = "nic-missing" Degraded Error,
+    /// A NIC belongs to a bond or bridge that is not ours.
+    NicInUse = "nic-in-use" Degraded Error,
+    /// A bond's member has no link.
+    MemberDown = "member-down" Degraded Warning,
+    /// The switch does not answer LACP.
+    LacpNoPartner = "lacp-no-partner" Degraded Error,
+    /// Members are in different aggregators.
+    LacpSplit = "lacp-split" Degraded Warning,
+    /// No uplink member is present and up.
+    SegmentDown = "segment-down" Degraded Critical,
+    /// A port that is present lacks a program.
+    ProgramMissing = "program-missing" Degraded Critical,
+    /// A port that is present lacks a VLAN on its bridge.
+    VlanMissing = "vlan-missing" Degraded Critical,
+    /// A port that is present is not on its bridge.
+    NotOnBridge = "not-on-bridge" Degraded Critical,
+    /// A step of the unit failed.
+    StepFailed = "step-failed" Degraded Error,
+    /// The unit was applied, and differs from what is desired again.
+    Unsettled = "unsettled" Degraded Error,
+    /// The unit waits for another unit that was not carried out.
+    Blocked = "blocked" Waiting Warning,
+    /// The MTU of a port is below that of its network.
+    MtuLow = "mtu-low" Ready Warning,
+    /// `fastPath: xdp` is not possible. The TC fast path is used.
+    XdpUnavailable = "xdp-unavailable" Ready Info,
+    /// A device that no source names is a port of one of our bridges.
+    UnmanagedPort = "unmanaged-port" Ready Warning,
+    /// A device was renamed since it got its policy.
+    Renamed = "renamed" Ready Warning,
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+/// A finding.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// The part of the node.
+    pub subject: Subject,
+    /// What was found.
+    pub code: Code,
+    /// One line that names the device and the fact.
+    pub text: String,
+    /// What the operator can do; empty where nothing is to be done.
+    pub remedy: String,
+}
+
+impl Finding {
+    /// A finding.
+    pub fn new(
+        subject: Subject,
+        code: Code,
+        text: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
+        Self { subject, code, text: text.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        if self.remedy.is_empty() { Ok(()) } else { write!(f, ": {}", self.remedy) }
+    }
+}

@@ -1,0 +1,26 @@
+//! Links for the tests of plans and findings.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Kind, Link};
+use crate::names::Mac;
+
+/// A link that is up, without a controller.
+pub fn link(index: u32, kind: Kind) -> Link {
+    Link {
+        index,
+        up: true,
+        carrier: true,
+        mtu: 1500,
+        txqlen: 1000,
+        mac: Mac([2, 0, 0, 0, 0, 1]),
+        controller: None,
+        alias: None,
+        kind,
+        addresses: BTreeSet::new(),
+        vlans: BTreeMap::new(),
+        member: None,
+        takes_xdp_frames: false,
+        leads_elsewhere: false,
+    }
+}

@@ -1,0 +1,63 @@
+//! The units of a plan: parts of the node that are changed, fail and recover independently.
+
+use std::fmt;
+
+use crate::names::IfName;
+
+/// The identity of a unit: the kind, and the device that it is about.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnitId {
+    /// The kind of unit.
+    pub part: Part,
+    /// The device.
+    pub device: IfName,
+}
+
+/// The kinds of units, in the order in which they are carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Part {
+    /// A port that has a policy and is not desired any more.
+    FormerPort,
+    /// A link that the agent created and that is not desired any more.
+    FormerLink,
+    /// A NIC that leaves a bond.
+    FormerMember,
+    /// A bond with its members.
+    Bond,
+    /// A bridge.
+    Bridge,
+    /// A bridge port: an uplink or the port of a VM.
+    Port,
+    /// The VLANs of a bridge itself, as the node's own port.
+    OwnVlans,
+    /// An interface of the node itself.
+    Host,
+}
+
+impl Part {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::FormerPort => "former port",
+            Self::FormerLink => "former link",
+            Self::FormerMember => "former member",
+            Self::Bond => "bond",
+            Self::Bridge => "bridge",
+            Self::Port => "port",
+            Self::OwnVlans => "own VLANs of",
+            Self::Host => "host interface",
+        }
+    }
+}
+
+impl UnitId {
+    /// A unit.
+    pub fn new(part: Part, device: &IfName) -> Self {
+        Self { part, device: device.clone() }
+    }
+}
+
+impl fmt::Display for UnitId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.part.name(), self.device)
+    }
+}
