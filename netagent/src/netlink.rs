@@ -5,6 +5,7 @@
 //! A socket belongs to the network namespace of the thread that opened it.
 
 mod address;
+mod again;
 mod apply;
 mod bond;
 mod bridge_port;
@@ -23,21 +24,27 @@ mod watch;
 mod wire;
 mod xdp;
 
+use std::io;
+
 use anyhow::Context as _;
-use rtnetlink::packet_route::{
-    RouteNetlinkMessage,
-    link::{LinkAttribute, LinkExtentMask, LinkMessage},
+use rtnetlink::{
+    packet_route::{
+        RouteNetlinkMessage,
+        link::{LinkAttribute, LinkExtentMask, LinkMessage},
+    },
+    sys::protocols::NETLINK_ROUTE,
 };
 
 pub use self::{
     failure::Failure,
     fdb::{FdbEvent, FdbWatch},
     filter::{Filter, Side},
-    watch::Watch,
+    watch::{Changes, Watch},
 };
 use self::{
     link::Header,
     socket::{Reply, Socket},
+    xdp::Netdev,
 };
 use crate::names::{IfName, Mac};
 
@@ -45,12 +52,15 @@ use crate::names::{IfName, Mac};
 /// deleted and made again has the same name and another index.
 pub struct Netlink {
     socket: Socket,
+    netdev: Netdev,
 }
 
 impl Netlink {
     /// Opens a socket in the calling thread's network namespace, on the running tokio runtime.
     pub fn open() -> anyhow::Result<Self> {
-        Ok(Self { socket: Socket::open().context("open a netlink socket")? })
+        let open = || io::Result::Ok((Socket::open(NETLINK_ROUTE)?, Netdev::open()?));
+        let (socket, netdev) = open().context("open a netlink socket")?;
+        Ok(Self { socket, netdev })
     }
 
     /// `ip link show NAME`: its index.

@@ -24,6 +24,9 @@ pub enum Failure {
     /// The socket broke, or lost a message.
     #[error("the netlink socket fails")]
     Socket(#[from] io::Error),
+    /// No answer in time.
+    #[error("no answer from the kernel within 10 s")]
+    TimedOut,
     /// The links changed whenever they were read.
     #[error("the kernel's answer kept changing while it was read; try again")]
     Interrupted,

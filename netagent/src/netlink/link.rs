@@ -24,6 +24,8 @@ const HEADER_BYTES: usize = 16;
 pub(super) struct Header<'a> {
     pub(super) index: u32,
     flags: u32,
+    /// Flags that changed. All, where the link is new or came from another namespace.
+    pub(super) changed: u32,
     pub(super) attributes: &'a [u8],
 }
 
@@ -32,6 +34,7 @@ impl<'a> Header<'a> {
         Some(Self {
             index: wire::u32_at(payload, 4)?,
             flags: wire::u32_at(payload, 8)?,
+            changed: wire::u32_at(payload, 12)?,
             attributes: payload.get(HEADER_BYTES..)?,
         })
     }
@@ -54,7 +57,7 @@ impl<'a> Header<'a> {
 
     /// The link, given a way from an index to a name.
     pub(super) fn link(&self, name_of: &dyn Fn(u32) -> Option<IfName>) -> Link {
-        let Self { index, flags: _, attributes } = *self;
+        let Self { index, attributes, .. } = *self;
         let number = |kind| wire::find_u32(attributes, kind).unwrap_or_default();
         let info = wire::find(attributes, IFLA_LINKINFO).unwrap_or_default();
         Link {
@@ -86,6 +89,13 @@ impl<'a> Header<'a> {
         let info = wire::find(self.attributes, IFLA_LINKINFO)?;
         let of_bond = wire::find_text(info, IFLA_INFO_SLAVE_KIND)? == "bond";
         wire::find(info, IFLA_INFO_SLAVE_DATA).filter(|_| of_bond).map(bond::member)
+    }
+
+    /// Whether it is a port of a bridge.
+    pub(super) fn is_bridge_port(&self) -> bool {
+        let info = wire::find(self.attributes, IFLA_LINKINFO);
+        let kind = info.and_then(|info| wire::find_text(info, IFLA_INFO_SLAVE_KIND));
+        kind.is_some_and(|kind| kind == "bridge")
     }
 
     fn kind(&self, info: &[u8], name_of: &dyn Fn(u32) -> Option<IfName>) -> Kind {

@@ -10,7 +10,7 @@ use rtnetlink::packet_route::{
     link::{LinkAttribute, LinkExtentMask},
 };
 
-use super::{Failure, Netlink, address, link::Header, message, route, socket::Reply, vlan, xdp};
+use super::{Failure, Netlink, address, link::Header, message, route, socket::Reply, vlan};
 use crate::{
     names::IfName,
     state::{Link, Observed},
@@ -23,7 +23,8 @@ impl Netlink {
         let kernel = self.probe().await.context("find out what this kernel has")?;
         let links = self.links().await.context("list links")?;
         let mut links = named(&links);
-        for index in xdp::transmitters() {
+        let transmitters = self.netdev.transmitters().await;
+        for index in transmitters.context("list devices that support XDP_REDIRECT")? {
             if let Some((_, link)) = links.get_mut(&index) {
                 link.takes_xdp_frames = true;
             }
@@ -72,7 +73,7 @@ impl Netlink {
     }
 
     /// `ip route show default`, `ip -6 route show default`
-    async fn default_devices(&self) -> Result<BTreeSet<u32>, Failure> {
+    pub(super) async fn default_devices(&self) -> Result<BTreeSet<u32>, Failure> {
         let mut devices = BTreeSet::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let request = RouteNetlinkMessage::GetRoute(route::message(family));

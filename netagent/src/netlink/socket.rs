@@ -1,45 +1,67 @@
-//! One request at a time over one socket. Not rtnetlink's own connection: that one drops a message
-//! that it cannot decode and goes on, so a link would silently be missing from a dump, and it hides
-//! interrupted dumps and the kernel's error texts.
+//! One request at a time over one socket. rtnetlink's own connection is not used: it drops a message
+//! that it cannot decode and continues, so a link would silently be missing from a dump, and it
+//! hides interrupted dumps and the kernel's error texts.
 
-use std::{ffi::c_int, io};
+use std::{ffi::c_int, io, time::Duration};
 
 use rtnetlink::{
     packet_core::{
         NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
-        NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer, NetlinkMessage,
+        NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer, NetlinkSerializable as _,
     },
     packet_route::RouteNetlinkMessage,
-    sys::{
-        AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE,
-    },
+    sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket},
 };
-use tokio::sync::Mutex;
+use tokio::{sync::Mutex, time::timeout};
 
 use super::{Failure, wire};
 
-/// How often a dump is begun again because what it shows changed under it.
+/// How often a dump is repeated because the dumped objects changed meanwhile.
 const DUMP_ATTEMPTS: u32 = 10;
+/// How long the kernel may take to answer.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// The kernel's largest datagram for a dump is half of this.
+const BUFFER_BYTES: usize = 64 << 10;
 
 /// `NLMSGERR_ATTR_MSG`
 const ERROR_TEXT: u16 = 1;
-/// `struct nlmsghdr`, which an error quotes.
+/// `struct nlmsghdr`
 const HEADER_BYTES: usize = 16;
 
-/// A socket for requests.
+/// A socket for requests of one netlink protocol.
 pub(super) struct Socket(Mutex<Exchange>);
 
 struct Exchange {
     socket: TokioSocket,
-    /// Of the last request. An answer with another one belongs to a request that was given up.
+    buffer: Vec<u8>,
+    /// Sequence number of the last request. A reply with another one belongs to a request whose
+    /// caller was cancelled.
     sequence: u32,
+    /// Datagrams sent and received.
+    #[cfg(test)]
+    datagrams: usize,
+}
+
+/// A message to the kernel, without the netlink header.
+pub(super) struct Request {
+    pub(super) kind: u16,
+    /// The bytes after the netlink header.
+    pub(super) payload: Vec<u8>,
+}
+
+impl From<RouteNetlinkMessage> for Request {
+    fn from(message: RouteNetlinkMessage) -> Self {
+        let mut payload = vec![0; message.buffer_len()];
+        message.serialize(&mut payload);
+        Self { kind: message.message_type(), payload }
+    }
 }
 
 /// A message from the kernel.
 #[derive(Debug)]
 pub(super) struct Reply {
     kind: u16,
-    /// What follows the netlink header.
+    /// The bytes after the netlink header.
     pub(super) payload: Vec<u8>,
 }
 
@@ -56,8 +78,9 @@ impl Reply {
 }
 
 impl Socket {
-    pub(super) fn open() -> io::Result<Self> {
-        let mut tokio_socket = TokioSocket::new(NETLINK_ROUTE)?;
+    /// `protocol` is `NETLINK_ROUTE` or `NETLINK_GENERIC`.
+    pub(super) fn open(protocol: isize) -> io::Result<Self> {
+        let mut tokio_socket = TokioSocket::new(protocol)?;
         let socket = tokio_socket.socket_mut();
         socket.bind_auto()?;
         // Errors come with a text, and without a copy of the request before it.
@@ -65,57 +88,89 @@ impl Socket {
         socket.set_cap_ack(true)?;
         // A filter that the kernel does not know is an error rather than ignored.
         socket.set_netlink_get_strict_chk(true)?;
-        Ok(Self(Mutex::new(Exchange { socket: tokio_socket, sequence: 0 })))
+        let buffer = Vec::with_capacity(BUFFER_BYTES);
+        let exchange = Exchange {
+            socket: tokio_socket,
+            buffer,
+            sequence: 0,
+            #[cfg(test)]
+            datagrams: 0,
+        };
+        Ok(Self(Mutex::new(exchange)))
     }
 
-    /// Sends a request and returns what the kernel answers, without the acknowledgement.
+    #[cfg(test)]
+    pub(super) async fn datagrams(&self) -> usize {
+        self.0.lock().await.datagrams
+    }
+
+    /// Sends a request and returns the replies, without the acknowledgement.
     pub(super) async fn request(
         &self,
-        message: RouteNetlinkMessage,
+        request: impl Into<Request>,
         flags: u16,
     ) -> Result<Vec<Reply>, Failure> {
-        let mut exchange = self.0.lock().await;
-        exchange.send(message, NLM_F_REQUEST | NLM_F_ACK | flags).await?;
-        Ok(exchange.receive().await?.0)
+        let request = request.into();
+        let answered = timeout(ANSWER_LIMIT, async {
+            let mut exchange = self.0.lock().await;
+            exchange.send(&request, NLM_F_REQUEST | NLM_F_ACK | flags).await?;
+            Ok(exchange.receive().await?.0)
+        });
+        answered.await.unwrap_or(Err(Failure::TimedOut))
     }
 
-    /// Asks for everything that there is, until the answer is of one piece.
-    pub(super) async fn dump(&self, message: RouteNetlinkMessage) -> Result<Vec<Reply>, Failure> {
-        let mut exchange = self.0.lock().await;
-        for _ in 0..DUMP_ATTEMPTS {
-            exchange.send(message.clone(), NLM_F_REQUEST | NLM_F_DUMP).await?;
-            match exchange.receive().await {
-                Ok((replies, false)) => return Ok(replies),
-                Ok((_, true)) => {}
-                // Whoever asked for the dump before this one went away before its end.
-                Err(failure) if failure.is(libc::EBUSY) => {}
-                Err(failure) => return Err(failure),
+    /// Reads all objects that a request selects. A dump that the kernel reports as interrupted is
+    /// repeated.
+    pub(super) async fn dump(&self, request: impl Into<Request>) -> Result<Vec<Reply>, Failure> {
+        let request = request.into();
+        let answered = timeout(ANSWER_LIMIT, async {
+            let mut exchange = self.0.lock().await;
+            for _ in 0..DUMP_ATTEMPTS {
+                exchange.send(&request, NLM_F_REQUEST | NLM_F_DUMP).await?;
+                match exchange.receive().await {
+                    Ok((replies, false)) => return Ok(replies),
+                    Ok((_, true)) => {}
+                    // The previous dump's caller was cancelled before the end of the dump.
+                    Err(failure) if failure.is(libc::EBUSY) => {}
+                    Err(failure) => return Err(failure),
+                }
             }
-        }
-        Err(Failure::Interrupted)
+            Err(Failure::Interrupted)
+        });
+        answered.await.unwrap_or(Err(Failure::TimedOut))
     }
 }
 
 impl Exchange {
-    async fn send(&mut self, message: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+    async fn send(&mut self, request: &Request, flags: u16) -> Result<(), Failure> {
         self.sequence = self.sequence.wrapping_add(1);
-        let mut message = NetlinkMessage::from(message);
-        message.header.flags = flags;
-        message.header.sequence_number = self.sequence;
-        message.finalize();
-        let mut bytes = vec![0; message.buffer_len()];
-        message.serialize(&mut bytes);
-        self.socket.send_to(&bytes, &SocketAddr::new(0, 0)).await?;
+        let Ok(length) = u32::try_from(HEADER_BYTES + request.payload.len()) else {
+            return Err(Failure::Malformed);
+        };
+        // The last field is the sender's port, which the kernel fills in.
+        let message = [
+            &length.to_ne_bytes()[..],
+            &request.kind.to_ne_bytes(),
+            &flags.to_ne_bytes(),
+            &self.sequence.to_ne_bytes(),
+            &0_u32.to_ne_bytes(),
+            &request.payload,
+        ];
+        #[cfg(test)]
+        {
+            self.datagrams += 1;
+        }
+        self.socket.send_to(&message.concat(), &SocketAddr::new(0, 0)).await?;
         Ok(())
     }
 
-    /// The answer to the last request, and whether it was interrupted.
+    /// The replies to the last request, and whether the dump was interrupted.
     async fn receive(&mut self) -> Result<(Vec<Reply>, bool), Failure> {
         let mut replies = Vec::new();
         let mut interrupted = false;
         loop {
-            let datagram = self.datagram().await?;
-            let mut rest = datagram.as_slice();
+            self.datagram().await?;
+            let mut rest = self.buffer.as_slice();
             while !rest.is_empty() {
                 let message = NetlinkBuffer::new_checked(rest).map_err(|_| Failure::Malformed)?;
                 let length = usize::try_from(message.length()).map_err(|_| Failure::Malformed)?;
@@ -126,7 +181,7 @@ impl Exchange {
                 interrupted |= message.flags() & NLM_F_DUMP_INTR != 0;
                 let payload = message.payload();
                 match message.message_type() {
-                    // A dump's end has a code as well, and then no error message.
+                    // The end of a dump has a code as well, and then no error message.
                     kind @ (NLMSG_DONE | NLMSG_ERROR) => {
                         let quoted = if kind == NLMSG_ERROR { HEADER_BYTES } else { 0 };
                         return outcome(payload, quoted, message.flags())
@@ -139,19 +194,25 @@ impl Exchange {
         }
     }
 
-    async fn datagram(&self) -> io::Result<Vec<u8>> {
+    /// Reads one datagram of the kernel into the buffer.
+    async fn datagram(&mut self) -> io::Result<()> {
         loop {
-            match self.socket.recv_from_full().await {
-                Ok((datagram, from)) if from.port_number() == 0 => return Ok(datagram),
+            self.buffer.clear();
+            #[cfg(test)]
+            {
+                self.datagrams += 1;
+            }
+            match self.socket.recv_from(&mut self.buffer).await {
+                Ok(from) if from.port_number() == 0 => return Ok(()),
                 Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
-                // From another process, which has nothing to tell us; or interrupted by a signal.
+                // Sent by another process, or interrupted by a signal.
                 Ok(_) | Err(_) => {}
             }
         }
     }
 }
 
-/// What an acknowledgement says. Its code is a NEGATIVE error number, or 0.
+/// The result in an acknowledgement: its code is a negative error number, or 0.
 fn outcome(payload: &[u8], quoted: usize, flags: u16) -> Result<(), Failure> {
     let code = payload.first_chunk().map(|code| c_int::from_ne_bytes(*code));
     match code.ok_or(Failure::Malformed)? {

@@ -1,6 +1,7 @@
 //! Against the kernel, each test in a network namespace of its own. [`any_kernel`] needs veth and
 //! bridges; [`full_kernel`] all that a plan can ask for.
 
+mod again;
 mod any_kernel;
 mod full_kernel;
 

@@ -1,67 +1,145 @@
-//! Says that something changed, not what: the one who asks looks at everything again anyway, and so
-//! a notification that was lost costs nothing.
+//! Notifications of changes on the node: only which links changed is read from a notification, not
+//! their new state. A reader looks at these links again, so the order and the number of
+//! notifications do not matter.
 
-use std::{future::poll_fn, io, task::Poll};
+use std::{collections::BTreeSet, future::poll_fn, io, task::Poll};
 
 use anyhow::Context as _;
-use libc::{RTNLGRP_BRVLAN, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_LINK, RTNLGRP_TC};
+use libc::{
+    AF_BRIDGE, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_WIRELESS, RTM_DELADDR, RTM_DELLINK, RTM_DELQDISC,
+    RTM_DELROUTE, RTM_DELTCLASS, RTM_DELTFILTER, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWQDISC,
+    RTM_NEWROUTE, RTM_NEWTCLASS, RTM_NEWTFILTER, RTNLGRP_BRVLAN, RTNLGRP_IPV4_IFADDR,
+    RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK, RTNLGRP_TC,
+};
 use rtnetlink::sys::{AsyncSocket as _, TokioSocket, protocols::NETLINK_ROUTE};
 
-/// Longer notifications are cut off; nobody reads them.
-const BUFFER_BYTES: usize = 64;
+use super::{
+    link::Header,
+    route,
+    vlan::{RTM_DELVLAN, RTM_NEWVLAN},
+    wire,
+};
 
-/// A subscription to changes of links, addresses, bridge VLANs and qdiscs (which say whether a frame may be put behind a device at once).
+/// More than the longest notification.
+const BUFFER_BYTES: usize = 64 << 10;
+
+/// What changed on the node since the last call of [`Watch::changed`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Interface indexes of links that appeared, changed or vanished.
+    pub links: BTreeSet<u32>,
+    /// Default routes changed.
+    pub routes: bool,
+    /// Notifications were lost: anything may have changed.
+    pub everything: bool,
+}
+
+impl Changes {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Adds what a notification names. The index follows the same four bytes in all their headers.
+    fn note(&mut self, kind: u16, payload: &[u8]) {
+        match kind {
+            RTM_NEWLINK | RTM_DELLINK => self.note_link(kind, payload),
+            RTM_NEWROUTE | RTM_DELROUTE => self.routes |= !route::devices(payload).is_empty(),
+            RTM_NEWADDR | RTM_DELADDR | RTM_NEWVLAN | RTM_DELVLAN | RTM_NEWQDISC | RTM_DELQDISC
+            | RTM_NEWTCLASS | RTM_DELTCLASS | RTM_NEWTFILTER | RTM_DELTFILTER => {
+                self.note_index(wire::u32_at(payload, 4));
+            }
+            _ => {}
+        }
+    }
+
+    /// 0 is no link, and -1 a block of filters that several links share.
+    fn note_index(&mut self, index: Option<u32>) {
+        self.links.extend(index.filter(|index| index.cast_signed() > 0));
+    }
+
+    fn note_link(&mut self, kind: u16, payload: &[u8]) {
+        let Some(header) = Header::read(payload) else { return };
+        // An event of the wireless extensions, which changes nothing about the link.
+        if wire::find(header.attributes, IFLA_WIRELESS).is_some() {
+            return;
+        }
+        self.note_index(Some(header.index));
+        // A veth is not notified when its peer comes from or goes to another namespace.
+        let of_bridge = payload.first().is_some_and(|family| i32::from(*family) == AF_BRIDGE);
+        let comes_or_goes = kind == RTM_DELLINK || header.changed == u32::MAX;
+        let is_here = wire::find(header.attributes, IFLA_LINK_NETNSID).is_none();
+        if !of_bridge && comes_or_goes && is_here {
+            self.note_index(wire::find_u32(header.attributes, IFLA_LINK));
+        }
+    }
+}
+
+/// A subscription to changes of links, addresses, routes, bridge VLANs and qdiscs.
+///
+/// The kernel sends no notification of a bond's LACP partner, of a member's failure count, of the
+/// alias of a link that is down, nor that a device gains or loses support for XDP_REDIRECT.
 pub struct Watch {
     socket: TokioSocket,
+    buffer: Vec<u8>,
 }
 
 impl Watch {
     /// Subscribes, in the calling thread's network namespace, on the running tokio runtime.
-    /// `ip monitor link address`, `bridge monitor vlan`, `tc monitor`
+    /// `ip monitor link address route`, `bridge monitor vlan`, `tc monitor`
     pub fn open() -> anyhow::Result<Self> {
-        Self::subscribe().context("subscribe to changes of links, addresses, VLANs and qdiscs")
+        Self::subscribe().context("subscribe to changes of links, addresses, routes and VLANs")
     }
 
     fn subscribe() -> io::Result<Self> {
         let mut tokio_socket = TokioSocket::new(NETLINK_ROUTE)?;
         let socket = tokio_socket.socket_mut();
         socket.bind_auto()?;
-        for group in [RTNLGRP_LINK, RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV6_IFADDR, RTNLGRP_TC] {
+        for group in [
+            RTNLGRP_LINK,
+            RTNLGRP_IPV4_IFADDR,
+            RTNLGRP_IPV6_IFADDR,
+            RTNLGRP_IPV4_ROUTE,
+            RTNLGRP_IPV6_ROUTE,
+            RTNLGRP_TC,
+        ] {
             socket.add_membership(group)?;
         }
-        // Since 5.6. Without it, a port's VLANs are still in the notification of its link.
+        // Since Linux 5.6. Before, a port's VLANs are in the notification of its link.
         match socket.add_membership(RTNLGRP_BRVLAN) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
             subscribed => subscribed?,
         }
-        Ok(Self { socket: tokio_socket })
+        Ok(Self { socket: tokio_socket, buffer: Vec::with_capacity(BUFFER_BYTES) })
     }
 
-    /// Waits for a change since the last call (or since [`open`](Self::open)). All that are queued
-    /// count as one. Fails when the socket is broken.
-    pub async fn changed(&mut self) -> anyhow::Result<()> {
-        self.drain().await.context("read changes of links, addresses, VLANs and qdiscs")
+    /// Waits for a change since the last call (or since [`open`](Self::open)), and returns all that
+    /// are queued. A caller that is cancelled loses none. Fails when the socket is broken.
+    pub async fn changed(&mut self) -> anyhow::Result<Changes> {
+        self.drain().await.context("read changes of links, addresses, routes and VLANs")
     }
 
-    async fn drain(&mut self) -> io::Result<()> {
-        let mut buffer = Vec::with_capacity(BUFFER_BYTES);
-        let mut changed = false;
+    async fn drain(&mut self) -> io::Result<Changes> {
+        let mut changes = Changes::default();
         poll_fn(|context| {
             loop {
-                buffer.clear();
-                match self.socket.poll_recv(context, &mut buffer) {
-                    Poll::Pending if changed => return Poll::Ready(Ok(())),
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(())) => changed = true,
+                self.buffer.clear();
+                match self.socket.poll_recv(context, &mut self.buffer) {
+                    Poll::Pending if changes.is_empty() => return Poll::Pending,
+                    Poll::Pending => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(())) => {
+                        for (kind, payload) in wire::messages(&self.buffer) {
+                            changes.note(kind, payload);
+                        }
+                    }
                     Poll::Ready(Err(error)) => match error.raw_os_error() {
-                        // Some were dropped, so there were some; and others are still queued.
-                        Some(libc::ENOBUFS) => changed = true,
+                        Some(libc::ENOBUFS) => changes.everything = true,
                         Some(libc::EINTR) => {}
                         _ => return Poll::Ready(Err(error)),
                     },
                 }
             }
         })
-        .await
+        .await?;
+        Ok(changes)
     }
 }

@@ -40,3 +40,16 @@ pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
 pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     bytes.get(offset..)?.first_chunk().copied().map(u16::from_ne_bytes)
 }
+
+/// `struct nlmsghdr`
+const HEADER_BYTES: usize = 16;
+
+/// The kinds and payloads of the messages in a datagram, as far as they are well-formed.
+pub(super) fn messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let length = usize::try_from(u32_at(rest, 0)?).ok()?;
+        let message = (u16_at(rest, 4)?, rest.get(HEADER_BYTES..length)?);
+        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+        Some(message)
+    })
+}

@@ -1,6 +1,7 @@
 //! What needs bonding, 802.1Q interfaces and VLAN-aware bridges: on a machine whose kernel lacks one
 //! of them, run these in a virtual machine.
 
+mod again;
 mod bonds;
 mod vlans;
 

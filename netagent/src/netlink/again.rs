@@ -1,0 +1,205 @@
+//! Looks at single links again. The number of system calls depends on the number of these links
+//! only, not on the number of links of the node.
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet, HashMap},
+};
+
+use anyhow::Context as _;
+use libc::RTM_NEWADDR;
+use rtnetlink::packet_route::{
+    RouteNetlinkMessage,
+    address::AddressMessage,
+    link::{LinkAttribute, LinkExtentMask},
+};
+
+use super::{Failure, Netlink, address, link::Header, message, socket::Reply, vlan};
+use crate::{
+    bond::BondOption,
+    names::IfName,
+    state::{Kind, Link, Observed},
+};
+
+/// For more links than this, reading all links takes fewer system calls.
+const MOST: usize = 32;
+
+impl Netlink {
+    /// Reads the links with these indexes again and replaces their entries in `observed`. A link
+    /// that does not exist any more is removed.
+    ///
+    /// Returns false, and leaves `observed` alone, where all links must be read: a link was renamed,
+    /// an entry of another link would change as well, or the links are too many.
+    pub async fn observe_again(
+        &self,
+        observed: &mut Observed,
+        indexes: &BTreeSet<u32>,
+    ) -> anyhow::Result<bool> {
+        if indexes.len() > MOST {
+            return Ok(false);
+        }
+        let fresh = match self.read_links(observed, indexes).await {
+            Ok(Some(fresh)) => fresh,
+            // A link vanished between two requests.
+            Err(failure) if failure.is(libc::ENODEV) => return Ok(false),
+            Ok(None) => return Ok(false),
+            Err(failure) => return Err(failure).context("read links again"),
+        };
+        let stale: Vec<IfName> = observed
+            .links
+            .iter()
+            .filter(|(_, link)| indexes.contains(&link.index))
+            .map(|(name, _)| name.clone())
+            .collect();
+        let before: Vec<_> =
+            stale.iter().filter_map(|name| observed.links.remove_entry(name)).collect();
+        observed.links.extend(fresh);
+        if before.iter().any(|(name, link)| may_lose_routes(observed, name, link)) {
+            self.observe_routes(observed).await?;
+        }
+        Ok(true)
+    }
+
+    /// Reads the default routes again. A route whose device is not in `observed` is left out.
+    pub async fn observe_routes(&self, observed: &mut Observed) -> anyhow::Result<()> {
+        let devices = self.default_devices().await.context("list default routes")?;
+        observed.default_routes =
+            devices.iter().filter_map(|index| observed.name(*index).cloned()).collect();
+        Ok(())
+    }
+
+    /// The links with these indexes; `None` where this is not enough.
+    async fn read_links(
+        &self,
+        observed: &Observed,
+        indexes: &BTreeSet<u32>,
+    ) -> Result<Option<Vec<(IfName, Link)>>, Failure> {
+        let mut replies = Vec::new();
+        for index in indexes {
+            replies.extend(self.link_reply(*index).await?);
+        }
+        let headers: Vec<_> =
+            replies.iter().filter_map(Reply::new_link).filter_map(Header::read).collect();
+        let Some(mut links) = named(observed, indexes, &headers) else { return Ok(None) };
+        for (header, (_, link)) in &mut links {
+            let is_bridge = matches!(link.kind, Kind::Bridge(_));
+            if observed.kernel.vlan_filtering && (is_bridge || header.is_bridge_port()) {
+                link.vlans = self.vlans_of(link.index).await?;
+            }
+            link.addresses = self.addresses_of(link.index).await?;
+            link.takes_xdp_frames = self.netdev.transmits(link.index).await?;
+        }
+        Ok(Some(links.into_iter().map(|(_, named)| named).collect()))
+    }
+
+    /// `ip -details link show` for the link with this index; `None`: it does not exist.
+    async fn link_reply(&self, index: u32) -> Result<Option<Reply>, Failure> {
+        let mask = LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]);
+        let request = RouteNetlinkMessage::GetLink(message(index, vec![mask]));
+        match self.socket.request(request, 0).await {
+            Err(failure) if failure.is(libc::ENODEV) => Ok(None),
+            replies => Ok(replies?.into_iter().find(|reply| reply.new_link().is_some())),
+        }
+    }
+
+    /// `bridge vlan show dev DEV`
+    async fn vlans_of(&self, index: u32) -> Result<vlan::Vlans, Failure> {
+        match self.socket.dump(vlan::request(index)).await {
+            // It left its bridge meanwhile.
+            Err(failure) if failure.is(libc::EINVAL) => Ok(vlan::Vlans::new()),
+            replies => {
+                let replies = replies?;
+                let payloads = replies.iter().filter_map(|reply| reply.of_kind(vlan::RTM_NEWVLAN));
+                Ok(payloads.flat_map(vlan::entries).collect())
+            }
+        }
+    }
+
+    /// `ip address show dev DEV scope global`
+    async fn addresses_of(&self, index: u32) -> Result<BTreeSet<crate::names::Cidr>, Failure> {
+        let mut message = AddressMessage::default();
+        message.header.index = index;
+        let replies = self.socket.dump(RouteNetlinkMessage::GetAddress(message)).await?;
+        let payloads = replies.iter().filter_map(|reply| reply.of_kind(RTM_NEWADDR));
+        let addresses = payloads.filter_map(address::read);
+        Ok(addresses.filter(|(of, _)| *of == index).map(|(_, address)| address).collect())
+    }
+}
+
+/// The links that these messages describe, with names for what they refer to. `None` where a link
+/// was renamed, a name is not known, or another link refers to one that does not exist any more.
+fn named<'a, 'b>(
+    observed: &Observed,
+    indexes: &BTreeSet<u32>,
+    headers: &'a [Header<'b>],
+) -> Option<Vec<(&'a Header<'b>, (IfName, Link))>> {
+    let before: HashMap<u32, &IfName> =
+        observed.links.iter().map(|(name, link)| (link.index, name)).collect();
+    let fresh: BTreeMap<u32, IfName> =
+        headers.iter().filter_map(|header| Some((header.index, header.name()?))).collect();
+    let is_renamed = |header: &Header| {
+        let known = before.get(&header.index).copied();
+        known.is_some() && known != fresh.get(&header.index)
+    };
+    let is_taken = |(index, name): (&u32, &IfName)| {
+        let holder = observed.link(name).map(|link| link.index);
+        holder.is_some_and(|holder| holder != *index && !indexes.contains(&holder))
+    };
+    let gone: BTreeSet<&IfName> = indexes
+        .iter()
+        .filter(|index| !fresh.contains_key(index))
+        .filter_map(|index| before.get(index).copied())
+        .collect();
+    let is_stale = |link: &Link| {
+        !indexes.contains(&link.index) && named_by(link).any(|name| gone.contains(name))
+    };
+    if headers.iter().any(is_renamed)
+        || fresh.iter().any(is_taken)
+        || (!gone.is_empty() && observed.links.values().any(is_stale))
+    {
+        return None;
+    }
+    let unknown = Cell::new(false);
+    let name_of = |index| {
+        let name = match fresh.get(&index) {
+            None if !indexes.contains(&index) => before.get(&index).copied(),
+            name => name,
+        };
+        unknown.set(unknown.get() || name.is_none());
+        name.cloned()
+    };
+    let links: Vec<_> = headers
+        .iter()
+        .filter_map(|header| {
+            let name = fresh.get(&header.index)?.clone();
+            Some((header, (name, header.link(&name_of))))
+        })
+        .collect();
+    (!unknown.get()).then_some(links)
+}
+
+/// The links that a link refers to.
+fn named_by(link: &Link) -> impl Iterator<Item = &IfName> {
+    let (bond, parent) = match &link.kind {
+        Kind::Bond(bond) => (Some(bond), None),
+        Kind::Vlan { parent, .. } => (None, parent.as_ref()),
+        Kind::Bridge(_) | Kind::Other(_) => (None, None),
+    };
+    let primary =
+        bond.into_iter().flat_map(|bond| &bond.options).filter_map(|option| match option {
+            BondOption::Primary(name) => name.as_ref(),
+            _ => None,
+        });
+    let active = bond.and_then(|bond| bond.active.as_ref());
+    link.controller.iter().chain(parent).chain(active).chain(primary)
+}
+
+/// Whether the default routes may have changed without a notification: an IPv4 route is removed with
+/// its device and, before Linux 6.7, with the address that it prefers.
+fn may_lose_routes(observed: &Observed, name: &IfName, before: &Link) -> bool {
+    let after = observed.link(name);
+    let lost_address = before.addresses.iter().any(|cidr| {
+        cidr.address.is_ipv4() && after.is_none_or(|after| !after.addresses.contains(cidr))
+    });
+    lost_address || observed.default_routes.contains(name)
+}
