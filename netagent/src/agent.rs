@@ -94,8 +94,9 @@ impl Agent {
         if !self.netlink.observe_again(links, &changes.links).await? {
             return Ok(false);
         }
-        // A link that goes down takes its routes along, of which the kernel does not tell.
-        self.netlink.observe_routes(links).await?;
+        if changes.routes {
+            self.netlink.observe_routes(links).await?;
+        }
         Ok(true)
     }
 

@@ -21,7 +21,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tokio::net::UnixListener;
 
-pub use self::reports::{PlanReport, Status};
+pub use self::reports::{Confirmation, Port, Status};
 use crate::daemon::Sender;
 
 /// Where the socket is, unless configured otherwise.

@@ -135,7 +135,7 @@ impl Daemon {
     async fn reconcile(&mut self) {
         self.due = None;
         let started = Instant::now();
-        if self.changes != Changes::default() {
+        if !self.changes.is_empty() {
             match self.agent.look_again(&self.changes).await {
                 Ok(()) => self.changes = Changes::default(),
                 Err(error) => {

@@ -3,21 +3,23 @@
 
 mod bond;
 mod port;
+mod seen;
 mod segment;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeSet;
 
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-pub use self::bond::findings as of_bond;
+pub use self::{bond::findings as of_bond, seen::desired as desired_as_seen};
 use crate::state::{
     Code, Desired, Finding, Observed, ObservedDatapath, Role, Severity, State, Subject,
 };
 
 /// The health of the node.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Health {
     /// Every finding, the worst first.
     pub findings: Vec<Finding>,
@@ -28,7 +30,7 @@ pub struct Health {
 }
 
 /// The health of a segment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SegmentHealth {
     /// The cluster network.
     pub name: String,
@@ -47,7 +49,7 @@ pub struct SegmentHealth {
 }
 
 /// The health of a VM's port.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PortHealth {
     /// The device.
     pub device: String,
@@ -130,9 +132,7 @@ impl Health {
 
     /// The findings because of which a part is not as desired.
     pub fn unwell(&self) -> impl Iterator<Item = &Finding> {
-        self.findings.iter().filter(|finding| {
-            finding.code.state() != State::Ready && finding.code.severity() > Severity::Info
-        })
+        self.findings.iter().filter(|finding| finding.is_unwell())
     }
 
     /// The findings about a subject.

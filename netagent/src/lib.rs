@@ -1,18 +1,21 @@
 //! One agent for the network of a hypervisor node.
 //!
-//! The pipeline, as plain data between the steps:
-//! [`config`] (a file) → [`state::Desired`] ← diff → [`state::Observed`] ([`netlink`]);
-//! [`plan`] knows only [`state`] and makes a list of changes; [`netlink`] and [`datapath`] carry them out;
-//! only [`agent`] knows all.
+//! Knowledge runs one way: sources ([`config`], the control socket) → [`intent`] → [`state`] ← [`netlink`],
+//! [`datapath`]. [`plan`] and [`health`] know only [`state`]. [`agent`] carries plans out, and [`daemon`] drives it.
+//! [`show`], [`metrics`], [`server`] and [`control`] read a [`snapshot`]. See docs/architecture.md.
 
 pub mod agent;
 pub mod bond;
 pub mod change;
 pub mod cli;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod datapath;
 pub mod fdb;
+pub mod health;
+pub mod intent;
+pub mod logging;
 pub mod metrics;
 pub mod mirror;
 pub mod monitor;

@@ -6,7 +6,7 @@ use super::{Agent, Ledger};
 use crate::{
     change::{Change, LinkChange},
     plan::{Plan, Step, Unit},
-    state::{Code, Desired, Outcome, Part, UnitId},
+    state::{Code, Desired, Outcome},
 };
 
 /// How often the node is planned again before a difference that remains counts as a failure: a step may cause
@@ -79,7 +79,10 @@ impl Agent {
             }
         }
         let plan = self.plan(desired, ledger.permission());
-        for unit in plan.units.iter().filter(|unit| unit.is_runnable() && ledger.may_try(unit)) {
+        for unit in plan.units.iter().filter(|unit| unit.is_runnable()) {
+            if !ledger.may_try(unit) {
+                continue;
+            }
             let steps: Vec<_> = unit.steps.iter().map(|step| step.change.to_string()).collect();
             let text =
                 format!("{}: applied, but does not stay as desired: {}", unit.id, steps.join("; "));

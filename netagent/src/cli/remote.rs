@@ -2,7 +2,7 @@
 
 use std::{path::Path, process::ExitCode};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
 use super::{
     Places, Port,
@@ -12,9 +12,10 @@ use crate::{
     agent::Agent,
     config,
     control::{
-        Status,
+        self, Confirmation, Status,
         client::{Client, Form},
     },
+    daemon::Answer,
     datapath::pins,
     health::{self, Evidence},
     intent::{PortIntent, SecurityIntent},
@@ -22,13 +23,15 @@ use crate::{
     plan::Permission,
     show::{self, What},
     snapshot::Snapshot,
-    state::{Desired, Finding, State},
+    state::{Finding, State},
 };
+
+const UNREADABLE: &str = "read the answer of the daemon (is it of another version?)";
 
 /// A connection to the daemon of these pins, if it runs.
 async fn daemon(places: &Places) -> Result<Option<Client>> {
     // The daemon at the usual socket has the usual pins.
-    let usual = places.socket == Path::new(crate::control::DEFAULT);
+    let usual = places.socket == Path::new(control::DEFAULT);
     if usual && places.pins != Path::new(pins::DEFAULT) {
         return Ok(None);
     }
@@ -69,16 +72,10 @@ pub async fn status(places: &Places, config: Option<&Path>, json: bool) -> Resul
     if config.is_none()
         && let Some(client) = daemon(places).await?
     {
-        let text = client.get("/v1/status", form(json)).await?;
-        print(&text)?;
-        // The JSON has the states in any case; the text's first line says the same.
-        let well = if json {
-            let status: serde_json::Value = serde_json::from_str(&text)?;
-            health::is_well_json(&status)
-        } else {
-            text.lines().next().is_some_and(|line| line.ends_with(": ready"))
-        };
-        return Ok(ExitCode::from(if well { 0 } else { super::print::NOT_AS_DESIRED }));
+        let text = client.get("/v1/status", Form::Json).await?;
+        let status: Status = serde_json::from_str(&text).context(UNREADABLE)?;
+        print(&if json { text } else { show::status::text(&status) })?;
+        return Ok(code(&status.health));
     }
     let mut agent = Agent::open(&places.pins)?;
     agent.look().await?;
@@ -89,7 +86,7 @@ pub async fn status(places: &Places, config: Option<&Path>, json: bool) -> Resul
             let known: Vec<Finding> = plan.findings().cloned().collect();
             (desired, known)
         }
-        None => (Desired::seen(agent.links(), agent.ports()), Vec::new()),
+        None => (health::desired_as_seen(agent.links(), agent.ports()), Vec::new()),
     };
     let health = health::judge(Evidence {
         desired: &desired,
@@ -109,33 +106,14 @@ pub async fn status(places: &Places, config: Option<&Path>, json: bool) -> Resul
 
 /// Prints the answer to a command, and gives its exit code.
 fn answered(text: &str, done: &str) -> Result<ExitCode> {
-    #[derive(serde::Deserialize)]
-    struct Answer {
-        state: State,
-        findings: Vec<Said>,
+    let Answer { state, findings } = serde_json::from_str(text).context(UNREADABLE)?;
+    let unwell_findings = findings.iter().filter(|finding| finding.is_unwell());
+    let code = unwell(unwell_findings);
+    match state {
+        State::Ready => print(&format!("{done}\n"))?,
+        state => print(&format!("{done}: {state}\n"))?,
     }
-    #[derive(serde::Deserialize)]
-    struct Said {
-        code: String,
-        text: String,
-        remedy: String,
-    }
-    let answer: Answer = serde_json::from_str(text).context("read the answer of the daemon")?;
-    for Said { code, text, remedy } in &answer.findings {
-        let colon = if remedy.is_empty() { "" } else { ": " };
-        eprintln_quietly(&format!("netagent: {code}: {text}{colon}{remedy}"));
-    }
-    if answer.state == State::Ready {
-        print(&format!("{done}\n"))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    print(&format!("{done}, but {}\n", answer.state.to_string().to_lowercase()))?;
-    Ok(ExitCode::from(super::print::NOT_AS_DESIRED))
-}
-
-fn eprintln_quietly(line: &str) {
-    use std::io::Write as _;
-    let _unread = writeln!(std::io::stderr(), "{line}");
+    Ok(code)
 }
 
 pub async fn reload(places: &Places) -> Result<ExitCode> {
@@ -144,7 +122,7 @@ pub async fn reload(places: &Places) -> Result<ExitCode> {
 }
 
 pub async fn confirm(places: &Places, links: Vec<IfName>) -> Result<ExitCode> {
-    let body = serde_json::to_string(&crate::control::Confirmation { links })?;
+    let body = serde_json::to_string(&Confirmation { links })?;
     let text = required(places).await?.send("POST", "/v1/confirm", Form::Json, body).await?;
     answered(&text, "confirmed")
 }
@@ -153,7 +131,8 @@ pub async fn port(places: &Places, port: Port) -> Result<ExitCode> {
     let client = required(places).await?;
     match port {
         Port::Add { device, network, mtu, mac } => {
-            let security = SecurityIntent { macs: mac, ..SecurityIntent::default() };
+            let macs = (!mac.is_empty()).then_some(mac);
+            let security = SecurityIntent { macs, ..SecurityIntent::default() };
             let done = format!("{device} is plugged into {network}");
             let body = serde_json::to_string(&PortIntent { device, network, mtu, security })?;
             let text = client.send("POST", "/v1/ports", Form::Json, body).await?;
@@ -165,7 +144,9 @@ pub async fn port(places: &Places, port: Port) -> Result<ExitCode> {
             answered(&text, &format!("{device} is unplugged"))
         }
         Port::List { json } => {
-            print(&client.get("/v1/ports", form(json)).await?)?;
+            let text = client.get("/v1/ports", Form::Json).await?;
+            let ports: Vec<control::Port> = serde_json::from_str(&text).context(UNREADABLE)?;
+            print(&if json { text } else { show::status::list(&ports) })?;
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// The status of the node.
-#[derive(Clone, Debug, Serialize, JsonSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Status {
     /// The version of the agent.
     pub version: String,
@@ -64,7 +64,7 @@ pub struct Everything {
 }
 
 /// A port and its state.
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
 pub struct Port {
     /// The device.
     pub device: String,

@@ -1,11 +1,12 @@
 //! The journal: each step that was taken, in a bounded file that survives restarts (`netagent history`).
 
 use std::{
+    fmt,
     fs::{self, File},
     io::{self, BufRead as _, BufReader, Write as _},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use serde::{Deserialize, Serialize};
@@ -41,6 +42,18 @@ pub struct Entry {
     /// The error, if it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl fmt::Display for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = UNIX_EPOCH + Duration::from_secs_f64(self.time.max(0.0));
+        let word = if self.repair { "repair" } else { "apply" };
+        write!(f, "{} {word} {}: {}", humantime::format_rfc3339_millis(time), self.unit, self.step)?;
+        match &self.error {
+            None => Ok(()),
+            Some(error) => write!(f, " FAILED: {error}"),
+        }
+    }
 }
 
 impl Journal {

@@ -1,6 +1,9 @@
 //! A dropped frame, as a line and as JSON.
 
-use std::borrow::Cow;
+use std::{
+    borrow::Cow,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use netagent_common::{
     counters::{ANY_VID, Direction, Reason},
@@ -132,22 +135,7 @@ impl Event {
     }
 }
 
-/// RFC 3339, in microseconds, as the daemon's log has it.
+/// RFC 3339, in microseconds, as in the daemon's log.
 fn utc(time: u64) -> String {
-    let (seconds, nanos) = (time / 1_000_000_000, time % 1_000_000_000);
-    let seconds = libc::time_t::try_from(seconds).unwrap_or_default();
-    // SAFETY: plain integers and a pointer, all of which may be zero.
-    let mut date: libc::tm = unsafe { std::mem::zeroed() };
-    // SAFETY: buffers of the right types, which outlive the call.
-    unsafe { libc::gmtime_r(&raw const seconds, &raw mut date) };
-    format!(
-        "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:06}Z",
-        date.tm_year + 1900,
-        date.tm_mon + 1,
-        date.tm_mday,
-        date.tm_hour,
-        date.tm_min,
-        date.tm_sec,
-        nanos / 1000
-    )
+    humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_nanos(time)).to_string()
 }

@@ -35,7 +35,15 @@ pub struct Changes {
 }
 
 impl Changes {
-    fn is_empty(&self) -> bool {
+    /// Adds what changed later.
+    pub fn merge(&mut self, later: Self) {
+        self.links.extend(later.links);
+        self.routes |= later.routes;
+        self.everything |= later.everything;
+    }
+
+    /// Whether nothing changed.
+    pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 

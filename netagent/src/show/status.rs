@@ -2,9 +2,9 @@
 
 use super::table::{Column, Table, or_dash};
 use crate::{
-    control::Status,
+    control::{self, Status},
     health::{Health, SegmentHealth},
-    state::{State, Subject},
+    state::Subject,
 };
 
 /// The screen.
@@ -112,8 +112,27 @@ fn rows<const N: usize>(
     }
 }
 
-/// The exit code of `netagent status`: 0 where all is as desired, 3 otherwise.
-pub fn exit_code(status: &Status) -> u8 {
-    let worst = status.health.unwell().map(|finding| finding.code.state()).max();
-    if worst.unwrap_or(State::Ready) == State::Ready { 0 } else { 3 }
+/// The ports as `netagent port list` prints them.
+pub fn list(ports: &[control::Port]) -> String {
+    if ports.is_empty() {
+        return "No ports.\n".to_owned();
+    }
+    let mut table = Table::new(&[
+        Column::Text("PORT"),
+        Column::Text("STATE"),
+        Column::Text("NETWORK"),
+        Column::Text("SOURCE"),
+        Column::Text("WHY"),
+    ]);
+    for control::Port { device, network, origin, state, findings } in ports {
+        let reasons: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        table.row([
+            device.clone(),
+            state.to_string(),
+            or_dash(Some(network.clone())),
+            or_dash(Some(origin.clone())),
+            or_dash(Some(reasons.join("; "))),
+        ]);
+    }
+    table.finish()
 }

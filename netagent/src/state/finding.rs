@@ -1,8 +1,9 @@
 //! Findings: each fact that an operator should know about the health of a part of the node.
 
-use std::fmt;
+use std::{fmt, str::FromStr};
 
-use serde::{Serialize, Serializer};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
 use crate::names::IfName;
 
@@ -33,8 +34,39 @@ impl Serialize for Subject {
     }
 }
 
+impl FromStr for Subject {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once(' ') {
+            None if text == "node" => Ok(Self::Node),
+            Some(("segment", name)) => Ok(Self::Segment(name.to_owned())),
+            Some(("port", device)) => device.parse().map(Self::Port),
+            _ => Err(format!("{text:?} is not a subject")),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Subject {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+    }
+}
+
 /// The state of a subject: that of its worst finding.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+)]
 pub enum State {
     /// As desired.
     #[default]
@@ -101,6 +133,11 @@ macro_rules! codes {
             /// The name: a value of the label `code`.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name),+ }
+            }
+
+            /// The code of this name.
+            pub fn named(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|code| code.name() == name)
             }
 
             /// The state of a subject that has no worse finding.
@@ -171,12 +208,23 @@ impl Serialize for Code {
     }
 }
 
+impl<'de> Deserialize<'de> for Code {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        Self::named(&name).ok_or_else(|| D::Error::custom(format!("unknown code {name:?}")))
+    }
+}
+
 /// A finding.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 pub struct Finding {
-    /// The part of the node.
+    /// The part of the node: `node`, `segment NAME` or `port DEVICE`.
+    #[schemars(with = "String")]
     pub subject: Subject,
-    /// What was found.
+    /// What was found, as one word.
+    #[schemars(with = "String")]
     pub code: Code,
     /// One line that names the device and the fact.
     pub text: String,
@@ -193,6 +241,11 @@ impl Finding {
         remedy: impl Into<String>,
     ) -> Self {
         Self { subject, code, text: text.into(), remedy: remedy.into() }
+    }
+
+    /// Whether the subject is not as desired. A device that does not exist yet is not a fault.
+    pub fn is_unwell(&self) -> bool {
+        self.code.state() != State::Ready && self.code.severity() > Severity::Info
     }
 }
 
