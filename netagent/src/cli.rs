@@ -14,8 +14,7 @@ use clap_complete::Shell;
 use crate::{
     agent::{Agent, Permission},
     change::Change,
-    config::{self, Config},
-    daemon,
+    config, daemon,
     datapath::pins,
     monitor,
     names::IfName,
@@ -140,13 +139,13 @@ async fn on_the_node(command: Command, pins: &Path) -> Result<ExitCode> {
             daemon::run(options).await?;
         }
         Command::Plan(target) => {
-            let Config { desired, .. } = config::load(&target.config)?;
+            let desired = config::load(&target.config)?.desired();
             let plan = Agent::open(pins)?.plan(&desired).await?;
             print_plan(&plan, &target.confirm.into_iter().collect())?;
             return Ok(ExitCode::from(if plan.is_empty() { 0 } else { 2 }));
         }
         Command::Apply(target) => {
-            let Config { desired, .. } = config::load(&target.config)?;
+            let desired = config::load(&target.config)?.desired();
             let permission = Permission::Only(target.confirm.into_iter().collect());
             let mut steps = 0;
             let mut agent = Agent::open(pins)?;
@@ -223,7 +222,7 @@ fn print(text: &str) -> Result<()> {
 }
 
 fn check(path: &Path) -> Result<ExitCode> {
-    let Config { desired, .. } = config::load(path)?;
+    let desired = config::load(path)?.desired();
     let uplinks = desired.bonds.len();
     let (bridges, ports) = (desired.bridges.len(), desired.ports.len());
     print(&format!("{}: {bridges} bridges, {uplinks} bonds, {ports} ports\n", path.display()))?;

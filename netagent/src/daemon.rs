@@ -108,7 +108,7 @@ pub async fn run(options: Options) -> Result<()> {
             }
             Some(first) = daemon.requests.recv() => {
                 let requests = [first].into_iter().chain(queued(&mut daemon.requests)).collect();
-                daemon.status.answer(&mut daemon.agent, &daemon.config.desired, requests).await;
+                daemon.status.answer(&mut daemon.agent, &daemon.config.desired(), requests).await;
                 continue;
             }
             _ = hangup.recv() => daemon.reload().await,
@@ -144,7 +144,7 @@ impl Daemon {
     }
 
     async fn apply(&mut self) -> Result<()> {
-        let desired = &self.config.desired;
+        let desired = &self.config.desired();
         let plan = self.agent.plan(desired).await?;
         for name in plan.waiting.difference(&self.waiting) {
             info!("{name}: not there yet; it is taken care of when it appears");
@@ -214,7 +214,7 @@ impl Daemon {
     /// The file as it is now, if it could be applied.
     async fn acceptable(&mut self) -> Result<Config> {
         let config = config::load(&self.options.config)?;
-        let plan = self.agent.plan(&config.desired).await?;
+        let plan = self.agent.plan(&config.desired()).await?;
         refuse_unconfirmed(&plan, &Permission::Only(self.options.confirmed.clone()))?;
         Ok(config)
     }

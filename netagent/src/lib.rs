@@ -1,7 +1,7 @@
 //! One agent for the network of a hypervisor node.
 //!
 //! The pipeline, as plain data between the steps:
-//! [`config`] (a file) → [`state::Desired`] ← diff → [`state::Observed`] ([`netlink`]);
+//! [`config`] (a file) → [`intent`] → [`state::Desired`] ← diff → [`state::Observed`] ([`netlink`]);
 //! [`plan`] knows only [`state`] and makes a list of changes; [`netlink`] and [`datapath`] carry them out;
 //! only [`agent`] knows all.
 
@@ -13,6 +13,7 @@ pub mod config;
 pub mod daemon;
 pub mod datapath;
 pub mod fdb;
+pub mod intent;
 pub mod metrics;
 pub mod mirror;
 pub mod monitor;
