@@ -1,7 +1,9 @@
-//! The configuration file: YAML in, [`Desired`] and the agent's settings out, or one line that says what is wrong and where.
+//! The configuration file: YAML becomes an [`Intent`] and the agent's settings, or one line that
+//! names the place and the error.
 //!
-//! `raw` holds the types of the file, `value` its scalars, `tree` the places of its keys; `desired` and what it
-//! calls decide whether the whole makes sense. Nothing here asks the node: the same file gives the same answer everywhere.
+//! `raw` has the types of the file, `shapes` and `value` their parts, `read` their meaning as items,
+//! and `tree` the places of all keys. The checks between items are those of [`crate::intent`].
+//! Nothing here depends on the node: one file gives one result everywhere.
 
 use std::{
     fs::File,
@@ -10,22 +12,17 @@ use std::{
     path::Path,
 };
 
-use crate::state::Desired;
+use crate::{
+    intent::{self, Intent, Item, Refusal, Site},
+    state::Desired,
+};
 
-mod at;
-mod bond;
-mod claims;
-mod desired;
 mod error;
-mod host;
 mod name;
-mod network;
-mod qinq;
 mod raw;
-mod room;
+mod read;
 mod schema;
-mod security;
-mod segment;
+mod shapes;
 #[cfg(test)]
 mod tests;
 mod time;
@@ -36,45 +33,72 @@ mod yaml;
 pub use error::ConfigError;
 pub use schema::schema;
 
-/// The largest file that is read, in bytes: a node with 4,000 ports needs a quarter of it.
+use error::Fault;
+use tree::Tree;
+
+/// Maximum size of a file in bytes. A node with 4,000 ports needs a quarter of it.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What one configuration file says.
+/// The contents of one configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// What the node should look like.
-    pub desired: Desired,
-    /// Where metrics are served; `None`: nowhere.
+    /// The desired state of the node, as items.
+    pub intent: Intent,
+    /// The address of the metrics server; `None`: no server.
     pub metrics: Option<SocketAddr>,
 }
 
-/// Reads and checks a file.
+impl Config {
+    /// The desired state that the file alone asks for.
+    pub fn desired(&self) -> Desired {
+        intent::compile(std::slice::from_ref(&self.intent)).desired
+    }
+}
+
+/// Reads and checks a file. One wrong item makes the whole file an error.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
     let name = path.display().to_string();
     let text = read(path).map_err(|complaint| ConfigError::of_file(&name, &complaint))?;
     parse(&text, &name)
 }
 
-/// Checks the text of a file; `name` is what errors call it.
+/// Checks the text of a file; `name` is its name in errors and origins.
 pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
     let tree = yaml::tree(text).map_err(|fault| ConfigError::new(name, "", fault))?;
-    let config = || {
-        tree.refuse_nulls()?;
-        let raw::File { cluster_networks, networks, ports, metrics } = yaml::file(text)?;
-        let metrics = metrics.and_then(|metrics| metrics.listen).map(|listen| listen.value);
-        Ok(Config {
-            desired: desired::desired(
-                cluster_networks.unwrap_or_default(),
-                networks.unwrap_or_default(),
-                ports.unwrap_or_default(),
-            )?,
-            metrics: metrics.unwrap_or_default().0,
-        })
-    };
-    config().map_err(|fault| ConfigError::new(name, &tree.path(&fault), fault))
+    let file = tree.refuse_nulls().and_then(|()| yaml::file(text));
+    let file = file.map_err(|fault| ConfigError::new(name, &tree.path(&fault), fault))?;
+    let config = read::config(file, name);
+    let (_, refusals) = intent::judge(std::slice::from_ref(&config.intent));
+    match refusals.into_iter().next() {
+        None => Ok(config),
+        Some(refusal) => Err(error(refusal, &config.intent, &tree, name)),
+    }
 }
 
-/// The text of a file, or what is wrong with it.
+/// The error of a file with a rejected item.
+fn error(refusal: Refusal, intent: &Intent, tree: &Tree, name: &str) -> ConfigError {
+    let locate = |Site { origin, item, key }: &Site| {
+        let path = match item {
+            Item::Segment(name) => format!("clusterNetworks.{name}"),
+            Item::Host(segment) => format!("clusterNetworks.{segment}.host"),
+            Item::Network(name) => format!("networks.{name}"),
+            Item::Port(_) => {
+                let index = intent.ports.iter().position(|port| port.origin == *origin);
+                format!("ports[{}]", index.unwrap_or_default())
+            }
+        };
+        tree.locate(&path, key)
+    };
+    let Refusal { origin, item, problem } = refusal;
+    let (place, path) = locate(&Site { origin, item, key: problem.key });
+    let message = match problem.earlier.map(|earlier| locate(&earlier)) {
+        None => problem.text,
+        Some((earlier, _)) => format!("{} (line {})", problem.text, earlier.line),
+    };
+    ConfigError::new(name, &path, Fault::new(place, message))
+}
+
+/// The text of a file, or why it cannot be read.
 fn read(path: &Path) -> Result<String, String> {
     let file = File::open(path).map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
@@ -83,7 +107,8 @@ fn read(path: &Path) -> Result<String, String> {
         _ => format!("cannot be opened: {error}"),
     })?;
     let mut bytes = Vec::new();
-    // One byte more than allowed tells a file that is too long; its length by stat would be 0 for a pipe.
+    // One byte more than allowed identifies a file that is too long. The size by stat is 0 for a
+    // pipe.
     file.take(MAX_BYTES + 1)
         .read_to_end(&mut bytes)
         .map_err(|error| format!("cannot be read: {error}"))?;

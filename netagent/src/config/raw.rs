@@ -7,15 +7,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{
-    at::{At, List, Section},
     name::{ClusterName, NetworkName},
+    shapes::{List, Placed, Scalar, Section},
     time::Millis,
-    value::{
-        Announcements, BondMode, Links, Listen, MacLimit, Mtu, Native, QueueLength, Rate, Tpid, Xdp,
-    },
+    value::{Announcements, BondMode, Links, Listen, MacLimit, Mtu, QueueLength, Rate, Xdp},
 };
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, XmitHashPolicy},
+    intent::{Native, Tpid},
     names::{Cidr, IfName, Mac},
     state::{Admit, FastPath, Filtering, PriorityTags},
     vids::VidSet,
@@ -32,7 +31,7 @@ pub struct File {
     /// What VMs are plugged into, by name. The VIDs of all of them are on their uplinks, with or without a VM.
     pub networks: Option<Section<NetworkName, Network>>,
     /// VM ports: devices that exist already, such as taps and veth ends, and what each is plugged into.
-    pub ports: Option<Vec<Port>>,
+    pub ports: Option<Vec<Placed<Port>>>,
     /// Where Prometheus finds the agent.
     pub metrics: Option<Metrics>,
 }
@@ -42,9 +41,9 @@ pub struct File {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ClusterNetwork {
     /// The bridge's name. Default: `<name>-br`.
-    pub bridge: Option<At<IfName>>,
+    pub bridge: Option<Scalar<IfName>>,
     /// Whether the kernel's bridge filters VLANs as well: `auto` (default) where it can, `on` or an error, `off`: eBPF alone.
-    pub vlan_filtering: Option<At<Filtering>>,
+    pub vlan_filtering: Option<Scalar<Filtering>>,
     /// What joins the bridge to the wire. Default: nothing, a network of this node only.
     pub uplink: Option<Uplink>,
     /// The node's own interface on this segment. Default: none.
@@ -52,7 +51,7 @@ pub struct ClusterNetwork {
     /// How frames to stations that the bridge knows go between its ports: `tc` (default), straight to their port; `xdp`: from
     /// the uplink to the VMs by XDP already, for VMs that are bound by small packets; `off`: by the bridge, as the
     /// others. Needs `netagent run`.
-    pub fast_path: Option<At<FastPath>>,
+    pub fast_path: Option<Scalar<FastPath>>,
 }
 
 /// What joins a bridge to the wire.
@@ -64,17 +63,17 @@ pub struct Uplink {
     /// How the NICs are bonded. Default: active-backup with miimon 100ms.
     pub bond: Option<Bond>,
     /// MTU of the bond (or NIC) and of the bridge, in bytes, 576 to 65535. Default: left as it is (1500 for a new bond).
-    pub mtu: Option<At<Mtu>>,
+    pub mtu: Option<Scalar<Mtu>>,
     /// Length of the bond's transmit queue, in packets. Default: left as it is.
-    pub tx_queue_len: Option<At<QueueLength>>,
+    pub tx_queue_len: Option<Scalar<QueueLength>>,
     /// Fixed MAC address of the bond. Default: that of its first NIC.
-    pub mac: Option<At<Mac>>,
+    pub mac: Option<Scalar<Mac>>,
     /// VID of untagged frames on the wire, or `none`: untagged frames are dropped. Default: 1.
-    pub native: Option<At<Native>>,
+    pub native: Option<Scalar<Native>>,
     /// Whether frames of the native VLAN leave with their tag; `native` must then be written. Default: false.
-    pub native_tagged: Option<At<bool>>,
+    pub native_tagged: Option<Scalar<bool>>,
     /// XDP on the uplink: `auto` (default) where the bond takes it, or `off`.
-    pub xdp: Option<At<Xdp>>,
+    pub xdp: Option<Scalar<Xdp>>,
 }
 
 /// How NICs are bonded. Names and values are those of the kernel's Documentation/networking/bonding.rst.
@@ -83,31 +82,31 @@ pub struct Uplink {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Bond {
     /// The mode; `none`: no bond, the one NIC itself is the uplink. Default: active-backup.
-    pub mode: Option<At<BondMode>>,
+    pub mode: Option<Scalar<BondMode>>,
     /// Interval of the link check. Default: 100ms, or none where `arpInterval` is given.
-    pub miimon: Option<At<Millis>>,
+    pub miimon: Option<Scalar<Millis>>,
     /// Time from link up until a NIC is used; a multiple of `miimon`. Default: 0.
-    pub updelay: Option<At<Millis>>,
+    pub updelay: Option<Scalar<Millis>>,
     /// Time from link down until a NIC is no longer used; a multiple of `miimon`. Default: 0.
-    pub downdelay: Option<At<Millis>>,
+    pub downdelay: Option<Scalar<Millis>>,
     /// Interval of the ARP check, in place of `miimon`; not in 802.3ad, balance-tlb, balance-alb. Default: none.
-    pub arp_interval: Option<At<Millis>>,
+    pub arp_interval: Option<Scalar<Millis>>,
     /// IPv4 addresses that the ARP check asks for, 1 to 16.
     pub arp_targets: Option<List<Ipv4Addr>>,
     /// The NIC to use whenever it is up; in active-backup, balance-tlb, balance-alb. Default: none.
-    pub primary: Option<At<IfName>>,
+    pub primary: Option<Scalar<IfName>>,
     /// Whether the NICs share the bond's MAC address; in active-backup. Default: none, they do.
-    pub fail_over_mac: Option<At<FailOverMac>>,
+    pub fail_over_mac: Option<Scalar<FailOverMac>>,
     /// What the choice of a NIC is computed from; in balance-xor, 802.3ad, balance-tlb. Default: layer2.
-    pub xmit_hash_policy: Option<At<XmitHashPolicy>>,
+    pub xmit_hash_policy: Option<Scalar<XmitHashPolicy>>,
     /// Announcements (gratuitous ARP, unsolicited NA) after a failover, 0 to 255; in active-backup. Default: 1.
-    pub num_grat_arp: Option<At<Announcements>>,
+    pub num_grat_arp: Option<Scalar<Announcements>>,
     /// NICs that must be up for the bond to have a carrier; in 802.3ad. Default: 1 (the kernel counts 0 as 1).
-    pub min_links: Option<At<Links>>,
+    pub min_links: Option<Scalar<Links>>,
     /// How often the switch is asked for LACPDUs: `slow` (default), every 30 seconds; `fast`, every second; in 802.3ad.
-    pub lacp_rate: Option<At<LacpRate>>,
+    pub lacp_rate: Option<Scalar<LacpRate>>,
     /// Which aggregator is used; in 802.3ad. Default: stable.
-    pub ad_select: Option<At<AdSelect>>,
+    pub ad_select: Option<Scalar<AdSelect>>,
 }
 
 /// The node's own interface on a segment.
@@ -115,7 +114,7 @@ pub struct Bond {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Host {
     /// Its VLAN, on the interface `<bridge>.<vlan>`. Default: the uplink's native VLAN, on the bridge itself.
-    pub vlan: Option<At<Vid>>,
+    pub vlan: Option<Scalar<Vid>>,
     /// Its addresses with prefix length, IPv4 or IPv6, one or a list.
     pub address: List<Cidr>,
 }
@@ -127,30 +126,30 @@ pub struct Host {
 #[expect(clippy::struct_field_names, reason = "the file's key is clusterNetwork")]
 pub struct Network {
     /// The cluster network that it is part of.
-    pub cluster_network: At<ClusterName>,
+    pub cluster_network: Scalar<ClusterName>,
     /// The one VID; VMs send and receive untagged frames.
-    pub vlan: Option<At<Vid>>,
+    pub vlan: Option<Scalar<Vid>>,
     /// The VIDs that VMs tag themselves: "200-299,500", or a list of such.
     pub trunk: Option<List<VidSet>>,
     /// Of a trunk: VID of untagged frames (it joins the list by itself), or `none` (default): untagged frames are dropped.
-    pub native: Option<At<Native>>,
+    pub native: Option<Scalar<Native>>,
     /// Of a trunk: whether frames of the native VLAN go to the VM with their tag. Default: false.
-    pub native_tagged: Option<At<bool>>,
+    pub native_tagged: Option<Scalar<bool>>,
     /// The service VLAN (802.1ad, dot1q-tunnel): whatever the VMs send, tagged or not, travels inside it. Kernel 6.12 or later.
-    pub qinq: Option<At<Vid>>,
+    pub qinq: Option<Scalar<Vid>>,
     /// Of qinq: the VIDs that VMs may use inside. Default: all.
     pub customer_vids: Option<List<VidSet>>,
     /// Of qinq: type of the service tag on the wire: `802.1ad` (default), 0x88A8; or `802.1Q`, 0x8100.
-    pub tpid: Option<At<Tpid>>,
+    pub tpid: Option<Scalar<Tpid>>,
     /// Which frames a VM may send. Default: `all` on a trunk and in qinq, else `untagged-and-priority`.
-    pub admit: Option<At<Admit>>,
+    pub admit: Option<Scalar<Admit>>,
     /// Whether frames that reach the VM untagged show their priority in a tag with VID 0: `never` (default), `if-nonzero`,
     /// `always`.
-    pub priority_tags: Option<At<PriorityTags>>,
+    pub priority_tags: Option<Scalar<PriorityTags>>,
     /// What is checked of the VMs' frames besides their VLAN.
     pub security: Option<Security>,
     /// How frames go to these VMs. Default: as the cluster network says.
-    pub fast_path: Option<At<FastPath>>,
+    pub fast_path: Option<Scalar<FastPath>>,
 }
 
 /// What is checked of a VM's frames besides their VLAN. On a network: of all its ports; a port's own words go first.
@@ -161,15 +160,15 @@ pub struct Security {
     /// discovery. Default: any.
     pub macs: Option<List<Mac>>,
     /// Most MAC addresses that a VM may use within 5 minutes, 1 to 32. Default: no limit.
-    pub max_macs: Option<At<MacLimit>>,
+    pub max_macs: Option<Scalar<MacLimit>>,
     /// Whether DHCP and DHCPv6 servers behind the port are silenced. Default: false.
-    pub dhcp_guard: Option<At<bool>>,
+    pub dhcp_guard: Option<Scalar<bool>>,
     /// Whether IPv6 router advertisements and redirects from the port are dropped. Default: false.
-    pub ra_guard: Option<At<bool>>,
+    pub ra_guard: Option<Scalar<bool>>,
     /// Whether the VM talks to the uplink (and the node) only, and not to other VMs of the node. Default: false.
-    pub isolated: Option<At<bool>>,
+    pub isolated: Option<Scalar<bool>>,
     /// Whether the node hears the VM's link-local frames (LLDP, LACP, STP: 01:80:C2:00:00:0X). Default: false.
-    pub allow_link_local: Option<At<bool>>,
+    pub allow_link_local: Option<Scalar<bool>>,
     /// Limits of what VMs flood.
     pub storm: Option<Storm>,
 }
@@ -179,11 +178,11 @@ pub struct Security {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Storm {
     /// To all (ff:ff:ff:ff:ff:ff). Default: no limit.
-    pub broadcast: Option<At<Rate>>,
+    pub broadcast: Option<Scalar<Rate>>,
     /// To groups. Default: no limit.
-    pub multicast: Option<At<Rate>>,
+    pub multicast: Option<Scalar<Rate>>,
     /// To stations that the bridge does not know, so that it floods them. Needs `netagent run`. Default: no limit.
-    pub unknown: Option<At<Rate>>,
+    pub unknown: Option<Scalar<Rate>>,
 }
 
 /// A VM port.
@@ -191,11 +190,11 @@ pub struct Storm {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Port {
     /// The device on the node: a tap, or the node's end of a veth pair.
-    pub device: At<IfName>,
+    pub device: Scalar<IfName>,
     /// The network.
-    pub network: At<NetworkName>,
+    pub network: Scalar<NetworkName>,
     /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: left as it is.
-    pub mtu: Option<At<Mtu>>,
+    pub mtu: Option<Scalar<Mtu>>,
     /// What is checked of this VM's frames; goes before what the network says.
     pub security: Option<Security>,
 }
@@ -205,5 +204,5 @@ pub struct Port {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Metrics {
     /// IP address and TCP port, or `none`: metrics are not served. Default: 127.0.0.1:9469.
-    pub listen: Option<At<Listen>>,
+    pub listen: Option<Scalar<Listen>>,
 }

@@ -35,7 +35,7 @@ fn vid(vid: u16) -> Option<Vid> {
 fn options(bond: &str) -> Vec<BondOption> {
     let text =
         format!("clusterNetworks: {{ oob: {{ uplink: {{ nics: [eth2, eth3], bond: {bond} }} }} }}");
-    taken(&text).desired.bonds[&name("oob-bo")].options.clone()
+    taken(&text).desired().bonds[&name("oob-bo")].options.clone()
 }
 
 /// The only VM port, plugged into a network with these keys, on an uplink with these.
@@ -45,12 +45,12 @@ fn port(uplink: &str, network: &str) -> Port {
          networks: {{ a: {{ clusterNetwork: oob, {network} }} }}\n\
          ports: [{{ device: tap7, network: a }}]"
     );
-    taken(&text).desired.ports[&name("tap7")].clone()
+    taken(&text).desired().ports[&name("tap7")].clone()
 }
 
 fn uplink(keys: &str) -> Port {
     let text = format!("clusterNetworks: {{ oob: {{ uplink: {{ nics: [eth2], {keys} }} }} }}");
-    let mut ports = taken(&text).desired.ports.into_values();
+    let mut ports = taken(&text).desired().ports.into_values();
     ports.next().unwrap()
 }
 
@@ -159,7 +159,7 @@ fn xdp_is_asked_for_unless_it_is_off() {
 fn a_host_without_vlan_has_its_address_on_the_bridge() {
     let text = "clusterNetworks: { mgmt: { bridge: br0, uplink: { nics: [eth0], native: 3, bond: { mode: none } },\n\
                 host: { address: [10.0.0.5/24, 10.0.0.6/24, \"fd00::5/64\"] } } }";
-    let desired = taken(text).desired;
+    let desired = taken(text).desired();
     let host = &desired.hosts[&name("br0")];
     assert_eq!((host.vid.get(), host.tagged, host.addresses.len()), (3, false, 3));
     assert_eq!(desired.protected, names(&["br0", "eth0"]));
@@ -183,10 +183,10 @@ fn metrics_are_served_on_the_loopback_unless_the_file_says_otherwise() {
 
 #[test]
 fn empty_sections_and_anchors_are_taken() {
-    assert_eq!(taken("clusterNetworks:\nnetworks:\nports:\nmetrics:\n").desired, <_>::default());
+    assert_eq!(taken("clusterNetworks:\nnetworks:\nports:\nmetrics:\n").desired(), <_>::default());
     let text = "clusterNetworks:\n  a: { uplink: { nics: [eth0], bond: &fast { mode: 802.3ad, lacpRate: fast } } }\n  \
                 b: { uplink: { nics: [eth1], bond: *fast } }\n";
-    let bonds = taken(text).desired.bonds;
+    let bonds = taken(text).desired().bonds;
     assert_eq!(bonds[&name("a-bo")].options, bonds[&name("b-bo")].options);
 }
 

@@ -103,8 +103,31 @@ impl Tree {
             }),
             Node::Inner => here.next_back(),
         };
+        entry.map_or_else(String::new, |entry| self.path_of(entry))
+    }
+
+    /// The place of an item's key, and its path. An item that is a key itself is at that key.
+    /// A key that is not there (its default is to blame), or is behind an alias, is at the node
+    /// above.
+    pub fn locate(&self, item: &str, key: &str) -> (Place, String) {
+        let mut path = match key {
+            "" => item.to_owned(),
+            key => format!("{item}.{key}"),
+        };
+        loop {
+            let mut entries = self.0.iter().filter(|entry| self.path_of(entry) == path);
+            let entry = if key.is_empty() { entries.next() } else { entries.next_back() };
+            match (entry, path.rfind(['.', '['])) {
+                (Some(entry), _) => return (entry.place, path),
+                (None, Some(end)) => path.truncate(end),
+                (None, None) => return (Place::START, String::new()),
+            }
+        }
+    }
+
+    fn path_of(&self, entry: &Entry) -> String {
         let mut steps = Vec::new();
-        let mut entry = entry;
+        let mut entry = Some(entry);
         while let Some(Entry { parent, step, .. }) = entry {
             match step {
                 Step::Root => break,

@@ -3,10 +3,11 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use netagent_common::vlan::Vid;
-use schemars::{Schema, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, Mode, XmitHashPolicy},
+    intent::{MAC_LIMIT, MTU, Native, RATE, Tpid},
     names::{Cidr, IfName, Mac},
     state::{Admit, FastPath, Filtering, PriorityTags},
     vids::{VidSet, parse_vid},
@@ -20,6 +21,23 @@ pub trait Value: Sized {
     /// What it looks like.
     fn schema() -> Schema;
 }
+
+/// A name or an address has its schema for JSON as well.
+macro_rules! from_json {
+    ($($type:ty),+) => { $(
+        impl Value for $type {
+            fn read(text: &str) -> Result<Self, String> {
+                text.parse()
+            }
+
+            fn schema() -> Schema {
+                <$type>::json_schema(&mut SchemaGenerator::default())
+            }
+        }
+    )+ };
+}
+
+from_json!(IfName, Mac);
 
 /// A scalar that reads itself, with the schema given.
 macro_rules! from_str {
@@ -63,14 +81,14 @@ macro_rules! numbers {
 
         impl Value for $type {
             fn read(text: &str) -> Result<Self, String> {
-                let (first, last) = $range;
+                let (first, last) = $range.into_inner();
                 let digits = text.bytes().all(|byte| byte.is_ascii_digit());
                 let number = text.parse().ok().filter(|number| digits && (first..=last).contains(number));
-                number.map(Self).ok_or_else(|| format!("{text:?} is no {} from {first} to {last}", $unit))
+                number.map(Self).ok_or_else(|| format!("{text:?} is not {} from {first} to {last}", $unit))
             }
 
             fn schema() -> Schema {
-                let (first, last) = $range;
+                let (first, last) = $range.into_inner();
                 json_schema!({ "type": "integer", "minimum": first, "maximum": last })
             }
         }
@@ -78,8 +96,6 @@ macro_rules! numbers {
 }
 
 from_str! {
-    IfName: { "type": "string", "minLength": 1, "maxLength": 15, "pattern": "^[!-.0-9;-~]+$" },
-    Mac: { "type": "string", "pattern": "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$" },
     Cidr: { "type": "string", "pattern": "^[0-9A-Fa-f:.]+/[0-9]{1,3}$" },
     VidSet: { "anyOf": [
         { "type": "integer", "minimum": 1, "maximum": 4094 },
@@ -109,15 +125,13 @@ words! {
 }
 
 numbers! {
-    // 576: what every IPv4 host must take (RFC 791). 65535: the most that a bond takes (bond_setup in bond_main.c).
-    Mtu(u32) (576, 65_535), "MTU in bytes";
-    QueueLength(u32) (0, 1_000_000), "number of packets";
-    Links(u32) (1, 64), "number of NICs";
+    Mtu(u32) MTU, "an MTU in bytes";
+    QueueLength(u32) (0..=1_000_000), "a number of packets";
+    Links(u32) (1..=64), "a number of NICs";
     // IFLA_BOND_NUM_PEER_NOTIF is a u8.
-    Announcements(u8) (0, 255), "number of announcements";
-    // As many as a port has slots for (netagent_common::limit).
-    MacLimit(u16) (1, 32), "number of addresses";
-    Rate(u32) (0, 10_000_000), "number of frames per second";
+    Announcements(u8) (0..=255), "a number of announcements";
+    MacLimit(u16) MAC_LIMIT, "a number of addresses";
+    Rate(u32) RATE, "a number of frames per second";
 }
 
 /// Whether to put XDP on an uplink.
@@ -127,15 +141,6 @@ pub enum Xdp {
     Auto,
     /// No.
     Off,
-}
-
-/// The type of a service tag, by the names that `ip link ... vlan protocol` has for them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tpid {
-    /// 0x88A8
-    STag,
-    /// 0x8100
-    CTag,
 }
 
 impl Value for Vid {
@@ -157,10 +162,6 @@ impl Value for bool {
         json_schema!({ "type": "boolean" })
     }
 }
-
-/// The VID of untagged frames, if there may be any.
-#[derive(Clone, Copy, Debug)]
-pub struct Native(pub Option<Vid>);
 
 impl Value for Native {
     fn read(text: &str) -> Result<Self, String> {

@@ -22,7 +22,7 @@ ports:
 ";
 
 fn desired(yaml: &str) -> Desired {
-    config::parse(yaml, "test").unwrap().desired
+    config::parse(yaml, "test").unwrap().desired()
 }
 
 fn name(text: &str) -> IfName {

@@ -44,7 +44,7 @@ pub struct Bond {
 /// A bridge.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bridge {
-    /// The cluster network that it belongs to.
+    /// The name of its cluster network.
     pub segment: String,
     /// Whether the kernel's own VLAN filter is on.
     pub filtering: Filtering,
@@ -81,6 +81,8 @@ pub struct Host {
 /// A bridge port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
+    /// The source of the port, such as "node.yaml:12:5" or "control socket".
+    pub origin: String,
     /// The bridge.
     pub bridge: IfName,
     /// What the port is plugged into: a network, or for an uplink a cluster network.
@@ -105,12 +107,10 @@ pub struct Port {
     pub security: Security,
     /// Which way known unicast goes to it; of an uplink: the fastest of its ports'.
     pub fast_path: FastPath,
-    /// Bytes; `None` leaves it.
+    /// MTU in bytes; `None`: unchanged.
     pub mtu: Option<u32>,
-    /// The MTU of the cluster network in bytes; `None` where nobody has set one.
+    /// MTU of the cluster network in bytes; `None`: unknown before the NIC is looked at.
     pub network_mtu: Option<u32>,
-    /// The source of the port, as text.
-    pub origin: String,
 }
 
 /// What a port is for.

@@ -2,7 +2,7 @@
 
 use netagent_common::vlan::Vid;
 
-use super::{super::Config, name, names, taken, vid};
+use super::{name, names, taken, vid};
 use crate::{
     bond::{BondOption, LacpRate, Mode, XmitHashPolicy},
     state::{Admit, Bond, Bridge, FastPath, Filtering, Host, Port, PriorityTags, Role, Security},
@@ -33,7 +33,8 @@ metrics: { listen: "127.0.0.1:9469" }
 
 #[test]
 fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
-    let Config { desired, metrics } = taken(DESIGN);
+    let config = taken(DESIGN);
+    let (desired, metrics) = (config.desired(), config.metrics);
     assert_eq!(metrics, Some("127.0.0.1:9469".parse().unwrap()));
     assert_eq!(desired.bonds.keys().collect::<Vec<_>>(), [&name("mgmt-bo"), &name("oob-bo")]);
     let bond = Bond {
@@ -53,8 +54,12 @@ fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
         desired.bonds[&name("mgmt-bo")].options,
         [BondOption::Mode(Mode::ActiveBackup), BondOption::Miimon(100)]
     );
-    let bridge =
-        Bridge { filtering: Filtering::Auto, mtu: Some(9000), mac_of: Some(name("oob-bo")) };
+    let bridge = Bridge {
+        segment: "oob".to_owned(),
+        filtering: Filtering::Auto,
+        mtu: Some(9000),
+        mac_of: Some(name("oob-bo")),
+    };
     assert_eq!(desired.bridges[&name("oob-br")], bridge);
     assert_eq!(desired.bridges.len(), 2);
     let host = Host {
@@ -65,6 +70,7 @@ fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
     };
     assert_eq!(desired.hosts, [(name("mgmt-br.10"), host)].into());
     let uplink = Port {
+        origin: "f.yaml:6:3".to_owned(),
         bridge: name("oob-br"),
         network: "oob".to_owned(),
         role: Role::Uplink { nics: names(&["eth2", "eth3"]), xdp: true },
@@ -78,10 +84,12 @@ fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
         security: Security::default(),
         fast_path: FastPath::Tc,
         mtu: None,
+        network_mtu: Some(9000),
     };
     assert_eq!(desired.ports[&name("oob-bo")], uplink);
     assert_eq!(desired.ports[&name("mgmt-bo")].vids.to_string(), "1,10");
     let vm = Port {
+        origin: "f.yaml:17:5".to_owned(),
         bridge: name("oob-br"),
         network: "corp-net".to_owned(),
         role: Role::Access,
@@ -95,6 +103,7 @@ fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
         security: Security::default(),
         fast_path: FastPath::Tc,
         mtu: None,
+        network_mtu: Some(9000),
     };
     assert_eq!(desired.ports[&name("tap7")], vm);
     assert_eq!(desired.ports.len(), 3);

@@ -1,6 +1,6 @@
-//! Values that know their place in the file, and the two shapes they come in: "one or a list", and "by name".
+//! The shapes of values in the file: a scalar, "one or a list", and a mapping by name.
 
-use std::{fmt, marker::PhantomData};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
@@ -9,36 +9,22 @@ use serde::{
 };
 use serde_saphyr::Spanned;
 
-use super::{
-    error::{Fault, Place},
-    value::Value,
-};
+use super::{error::Place, value::Value};
 
-/// A scalar and its place.
+/// A scalar.
 #[derive(Clone, Debug)]
-pub struct At<T> {
-    /// The scalar.
-    pub value: T,
-    /// Where it stands.
-    pub place: Place,
-}
+pub struct Scalar<T>(pub T);
 
-impl<T> At<T> {
-    /// A fault of this value.
-    pub fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault::new(self.place, message)
-    }
-}
-
-impl<'de, T: Value> Deserialize<'de> for At<T> {
+impl<'de, T: Value> Deserialize<'de> for Scalar<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned { value: Parsed(value), referenced, .. } = Spanned::deserialize(deserializer)?;
-        Ok(Self { value, place: referenced.into() })
+        // As text, whatever type YAML gives it: "10", 10 and on mean the text to a person.
+        let text = String::deserialize(deserializer)?;
+        T::read(&text).map(Self).map_err(de::Error::custom)
     }
 }
 
-impl<T: Value> JsonSchema for At<T> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+impl<T: Value> JsonSchema for Scalar<T> {
+    fn schema_name() -> Cow<'static, str> {
         std::any::type_name::<T>().into()
     }
 
@@ -52,47 +38,21 @@ impl<T: Value> JsonSchema for At<T> {
     }
 }
 
-/// A scalar without a place.
-struct Parsed<T>(T);
-
-impl<'de, T: Value> Deserialize<'de> for Parsed<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // As text, whatever YAML takes it for: "10", 10 and on are one thing to a person.
-        let text = String::deserialize(deserializer)?;
-        T::read(&text).map(Self).map_err(de::Error::custom)
-    }
-}
-
 /// One value, or a list of them.
 #[derive(Clone, Debug)]
-pub struct List<T> {
-    /// The values.
-    pub items: Vec<At<T>>,
-    /// Where the list starts.
-    pub place: Place,
-}
-
-impl<T> List<T> {
-    /// A fault of the list as a whole.
-    pub fn fault(&self, message: impl Into<String>) -> Fault {
-        Fault::new(self.place, message)
-    }
-}
+pub struct List<T>(pub Vec<T>);
 
 impl<'de, T: Value> Deserialize<'de> for List<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let Spanned { value, referenced, .. } = Spanned::deserialize(deserializer)?;
-        let place = referenced.into();
-        let items = match value {
-            OneOrMany::One(value) => vec![At { value, place }],
-            OneOrMany::Many(items) => items,
-        };
-        Ok(Self { items, place })
+        Ok(Self(match OneOrMany::deserialize(deserializer)? {
+            OneOrMany::One(value) => vec![value],
+            OneOrMany::Many(items) => items.into_iter().map(|Scalar(value)| value).collect(),
+        }))
     }
 }
 
 impl<T: Value> JsonSchema for List<T> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         format!("list of {}", std::any::type_name::<T>()).into()
     }
 
@@ -101,13 +61,14 @@ impl<T: Value> JsonSchema for List<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "anyOf": [T::schema(), { "type": "array", "items": T::schema(), "minItems": 1 }] })
+        let list = json_schema!({ "type": "array", "items": T::schema(), "minItems": 1 });
+        json_schema!({ "anyOf": [T::schema(), list] })
     }
 }
 
 enum OneOrMany<T> {
     One(T),
-    Many(Vec<At<T>>),
+    Many(Vec<Scalar<T>>),
 }
 
 impl<'de, T: Value> Deserialize<'de> for OneOrMany<T> {
@@ -158,9 +119,39 @@ impl<'de, T: Value> de::Visitor<'de> for OneOrManyVisitor<T> {
     }
 }
 
-/// Things by name, in the order of the file, so that of two that clash the second is to blame.
+/// A value and its place in the file.
 #[derive(Clone, Debug)]
-pub struct Section<K, T>(pub Vec<(At<K>, T)>);
+pub struct Placed<T> {
+    /// The value.
+    pub value: T,
+    /// The place of the value, or of its name.
+    pub place: Place,
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Placed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Spanned { value, referenced, .. } = Spanned::deserialize(deserializer)?;
+        Ok(Self { value, place: referenced.into() })
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Placed<T> {
+    fn schema_name() -> Cow<'static, str> {
+        T::schema_name()
+    }
+
+    fn inline_schema() -> bool {
+        T::inline_schema()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        T::json_schema(generator)
+    }
+}
+
+/// Values by name, in the order of the file: in a clash the second is wrong.
+#[derive(Clone, Debug)]
+pub struct Section<K, T>(pub Vec<(Placed<Scalar<K>>, T)>);
 
 impl<K, T> Default for Section<K, T> {
     fn default() -> Self {
@@ -193,7 +184,7 @@ impl<'de, K: Value, T: Deserialize<'de>> de::Visitor<'de> for SectionVisitor<K, 
 }
 
 impl<K: Value, T: JsonSchema> JsonSchema for Section<K, T> {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
+    fn schema_name() -> Cow<'static, str> {
         format!("{} by name", T::schema_name()).into()
     }
 

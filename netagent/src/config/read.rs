@@ -1,0 +1,174 @@
+//! The types of the file become the items of an intent.
+
+use super::{
+    Config,
+    error::Place,
+    raw,
+    shapes::{List, Placed, Scalar},
+    value::{BondMode, Mtu, Xdp},
+};
+use crate::{
+    bond::Mode,
+    intent::{
+        BondIntent, HostIntent, Intent, NetworkIntent, Origin, PortIntent, SecurityIntent,
+        SegmentIntent, Sourced, StormIntent, UplinkIntent,
+    },
+    state::Filtering,
+    vids::VidSet,
+};
+
+/// The contents of a file; `path` is its name in origins.
+pub fn config(file: raw::File, path: &str) -> Config {
+    let raw::File { cluster_networks, networks, ports, metrics } = file;
+    let mut intent = Intent::default();
+    let origin = |Place { line, column }| Origin::File { path: path.to_owned(), line, column };
+    for (name, value) in cluster_networks.unwrap_or_default().0 {
+        let origin = origin(name.place);
+        let (segment, host) = segment(name.value.0.0, value);
+        intent.segments.push(Sourced { origin: origin.clone(), value: segment });
+        intent.hosts.extend(host.map(|value| Sourced { origin, value }));
+    }
+    for (Placed { value: Scalar(name), place }, value) in networks.unwrap_or_default().0 {
+        let value = network(name.0, value);
+        intent.networks.push(Sourced { origin: origin(place), value });
+    }
+    for Placed { value, place } in ports.unwrap_or_default() {
+        intent.ports.push(Sourced { origin: origin(place), value: port(value) });
+    }
+    let listen = metrics.and_then(|metrics| scalar(metrics.listen)).unwrap_or_default();
+    Config { intent, metrics: listen.0 }
+}
+
+fn scalar<T>(value: Option<Scalar<T>>) -> Option<T> {
+    value.map(|Scalar(value)| value)
+}
+
+fn segment(name: String, raw: raw::ClusterNetwork) -> (SegmentIntent, Option<HostIntent>) {
+    let raw::ClusterNetwork { bridge, vlan_filtering, uplink: raw_uplink, host, fast_path } = raw;
+    let host = host.map(|raw::Host { vlan, address: List(addresses) }| HostIntent {
+        segment: name.clone(),
+        vlan: scalar(vlan),
+        addresses,
+    });
+    let segment = SegmentIntent {
+        name,
+        bridge: scalar(bridge),
+        filtering: scalar(vlan_filtering).unwrap_or(Filtering::Auto),
+        uplink: raw_uplink.map(uplink),
+        fast_path: scalar(fast_path).unwrap_or_default(),
+    };
+    (segment, host)
+}
+
+fn uplink(raw: raw::Uplink) -> UplinkIntent {
+    let raw::Uplink { nics, bond: raw_bond, mtu, tx_queue_len, mac, native, native_tagged, xdp } =
+        raw;
+    UplinkIntent {
+        nics: nics.0,
+        bond: bond(raw_bond.unwrap_or_default()),
+        mtu: scalar(mtu).map(|Mtu(bytes)| bytes),
+        tx_queue_len: scalar(tx_queue_len).map(|length| length.0),
+        mac: scalar(mac),
+        native: scalar(native),
+        native_tagged: scalar(native_tagged).unwrap_or_default(),
+        xdp: scalar(xdp).is_none_or(|xdp| xdp == Xdp::Auto),
+    }
+}
+
+fn bond(raw: raw::Bond) -> BondIntent {
+    let raw::Bond {
+        mode,
+        miimon,
+        updelay,
+        downdelay,
+        arp_interval,
+        arp_targets,
+        primary,
+        fail_over_mac,
+        xmit_hash_policy,
+        num_grat_arp,
+        min_links,
+        lacp_rate,
+        ad_select,
+    } = raw;
+    BondIntent {
+        mode: scalar(mode).map_or(Some(Mode::ActiveBackup), |BondMode(mode)| mode),
+        miimon: scalar(miimon).map(|time| time.0),
+        updelay: scalar(updelay).map(|time| time.0),
+        downdelay: scalar(downdelay).map(|time| time.0),
+        arp_interval: scalar(arp_interval).map(|time| time.0),
+        arp_targets: arp_targets.map(|List(addresses)| addresses),
+        primary: scalar(primary),
+        fail_over_mac: scalar(fail_over_mac),
+        xmit_hash_policy: scalar(xmit_hash_policy),
+        num_grat_arp: scalar(num_grat_arp).map(|count| count.0),
+        min_links: scalar(min_links).map(|count| count.0),
+        lacp_rate: scalar(lacp_rate),
+        ad_select: scalar(ad_select),
+    }
+}
+
+fn network(name: String, raw: raw::Network) -> NetworkIntent {
+    let raw::Network {
+        cluster_network: Scalar(segment),
+        vlan,
+        trunk,
+        native,
+        native_tagged,
+        qinq,
+        customer_vids,
+        tpid,
+        admit,
+        priority_tags,
+        security: raw_security,
+        fast_path,
+    } = raw;
+    NetworkIntent {
+        name,
+        segment: segment.0,
+        vlan: scalar(vlan),
+        trunk: trunk.map(union),
+        native: scalar(native),
+        native_tagged: scalar(native_tagged),
+        qinq: scalar(qinq),
+        customer_vids: customer_vids.map(union),
+        tpid: scalar(tpid),
+        admit: scalar(admit),
+        priority_tags: scalar(priority_tags),
+        security: security(raw_security),
+        fast_path: scalar(fast_path),
+    }
+}
+
+fn union(List(sets): List<VidSet>) -> VidSet {
+    sets.iter().flat_map(VidSet::iter).collect()
+}
+
+fn port(raw: raw::Port) -> PortIntent {
+    let raw::Port { device, network, mtu, security: raw_security } = raw;
+    PortIntent {
+        device: device.0,
+        network: network.0.0,
+        mtu: scalar(mtu).map(|Mtu(bytes)| bytes),
+        security: security(raw_security),
+    }
+}
+
+fn security(raw: Option<raw::Security>) -> SecurityIntent {
+    let raw::Security { macs, max_macs, dhcp_guard, ra_guard, isolated, allow_link_local, storm } =
+        raw.unwrap_or_default();
+    let raw::Storm { broadcast, multicast, unknown } = storm.unwrap_or_default();
+    SecurityIntent {
+        macs: macs.map(|List(macs)| macs),
+        max_macs: scalar(max_macs).map(|limit| limit.0),
+        dhcp_guard: scalar(dhcp_guard),
+        ra_guard: scalar(ra_guard),
+        isolated: scalar(isolated),
+        allow_link_local: scalar(allow_link_local),
+        storm: StormIntent {
+            broadcast: scalar(broadcast).map(|rate| rate.0),
+            multicast: scalar(multicast).map(|rate| rate.0),
+            unknown: scalar(unknown).map(|rate| rate.0),
+        },
+    }
+}

@@ -1,0 +1,82 @@
+//! Intent: the desired state as its sources ask for it, and the checks between its items.
+//!
+//! A source (the configuration file, the control socket) gives an [`Intent`] of plain values.
+//! [`compile`] judges the items one by one, in the order of the sources. An accepted item becomes
+//! part of the [`Desired`] state. A rejected item changes nothing: neither the items before it
+//! nor the items after it.
+
+mod bond;
+mod claims;
+mod host;
+mod items;
+mod judge;
+mod network;
+mod node;
+mod origin;
+mod problem;
+mod qinq;
+mod room;
+mod security;
+mod segment;
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    items::{
+        BondIntent, HostIntent, Native, NetworkIntent, PortIntent, SecurityIntent, SegmentIntent,
+        StormIntent, Tpid, UplinkIntent,
+    },
+    origin::{Item, Origin},
+    problem::Rejected,
+};
+pub(crate) use self::{
+    items::{MAC_LIMIT, MTU, RATE},
+    judge::judge,
+    problem::{Refusal, Site},
+};
+use crate::state::Desired;
+
+/// All items of one source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intent {
+    /// Cluster networks.
+    pub segments: Vec<Sourced<SegmentIntent>>,
+    /// Networks.
+    pub networks: Vec<Sourced<NetworkIntent>>,
+    /// VM ports.
+    pub ports: Vec<Sourced<PortIntent>>,
+    /// The node's own interfaces.
+    pub hosts: Vec<Sourced<HostIntent>>,
+}
+
+/// An item and its origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sourced<T> {
+    /// The origin.
+    pub origin: Origin,
+    /// The item.
+    pub value: T,
+}
+
+impl Intent {
+    /// One port from the control socket.
+    pub fn port(origin: Origin, port: PortIntent) -> Self {
+        Self { ports: vec![Sourced { origin, value: port }], ..Self::default() }
+    }
+}
+
+/// The desired state, and the items that are not part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Compiled {
+    /// The accepted items.
+    pub desired: Desired,
+    /// The rejected items, in the order of their sources.
+    pub rejected: Vec<Rejected>,
+}
+
+/// Judges all items. An item may refer to items of its own source and of the sources before it.
+/// When two sources claim one device or one name, the later source's item is rejected.
+pub fn compile(intents: &[Intent]) -> Compiled {
+    let (desired, refusals) = judge(intents);
+    Compiled { desired, rejected: refusals.into_iter().map(Rejected::from).collect() }
+}

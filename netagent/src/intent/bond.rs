@@ -1,0 +1,213 @@
+//! Bond options: those of each mode, those that exclude each other, and their order for the kernel
+//! (Documentation/networking/bonding.rst; the `unsuppmodes` of `bond_options.c`).
+
+use std::net::Ipv4Addr;
+
+use super::{items::BondIntent, problem::Problem};
+use crate::{
+    bond::{BondOption, FailOverMac, Mode},
+    names::IfName,
+};
+
+/// The interval of the link check without a given one. The kernel's default is no check.
+const MIIMON_MS: u32 = 100;
+/// `BOND_MAX_ARP_TARGETS` in include/net/bonding.h.
+const MAX_ARP_TARGETS: usize = 16;
+
+const PRIMARY_MODES: &[Mode] = &[Mode::ActiveBackup, Mode::BalanceTlb, Mode::BalanceAlb];
+const ARP_MODES: &[Mode] =
+    &[Mode::BalanceRr, Mode::ActiveBackup, Mode::BalanceXor, Mode::Broadcast];
+const HASH_MODES: &[Mode] = &[Mode::BalanceXor, Mode::Lacp, Mode::BalanceTlb];
+
+/// A bond's options, the mode first; `None`: no bond.
+pub fn options(bond: &BondIntent, nics: &[IfName]) -> Result<Option<Vec<BondOption>>, Problem> {
+    let Some(mode) = bond.mode else {
+        check_no_bond(bond, nics)?;
+        return Ok(None);
+    };
+    let mut options = vec![BondOption::Mode(mode)];
+    if bond.arp_interval.is_some() {
+        add_arp_check(bond, mode, &mut options)?;
+    } else {
+        add_link_check(bond, &mut options)?;
+    }
+    if let Some(primary) = &bond.primary {
+        only_in(PRIMARY_MODES, mode, "primary")?;
+        if !nics.contains(primary) {
+            return Err(problem("primary", format!("\"{primary}\" is not one of the bond's nics")));
+        }
+        options.push(BondOption::Primary(Some(primary.clone())));
+    }
+    if let Some(fail_over_mac) = bond.fail_over_mac {
+        only_in(&[Mode::ActiveBackup], mode, "failOverMac")?;
+        options.push(BondOption::FailOverMac(fail_over_mac));
+    }
+    if let Some(policy) = bond.xmit_hash_policy {
+        only_in(HASH_MODES, mode, "xmitHashPolicy")?;
+        options.push(BondOption::XmitHashPolicy(policy));
+    }
+    if let Some(announcements) = bond.num_grat_arp {
+        only_in(&[Mode::ActiveBackup], mode, "numGratArp")?;
+        options.push(BondOption::NumGratArp(announcements));
+    }
+    if let Some(links) = bond.min_links {
+        only_in(&[Mode::Lacp], mode, "minLinks")?;
+        if links as usize > nics.len() {
+            let text = format!("{links} links of {} NICs never come up; lower it", nics.len());
+            return Err(problem("minLinks", text));
+        }
+        options.push(BondOption::MinLinks(links));
+    }
+    if let Some(rate) = bond.lacp_rate {
+        only_in(&[Mode::Lacp], mode, "lacpRate")?;
+        options.push(BondOption::LacpRate(rate));
+    }
+    if let Some(select) = bond.ad_select {
+        only_in(&[Mode::Lacp], mode, "adSelect")?;
+        options.push(BondOption::AdSelect(select));
+    }
+    Ok(Some(options))
+}
+
+/// Whether the bond's MAC address changes with the active NIC, so that it cannot be fixed.
+pub fn address_moves(options: &[BondOption]) -> bool {
+    options.contains(&BondOption::FailOverMac(FailOverMac::Active))
+}
+
+/// Failed NICs are detected by ARP requests.
+fn add_arp_check(
+    bond: &BondIntent,
+    mode: Mode,
+    options: &mut Vec<BondOption>,
+) -> Result<(), Problem> {
+    only_in(ARP_MODES, mode, "arpInterval")?;
+    let interval = bond.arp_interval.unwrap_or_default();
+    if interval == 0 {
+        return Err(problem("arpInterval", "must be at least 1ms; remove it to have no ARP check"));
+    }
+    // The kernel's own 0, for no link check, may be given.
+    if bond.miimon.is_some_and(|miimon| miimon > 0) {
+        return Err(problem("miimon", "the kernel has either miimon or arpInterval; remove one"));
+    }
+    for (key, delay) in [("updelay", bond.updelay), ("downdelay", bond.downdelay)] {
+        if delay.is_some() {
+            return Err(problem(
+                key,
+                "goes with miimon only; remove it, or use miimon in place of arpInterval",
+            ));
+        }
+    }
+    let Some(targets) = &bond.arp_targets else {
+        return Err(problem("arpInterval", "needs arpTargets: the addresses to ask for"));
+    };
+    options.push(BondOption::ArpInterval(interval));
+    options.push(BondOption::ArpTargets(arp_ip_targets(targets)?));
+    Ok(())
+}
+
+/// Failed NICs are detected by their link state.
+fn add_link_check(bond: &BondIntent, options: &mut Vec<BondOption>) -> Result<(), Problem> {
+    if bond.arp_targets.is_some() {
+        return Err(problem("arpTargets", "goes with arpInterval only; add that or remove this"));
+    }
+    let miimon = bond.miimon.unwrap_or(MIIMON_MS);
+    if miimon == 0 {
+        return Err(problem(
+            "miimon",
+            "0 leaves a failed NIC in use; give an interval (100ms), or arpInterval",
+        ));
+    }
+    // The kernel would round the delays down and log a warning.
+    let multiple = |key, delay: u32| {
+        if delay.is_multiple_of(miimon) {
+            Ok(delay)
+        } else {
+            Err(problem(key, format!("{delay}ms is not a multiple of miimon, {miimon}ms")))
+        }
+    };
+    options.push(BondOption::Miimon(miimon));
+    if let Some(delay) = bond.updelay {
+        options.push(BondOption::Updelay(multiple("updelay", delay)?));
+    }
+    if let Some(delay) = bond.downdelay {
+        options.push(BondOption::Downdelay(multiple("downdelay", delay)?));
+    }
+    Ok(())
+}
+
+fn arp_ip_targets(targets: &[Ipv4Addr]) -> Result<Vec<Ipv4Addr>, Problem> {
+    for (index, target) in targets.iter().enumerate() {
+        if targets[..index].contains(target) {
+            return Err(problem(
+                &format!("arpTargets[{index}]"),
+                format!("{target} is in the list twice; remove one"),
+            ));
+        }
+    }
+    match targets.len() {
+        1..=MAX_ARP_TARGETS => Ok(targets.to_vec()),
+        count => Err(problem(
+            "arpTargets",
+            format!("{count} addresses; the kernel takes 1 to {MAX_ARP_TARGETS}"),
+        )),
+    }
+}
+
+/// Without a bond there is one NIC and no option.
+fn check_no_bond(bond: &BondIntent, nics: &[IfName]) -> Result<(), Problem> {
+    if nics.len() > 1 {
+        return Err(Problem::new(
+            "uplink.nics[1]",
+            "bond mode none takes one NIC; remove this one, or choose a mode",
+        ));
+    }
+    let BondIntent {
+        mode: _,
+        miimon,
+        updelay,
+        downdelay,
+        arp_interval,
+        arp_targets,
+        primary,
+        fail_over_mac,
+        xmit_hash_policy,
+        num_grat_arp,
+        min_links,
+        lacp_rate,
+        ad_select,
+    } = bond;
+    let options = [
+        ("miimon", miimon.is_some()),
+        ("updelay", updelay.is_some()),
+        ("downdelay", downdelay.is_some()),
+        ("arpInterval", arp_interval.is_some()),
+        ("arpTargets", arp_targets.is_some()),
+        ("primary", primary.is_some()),
+        ("failOverMac", fail_over_mac.is_some()),
+        ("xmitHashPolicy", xmit_hash_policy.is_some()),
+        ("numGratArp", num_grat_arp.is_some()),
+        ("minLinks", min_links.is_some()),
+        ("lacpRate", lacp_rate.is_some()),
+        ("adSelect", ad_select.is_some()),
+    ];
+    match options.into_iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((key, _)) => {
+            Err(problem(key, "bond mode none has no options; remove it, or choose a mode"))
+        }
+    }
+}
+
+fn only_in(modes: &[Mode], mode: Mode, key: &str) -> Result<(), Problem> {
+    if modes.contains(&mode) {
+        return Ok(());
+    }
+    let modes: Vec<_> = modes.iter().map(|mode| mode.name()).collect();
+    let text = format!("mode {mode} does not have it, only {}; remove it", modes.join(", "));
+    Err(problem(key, text))
+}
+
+/// A problem of one of the bond's keys.
+fn problem(key: &str, text: impl Into<String>) -> Problem {
+    Problem::new(format!("uplink.bond.{key}"), text)
+}

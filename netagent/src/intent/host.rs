@@ -1,0 +1,151 @@
+//! The node's own interfaces: the device of the addresses, and their subnets.
+
+use std::net::IpAddr;
+
+use netagent_common::vlan::Vid;
+
+use super::{
+    claims::Claim,
+    items::HostIntent,
+    problem::{Problem, Site},
+    segment::Segment,
+};
+use crate::{
+    names::{Cidr, IfName},
+    state::Host,
+};
+
+/// The minimum MTU of IPv6 in bytes (RFC 8200 §5). Below it, the kernel disables IPv6 on a device.
+const IPV6_MTU: u32 = 1280;
+
+/// Checks a host of a cluster network by itself.
+pub fn host(intent: &HostIntent, segment: &Segment) -> Result<(IfName, Host), Problem> {
+    let (interface, vid) = match (intent.vlan, segment.native()) {
+        (Some(vid), _) => (vlan_interface(&segment.bridge, vid)?, vid),
+        (None, Some(native)) => (segment.bridge.clone(), native),
+        (None, None) => {
+            return Err(Problem::new(
+                "address",
+                "needs a vlan: the uplink has native: none, so no frame is untagged",
+            ));
+        }
+    };
+    if intent.addresses.is_empty() {
+        return Err(Problem::new("address", "is empty; give the node at least one (10.0.0.5/24)"));
+    }
+    for (index, address) in intent.addresses.iter().enumerate() {
+        check_address(*address, segment).map_err(|text| Problem::new(address_key(index), text))?;
+    }
+    let host = Host {
+        bridge: segment.bridge.clone(),
+        vid,
+        tagged: intent.vlan.is_some(),
+        addresses: intent.addresses.iter().copied().collect(),
+    };
+    Ok((interface, host))
+}
+
+/// The claim to the VLAN interface, if there is one and its name is valid.
+pub fn claim(site: &Site, intent: &HostIntent, bridge: &IfName) -> Option<Claim> {
+    Some(Claim {
+        device: vlan_interface(bridge, intent.vlan?).ok()?,
+        purpose: format!("the host interface of cluster network {}", intent.segment),
+        site: site.at("vlan"),
+    })
+}
+
+fn vlan_interface(bridge: &IfName, vid: Vid) -> Result<IfName, Problem> {
+    format!("{bridge}.{vid}").parse().map_err(|error| {
+        Problem::new("vlan", format!("{error}; give the cluster network a shorter name or bridge"))
+    })
+}
+
+fn address_key(index: usize) -> String {
+    format!("address[{index}]")
+}
+
+fn check_address(address: Cidr, segment: &Segment) -> Result<(), String> {
+    match address {
+        // An IPv4 address whose host part is all zeros or all ones is not that of one host.
+        Cidr { address: IpAddr::V4(v4), prefix: prefix @ 1..=30 } => {
+            let host_bits = u32::MAX >> prefix;
+            match v4.to_bits() & host_bits {
+                0 => Err(format!("{address} is the subnet, not an address in it")),
+                bits if bits == host_bits => {
+                    Err(format!("{address} is the subnet's broadcast address"))
+                }
+                _ => Ok(()),
+            }
+        }
+        Cidr { address: IpAddr::V4(_), .. } => Ok(()),
+        Cidr { address: IpAddr::V6(_), .. } => match segment.mtu() {
+            Some(mtu) if mtu < IPV6_MTU => Err(format!(
+                "{address} needs an MTU of at least {IPV6_MTU} (IPv6), and cluster network {} has \
+                 {mtu}; raise uplink.mtu there",
+                segment.name
+            )),
+            _ => Ok(()),
+        },
+    }
+}
+
+/// The subnets of all accepted hosts.
+#[derive(Clone, Default)]
+pub struct Subnets(Vec<Subnet>);
+
+#[derive(Clone)]
+struct Subnet {
+    address: Cidr,
+    interface: IfName,
+    site: Site,
+}
+
+impl Subnets {
+    /// The subnets with those of one more host.
+    pub fn with(
+        mut self,
+        site: &Site,
+        interface: &IfName,
+        addresses: &[Cidr],
+    ) -> Result<Self, Problem> {
+        for (index, address) in addresses.iter().enumerate() {
+            let key = address_key(index);
+            if let Some(other) = self.0.iter().find(|other| other.clashes(*address, interface)) {
+                let text = format!(
+                    "the node would not know where to send: {address} overlaps with {} of {}",
+                    other.address, other.interface
+                );
+                return Err(Problem::clash(key, text, &other.site));
+            }
+            let (address, interface, site) = (*address, interface.clone(), site.at(key));
+            self.0.push(Subnet { address, interface, site });
+        }
+        Ok(self)
+    }
+}
+
+impl Subnet {
+    fn clashes(&self, address: Cidr, interface: &IfName) -> bool {
+        let same_address =
+            self.address.address == address.address && !is_link_local(address.address);
+        same_address
+            || (self.interface != *interface && overlap(self.address, address))
+            || (self.interface == *interface && self.address == address)
+    }
+}
+
+/// Whether one subnet contains the other. Every interface has `fe80::/64`.
+fn overlap(one: Cidr, other: Cidr) -> bool {
+    let prefix = u32::from(one.prefix.min(other.prefix));
+    match (one.address, other.address) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros() >= prefix,
+        (IpAddr::V6(a), IpAddr::V6(b)) => {
+            !is_link_local(one.address) && (a.to_bits() ^ b.to_bits()).leading_zeros() >= prefix
+        }
+        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+    }
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
+}

@@ -1,0 +1,224 @@
+//! The items of an intent, as plain values. An absent value has the default of its use.
+
+use std::{net::Ipv4Addr, ops::RangeInclusive};
+
+use netagent_common::vlan::Vid;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bond::{AdSelect, FailOverMac, LacpRate, Mode, XmitHashPolicy},
+    names::{Cidr, IfName, Mac},
+    state::{Admit, FastPath, Filtering, PriorityTags},
+    vids::VidSet,
+};
+
+/// MTUs in bytes. Every IPv4 host must accept 576 (RFC 791). A bond accepts 65535 at most
+/// (bond_setup in bond_main.c).
+pub const MTU: RangeInclusive<u32> = 576..=65_535;
+/// MAC addresses that a VM may use. A port has as many slots (`netagent_common::limit`).
+pub const MAC_LIMIT: RangeInclusive<u16> = 1..=32;
+/// Frames per second that a storm limit can be.
+pub const RATE: RangeInclusive<u32> = 0..=10_000_000;
+
+/// A cluster network: a bridge and, optionally, its uplink.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentIntent {
+    /// The name.
+    pub name: String,
+    /// The bridge's name. Default: `<name>-br`.
+    pub bridge: Option<IfName>,
+    /// Whether the kernel's bridge filters VLANs as well.
+    pub filtering: Filtering,
+    /// The uplink. Default: none, a segment of this node only.
+    pub uplink: Option<UplinkIntent>,
+    /// The path of known unicast frames, unless a network has its own.
+    pub fast_path: FastPath,
+}
+
+/// The uplink of a cluster network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UplinkIntent {
+    /// The NICs.
+    pub nics: Vec<IfName>,
+    /// The bond.
+    pub bond: BondIntent,
+    /// MTU in bytes.
+    pub mtu: Option<u32>,
+    /// Length of the bond's transmit queue in packets.
+    pub tx_queue_len: Option<u32>,
+    /// Fixed MAC address of the bond.
+    pub mac: Option<Mac>,
+    /// The native VLAN. Default: 1.
+    pub native: Option<Native>,
+    /// Whether frames of the native VLAN leave tagged.
+    pub native_tagged: bool,
+    /// Whether the uplink gets an XDP program where the device supports it.
+    pub xdp: bool,
+}
+
+/// A bond's mode and options. Times are in milliseconds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BondIntent {
+    /// The mode; `None`: no bond, the one NIC itself is the uplink.
+    pub mode: Option<Mode>,
+    /// `miimon`
+    pub miimon: Option<u32>,
+    /// `updelay`
+    pub updelay: Option<u32>,
+    /// `downdelay`
+    pub downdelay: Option<u32>,
+    /// `arp_interval`
+    pub arp_interval: Option<u32>,
+    /// `arp_ip_target`
+    pub arp_targets: Option<Vec<Ipv4Addr>>,
+    /// `primary`
+    pub primary: Option<IfName>,
+    /// `fail_over_mac`
+    pub fail_over_mac: Option<FailOverMac>,
+    /// `xmit_hash_policy`
+    pub xmit_hash_policy: Option<XmitHashPolicy>,
+    /// `num_grat_arp`
+    pub num_grat_arp: Option<u8>,
+    /// `min_links`
+    pub min_links: Option<u32>,
+    /// `lacp_rate`
+    pub lacp_rate: Option<LacpRate>,
+    /// `ad_select`
+    pub ad_select: Option<AdSelect>,
+}
+
+/// The VID of untagged frames; `None`: untagged frames are dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Native(pub Option<Vid>);
+
+/// The type of a service tag on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tpid {
+    /// 0x88A8
+    STag,
+    /// 0x8100
+    CTag,
+}
+
+/// The node's own interface on a cluster network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostIntent {
+    /// The cluster network.
+    pub segment: String,
+    /// The VLAN, on the interface `<bridge>.<vlan>`. Default: the native VLAN, on the bridge itself.
+    pub vlan: Option<Vid>,
+    /// The addresses.
+    pub addresses: Vec<Cidr>,
+}
+
+/// A network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkIntent {
+    /// The name.
+    pub name: String,
+    /// The cluster network.
+    pub segment: String,
+    /// The VID of a network with one VLAN.
+    pub vlan: Option<Vid>,
+    /// The VIDs that VMs tag themselves.
+    pub trunk: Option<VidSet>,
+    /// The native VLAN of a trunk. Default: none.
+    pub native: Option<Native>,
+    /// Whether frames of a trunk's native VLAN reach the VM tagged.
+    pub native_tagged: Option<bool>,
+    /// The service VLAN of a QinQ network.
+    pub qinq: Option<Vid>,
+    /// The VIDs inside the service VLAN. Default: all.
+    pub customer_vids: Option<VidSet>,
+    /// The type of the service tag on the wire. Default: S-tag.
+    pub tpid: Option<Tpid>,
+    /// Acceptable frame types.
+    pub admit: Option<Admit>,
+    /// Whether untagged frames show their priority to the VM.
+    pub priority_tags: Option<PriorityTags>,
+    /// The checks of the ports' frames besides their VLAN.
+    pub security: SecurityIntent,
+    /// The path of known unicast frames. Default: that of the cluster network.
+    pub fast_path: Option<FastPath>,
+}
+
+impl NetworkIntent {
+    /// The service VLAN, if an S-tag identifies it on the wire.
+    pub fn service(&self) -> Option<Vid> {
+        self.qinq.filter(|_| self.tpid.is_none_or(|tpid| tpid == Tpid::STag))
+    }
+}
+
+/// A VM port.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct PortIntent {
+    /// The device on the node: a tap, or the node's end of a veth pair.
+    pub device: IfName,
+    /// The network.
+    pub network: String,
+    /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 576, max = 65_535))]
+    pub mtu: Option<u32>,
+    /// Checks of the VM's frames besides their VLAN. A value here overrides that of the network.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub security: SecurityIntent,
+}
+
+/// Checks of a VM's frames besides their VLAN.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct SecurityIntent {
+    /// The only MAC addresses that the VM may use: as source, as sender in ARP and RARP, and in
+    /// IPv6 neighbour discovery. Default: any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub macs: Option<Vec<Mac>>,
+    /// Maximum number of MAC addresses that the VM may use within 5 minutes, 1 to 32.
+    /// Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 32))]
+    pub max_macs: Option<u16>,
+    /// Whether frames that only a DHCP or DHCPv6 server sends are dropped. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dhcp_guard: Option<bool>,
+    /// Whether IPv6 router advertisements and redirects are dropped. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ra_guard: Option<bool>,
+    /// Whether the VM reaches only the uplink and the node, and no other VM of the node.
+    /// Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<bool>,
+    /// Whether the node receives the VM's link-local frames (LLDP, LACP, STP:
+    /// 01:80:C2:00:00:0X). Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allow_link_local: Option<bool>,
+    /// Limits of flooded frames.
+    #[serde(skip_serializing_if = "is_default")]
+    pub storm: StormIntent,
+}
+
+/// Maximum frames per second that a VM may send; 0: no limit. After silence the VM may send the
+/// frames of one second at once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct StormIntent {
+    /// Broadcast frames (ff:ff:ff:ff:ff:ff). Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 10_000_000))]
+    pub broadcast: Option<u32>,
+    /// Multicast frames. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 10_000_000))]
+    pub multicast: Option<u32>,
+    /// Unicast frames to stations that the bridge does not know, and so floods. Needs
+    /// `netagent run`. Default: no limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(max = 10_000_000))]
+    pub unknown: Option<u32>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}

@@ -1,0 +1,77 @@
+//! The order in which items are judged.
+
+use super::{
+    Intent, Item, Origin, Refusal, Site, Sourced,
+    claims::Claim,
+    host,
+    node::Node,
+    problem::Problem,
+    segment::{self, bridge_name},
+};
+use crate::{names::IfName, state::Desired};
+
+/// Judges all items: the sources in their order, and in each source first what others refer to.
+pub fn judge(intents: &[Intent]) -> (Desired, Vec<Refusal>) {
+    let mut node = Node::default();
+    let mut refusals = Vec::new();
+    for intent in intents {
+        node.begin_source(created(intent, &node).into_iter());
+        let mut record = |node: &mut Node, site: Site, result: Result<(), Problem>| {
+            if let Err(problem) = result {
+                let Site { origin, item, key: _ } = site;
+                node.refuse(item.clone());
+                refusals.push(Refusal { origin, item, problem });
+            }
+        };
+        for Sourced { origin, value } in &intent.segments {
+            let site = segment_site(origin, &value.name);
+            let result = node.add_segment(&site, value);
+            record(&mut node, site, result);
+        }
+        for Sourced { origin, value } in &intent.hosts {
+            let site = host_site(origin, &value.segment);
+            let result = node.add_host(&site, value);
+            record(&mut node, site, result);
+        }
+        // In a clash of a service VLAN with a VLAN of the same source, the service VLAN is wrong.
+        let (services, others): (Vec<_>, Vec<_>) =
+            intent.networks.iter().partition(|network| network.value.service().is_some());
+        for Sourced { origin, value } in others.into_iter().chain(services) {
+            let site = Site::new(origin, Item::Network(value.name.clone()));
+            let result = node.add_network(&site, value);
+            record(&mut node, site, result);
+        }
+        for Sourced { origin, value } in &intent.ports {
+            let site = Site::new(origin, Item::Port(value.device.clone()));
+            let result = node.add_port(&site, value);
+            record(&mut node, site, result);
+        }
+    }
+    (node.desired(), refusals)
+}
+
+/// The claims of a source to devices that the agent creates, by priority.
+fn created(intent: &Intent, node: &Node) -> Vec<Claim> {
+    let segments = || {
+        let segments = intent.segments.iter();
+        segments.map(|segment| (segment_site(&segment.origin, &segment.value.name), &segment.value))
+    };
+    let bonds = segments().filter_map(|(site, value)| segment::bond_claim(&site, value));
+    let bridges = segments().filter_map(|(site, value)| segment::bridge_claim(&site, value));
+    let bridge_of = |name: &str| -> Option<IfName> {
+        let own = intent.segments.iter().find(|segment| segment.value.name == name);
+        own.map_or_else(|| node.bridge_of(name), |segment| bridge_name(&segment.value).ok())
+    };
+    let hosts = intent.hosts.iter().filter_map(|Sourced { origin, value }| {
+        host::claim(&host_site(origin, &value.segment), value, &bridge_of(&value.segment)?)
+    });
+    bonds.chain(bridges).chain(hosts).collect()
+}
+
+fn segment_site(origin: &Origin, name: &str) -> Site {
+    Site::new(origin, Item::Segment(name.to_owned()))
+}
+
+fn host_site(origin: &Origin, segment: &str) -> Site {
+    Site::new(origin, Item::Host(segment.to_owned()))
+}

@@ -1,0 +1,269 @@
+//! The accepted items of all sources, and the check of one more against them. A check changes
+//! nothing until the item has passed all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{
+    Item,
+    claims::{Claim, Claims},
+    host::{self, Subnets},
+    items::{HostIntent, MTU, NetworkIntent, PortIntent, SegmentIntent},
+    network::{self, Network, Policy},
+    problem::{Problem, Site},
+    qinq,
+    room::Room,
+    security,
+    segment::{self, Segment, Uplink},
+};
+use crate::{
+    names::IfName,
+    state::{Admit, Desired, Host, Port, PriorityTags, Role, Security},
+    vids::VidSet,
+};
+
+/// The cluster network that carries the node.
+const MGMT: &str = "mgmt";
+
+/// The accepted items.
+#[derive(Default)]
+pub struct Node {
+    segments: BTreeMap<String, Segment>,
+    networks: BTreeMap<String, Network>,
+    hosts: BTreeMap<IfName, (Host, Site)>,
+    ports: BTreeMap<IfName, Port>,
+    claims: Claims,
+    subnets: Subnets,
+    room: Room,
+    /// The rejected items of the current source.
+    refused: BTreeSet<Item>,
+}
+
+impl Node {
+    /// Begins a source, with its claims to devices that the agent creates.
+    pub fn begin_source(&mut self, created: impl Iterator<Item = Claim>) {
+        self.claims.set_created(created);
+        self.refused.clear();
+    }
+
+    /// Records a rejected item of the current source.
+    pub fn refuse(&mut self, item: Item) {
+        self.refused.insert(item);
+    }
+
+    /// The bridge of an accepted cluster network.
+    pub fn bridge_of(&self, segment: &str) -> Option<IfName> {
+        self.segments.get(segment).map(|segment| segment.bridge.clone())
+    }
+
+    /// Checks and adds a cluster network.
+    pub fn add_segment(&mut self, site: &Site, intent: &SegmentIntent) -> Result<(), Problem> {
+        if let Some(earlier) = self.segments.get(&intent.name) {
+            return Err(Problem::clash("", "there is another of this name", &earlier.site));
+        }
+        let segment = Segment::new(site, intent)?;
+        let claims = segment::claims(site, intent);
+        self.claims.check(&claims)?;
+        if let Some(uplink) = &segment.uplink {
+            let need = Room::of_port(segment.vids.len(), 0);
+            self.room = self.room.with(need, &uplink.device, "")?;
+        }
+        self.claims.grant(claims);
+        self.segments.insert(intent.name.clone(), segment);
+        Ok(())
+    }
+
+    /// Checks and adds an interface of the node.
+    pub fn add_host(&mut self, site: &Site, intent: &HostIntent) -> Result<(), Problem> {
+        let segment = self.segment(&intent.segment, "")?;
+        let (interface, host) = host::host(intent, segment)?;
+        let claims: Vec<_> = host::claim(site, intent, &segment.bridge).into_iter().collect();
+        self.claims.check(&claims)?;
+        if let Some((_, earlier)) = self.hosts.get(&interface) {
+            let text = format!("{interface} is already a host interface");
+            return Err(Problem::clash("", text, earlier));
+        }
+        let mut networks = self.networks.values().filter(|it| it.segment == segment.name);
+        if let Some(vlan) = intent.vlan
+            && let Some(network) = networks.find(|network| network.service() == Some(vlan))
+        {
+            let text = format!("{vlan} is the service VLAN of network {}", network.name);
+            return Err(Problem::clash("vlan", text, &network.site));
+        }
+        let subnets = self.subnets.clone().with(site, &interface, &intent.addresses)?;
+        let vids = VidSet::from_iter([host.vid]);
+        let need = Room::of_vids(segment.missing(&vids));
+        self.room = self.room.with(need, &interface, "")?;
+        self.subnets = subnets;
+        self.claims.grant(claims);
+        if let Some(segment) = self.segments.get_mut(&intent.segment) {
+            segment.vids.extend(vids.iter());
+            segment.host_vlans.extend(intent.vlan.map(|vlan| (vlan, site.at("vlan"))));
+        }
+        self.hosts.insert(interface, (host, site.clone()));
+        Ok(())
+    }
+
+    /// Checks and adds a network.
+    pub fn add_network(&mut self, site: &Site, intent: &NetworkIntent) -> Result<(), Problem> {
+        if let Some(earlier) = self.networks.get(&intent.name) {
+            return Err(Problem::clash("", "there is another of this name", &earlier.site));
+        }
+        let segment = self.segment(&intent.segment, "clusterNetwork")?;
+        let network = network::network(site, intent, segment)?;
+        qinq::check_service(&network, segment, self.networks.values())?;
+        let need = Room::of_vids(segment.missing(&network.policy.vids));
+        self.room = self.room.with(need, format_args!("network {}", network.name), "")?;
+        if let Some(segment) = self.segments.get_mut(&intent.segment) {
+            segment.vids.extend(network.policy.vids.iter());
+        }
+        self.networks.insert(intent.name.clone(), network);
+        Ok(())
+    }
+
+    /// Checks and adds a VM port.
+    pub fn add_port(&mut self, site: &Site, intent: &PortIntent) -> Result<(), Problem> {
+        let PortIntent { device, network, mtu, security } = intent;
+        let network = self.network(network)?;
+        let claim = Claim {
+            device: device.clone(),
+            purpose: format!("a port of network {}", network.name),
+            site: site.at("device"),
+        };
+        self.claims.check(std::slice::from_ref(&claim))?;
+        let segment = self.segment(&network.segment, "network")?;
+        check_mtu(*mtu, segment)?;
+        if network.policy.role == Role::Tunnel {
+            qinq::check_mtu(segment, mtu.unwrap_or(qinq::USUAL_MTU))?;
+        }
+        let security = security::of_port(&network.security, security)?;
+        let Policy { role, pvid, pvid_tagged, vids, admit, priority_tags, customer_vids, s_tag: _ } =
+            &network.policy;
+        let port = Port {
+            origin: site.origin.to_string(),
+            bridge: segment.bridge.clone(),
+            network: network.name.clone(),
+            role: role.clone(),
+            pvid: *pvid,
+            pvid_tagged: *pvid_tagged,
+            vids: vids.clone(),
+            admit: *admit,
+            priority_tags: *priority_tags,
+            customer_vids: customer_vids.clone(),
+            services: VidSet::default(),
+            security,
+            fast_path: network.fast_path,
+            mtu: *mtu,
+            network_mtu: segment.mtu(),
+        };
+        let need = Room::of_port(port.vids.len(), port.security.macs.len());
+        self.room = self.room.with(need, device, "device")?;
+        self.claims.grant(vec![claim]);
+        self.ports.insert(device.clone(), port);
+        Ok(())
+    }
+
+    /// The accepted cluster network that an item refers to by `key`.
+    fn segment(&self, name: &str, key: &str) -> Result<&Segment, Problem> {
+        let item = Item::Segment(name.to_owned());
+        self.refer(&self.segments, name, &item, key, "cluster network")
+    }
+
+    /// The accepted network that a port refers to.
+    fn network(&self, name: &str) -> Result<&Network, Problem> {
+        let item = Item::Network(name.to_owned());
+        self.refer(&self.networks, name, &item, "network", "network")
+    }
+
+    /// A rejected item of the current source hides an accepted one of another source: a VM must not
+    /// end up in a network that has only the name of its own.
+    fn refer<'a, T>(
+        &self,
+        accepted: &'a BTreeMap<String, T>,
+        name: &str,
+        item: &Item,
+        key: &str,
+        noun: &str,
+    ) -> Result<&'a T, Problem> {
+        if self.refused.contains(item) {
+            return Err(Problem::new(key, format!("{item} is itself rejected; correct it first")));
+        }
+        accepted.get(name).ok_or_else(|| {
+            let names: Vec<_> = accepted.keys().map(String::as_str).collect();
+            Problem::new(key, format!("there is no {noun} {name:?}; {}", choices(&names)))
+        })
+    }
+
+    /// The desired state of all accepted items.
+    pub fn desired(self) -> Desired {
+        let Self { segments, networks, hosts, ports, .. } = self;
+        let mut desired = Desired {
+            hosts: hosts.into_iter().map(|(interface, (host, _))| (interface, host)).collect(),
+            ports,
+            ..Desired::default()
+        };
+        for segment in segments.values() {
+            if segment.name == MGMT {
+                let hosts = desired.hosts.iter().filter(|(_, host)| host.bridge == segment.bridge);
+                desired.protected.extend(hosts.map(|(interface, _)| interface.clone()));
+                desired.protected.insert(segment.bridge.clone());
+                desired.protected.extend(segment.uplink.iter().map(|uplink| uplink.device.clone()));
+            }
+            desired.bridges.insert(segment.bridge.clone(), segment.bridge());
+            let Some(uplink) = &segment.uplink else { continue };
+            desired.ports.insert(uplink.device.clone(), uplink_port(segment, uplink, &networks));
+            let bond = uplink.bond.iter().map(|bond| (uplink.device.clone(), bond.clone()));
+            desired.bonds.extend(bond);
+        }
+        desired
+    }
+}
+
+/// The bridge port of an uplink. It has the VIDs of all networks, with or without a VM: a VM that
+/// is plugged in later must find its VLAN on the wire.
+fn uplink_port(segment: &Segment, uplink: &Uplink, networks: &BTreeMap<String, Network>) -> Port {
+    let networks = || networks.values().filter(|network| network.segment == segment.name);
+    Port {
+        origin: segment.site.origin.to_string(),
+        bridge: segment.bridge.clone(),
+        network: segment.name.clone(),
+        role: Role::Uplink { nics: uplink.nics.iter().cloned().collect(), xdp: uplink.xdp },
+        pvid: uplink.native,
+        pvid_tagged: uplink.native_tagged,
+        vids: segment.vids.clone(),
+        admit: Admit::All,
+        priority_tags: PriorityTags::Never,
+        customer_vids: VidSet::default(),
+        services: networks().filter_map(Network::service).collect(),
+        security: Security::default(),
+        fast_path: networks().map(|network| network.fast_path).max().unwrap_or(segment.fast_path),
+        // A bond's MTU is that of the bond itself.
+        mtu: uplink.mtu.filter(|_| uplink.bond.is_none()),
+        network_mtu: segment.mtu(),
+    }
+}
+
+fn check_mtu(mtu: Option<u32>, segment: &Segment) -> Result<(), Problem> {
+    security::within("mtu", mtu, &MTU, "an MTU in bytes")?;
+    match (mtu, segment.mtu()) {
+        (Some(mtu), Some(most)) if mtu > most => {
+            let text = format!(
+                "{mtu} is above the {most} of cluster network {}; lower it, or raise uplink.mtu \
+                 there",
+                segment.name
+            );
+            Err(Problem::new("mtu", text))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The names that are defined.
+fn choices(names: &[&str]) -> String {
+    /// A longer list does not help.
+    const SHOWN: usize = 8;
+    match names {
+        [] => "none is defined".to_owned(),
+        some if some.len() <= SHOWN => format!("defined: {}", some.join(", ")),
+        some => format!("defined: {} and {} more", some[..SHOWN].join(", "), some.len() - SHOWN),
+    }
+}

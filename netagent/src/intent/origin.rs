@@ -1,0 +1,68 @@
+//! Where an item comes from, and how messages name it.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+use crate::names::IfName;
+
+/// Where an item comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Origin {
+    /// A configuration file.
+    File {
+        /// The file's name, as messages print it.
+        path: String,
+        /// The item's line, from 1.
+        line: u64,
+        /// The item's column in characters, from 1.
+        column: u64,
+    },
+    /// The control socket.
+    Socket,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
+            Self::Socket => f.write_str("control socket"),
+        }
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The name of an item.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Item {
+    /// A cluster network, by its name.
+    Segment(String),
+    /// A network, by its name.
+    Network(String),
+    /// A VM port, by its device.
+    Port(IfName),
+    /// The node's own interface, by its cluster network.
+    Host(String),
+}
+
+impl fmt::Display for Item {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Segment(name) => write!(f, "cluster network {name}"),
+            Self::Network(name) => write!(f, "network {name}"),
+            Self::Port(device) => write!(f, "port {device}"),
+            Self::Host(segment) => write!(f, "host of cluster network {segment}"),
+        }
+    }
+}
+
+impl Serialize for Item {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
