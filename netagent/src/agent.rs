@@ -112,7 +112,8 @@ impl Agent {
     pub async fn look_at_bonds(&mut self) -> Result<()> {
         let links = &self.seen.links;
         let bonds: BTreeSet<IfName> = links.bonds().map(|(name, ..)| name.clone()).collect();
-        let members = bonds.iter().flat_map(|bond| links.ports_of(bond)).map(|(nic, _)| nic.clone());
+        let members =
+            bonds.iter().flat_map(|bond| links.ports_of(bond)).map(|(nic, _)| nic.clone());
         let devices: BTreeSet<IfName> = members.chain(bonds.iter().cloned()).collect();
         if devices.is_empty() { Ok(()) } else { self.look_at(&devices).await }
     }
@@ -226,7 +227,9 @@ impl Agent {
             // Not by name: another device, without programs, may have it now.
             Change::Link(LinkChange::AddPort(name, bridge)) => match self.datapath.index(name) {
                 Some(index) => self.netlink.add_port(name, index, bridge).await,
-                None => self.netlink.apply(&LinkChange::AddPort(name.clone(), bridge.clone())).await,
+                None => {
+                    self.netlink.apply(&LinkChange::AddPort(name.clone(), bridge.clone())).await
+                }
             },
             Change::Link(change) => self.netlink.apply(change).await,
             Change::Datapath(change) => self.datapath.apply(change),
@@ -238,7 +241,13 @@ impl Agent {
         let counters = self.datapath.counters()?;
         let usage = self.datapath.usage(&counters)?;
         let Seen { links, datapath } = &self.seen;
-        Ok(Snapshot { links: links.clone(), datapath: datapath.clone(), counters, usage, ..Snapshot::default() })
+        Ok(Snapshot {
+            links: links.clone(),
+            datapath: datapath.clone(),
+            counters,
+            usage,
+            ..Snapshot::default()
+        })
     }
 
     /// The stations that programs know.

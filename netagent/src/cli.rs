@@ -51,8 +51,13 @@ struct Places {
         default_value = control::DEFAULT)]
     socket: PathBuf,
     /// Directory of the history.
-    #[arg(long, global = true, value_name = "DIR", env = "NETAGENT_STATE",
-        default_value = "/var/lib/netagent")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "NETAGENT_STATE",
+        default_value = "/var/lib/netagent"
+    )]
     state: PathBuf,
 }
 

@@ -18,11 +18,11 @@ use tokio::{
 };
 use tracing::{error, info};
 
+use self::{desk::Desk, signals::Signals, sources::Sources};
 pub use self::{
     journal::{Entry, Journal},
     request::{Answer, Command, Refusal, Request, Sender},
 };
-use self::{desk::Desk, signals::Signals, sources::Sources};
 use crate::{
     agent::{Agent, Ledger},
     control,

@@ -172,7 +172,9 @@ impl Datapath {
                 of_device.iter().find(|(on, _)| *on == hook).map(|(_, program)| *program)
             };
             match by_link.map(|held| held.program).or_else(by_filter) {
-                Some(program) if ids.get(&(hook, hook.optional(policy.flags))) == Some(&program) => {
+                Some(program)
+                    if ids.get(&(hook, hook.optional(policy.flags))) == Some(&program) =>
+                {
                     attached.insert(hook)
                 }
                 Some(_) => outdated.insert(hook),

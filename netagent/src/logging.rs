@@ -14,8 +14,14 @@ use tracing_subscriber::EnvFilter;
 pub struct Options {
     /// What is logged: error, warn, info, debug or trace, or a filter such as
     /// `info,netagent::netlink=debug`. `debug` shows each netlink request with its answer, and each BPF change.
-    #[arg(long, global = true, value_name = "LEVEL", env = "NETAGENT_LOG", default_value = "info",
-        hide_env_values = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "LEVEL",
+        env = "NETAGENT_LOG",
+        default_value = "info",
+        hide_env_values = true
+    )]
     pub log_level: String,
     /// The form of the log.
     #[arg(long, global = true, value_name = "FORM", default_value = "text")]

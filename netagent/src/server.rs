@@ -107,9 +107,12 @@ async fn liveness(State(daemon): State<Daemon>) -> Result<&'static str, Unavaila
 /// The first line says whether the node is ready. The others are the findings, the worst first.
 async fn readiness(State(daemon): State<Daemon>) -> Result<Response, Unavailable> {
     let health = daemon.snapshot().await?.health;
-    let findings = health.findings.iter().filter(|finding| finding.code.severity() > Severity::Info);
+    let findings =
+        health.findings.iter().filter(|finding| finding.code.severity() > Severity::Info);
     let findings: String = findings
-        .map(|finding| format!("{}: {}: {finding}\n", finding.code.severity().name(), finding.subject))
+        .map(|finding| {
+            format!("{}: {}: {finding}\n", finding.code.severity().name(), finding.subject)
+        })
         .collect();
     Ok(if health.is_ready() {
         format!("ready\n{findings}").into_response()

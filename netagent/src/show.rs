@@ -5,9 +5,9 @@ pub mod bonds;
 pub mod drops;
 pub mod fdb;
 pub mod ports;
-pub mod status;
 #[cfg(test)]
 pub(crate) mod sample;
+pub mod status;
 mod table;
 #[cfg(test)]
 mod tests;
@@ -80,7 +80,8 @@ pub fn render(what: What, snapshot: &Snapshot, json: bool) -> Result<String> {
 
 /// Prints the stations that the fast path knows.
 pub fn print_fdb(rows: &[fdb::Row], json: bool) -> Result<String> {
-    const NONE: &str = "No stations: netagent run is not running, has just started, or fastPath is off.\n";
+    const NONE: &str =
+        "No stations: netagent run is not running, has just started, or fastPath is off.\n";
     print(rows, fdb::table, json, NONE)
 }
 

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     names::IfName,
     plan::{Permission, Plan, Unit},
-    state::{Code, Desired, Finding, Part, UnitId},
+    state::{Code, Desired, Finding, Part, Port, UnitId},
 };
 
 /// The delay before a failed unit is tried again; doubled with each failure.
@@ -147,9 +147,10 @@ fn steps(unit: &Unit) -> Vec<String> {
 /// The units of a desired state.
 fn units(desired: &Desired) -> impl Iterator<Item = UnitId> {
     let bonds = desired.bonds.keys().map(|name| UnitId::new(Part::Bond, name));
-    let bridges = desired.bridges.keys().flat_map(|name| {
-        [UnitId::new(Part::Bridge, name), UnitId::new(Part::OwnVlans, name)]
-    });
+    let bridges = desired
+        .bridges
+        .keys()
+        .flat_map(|name| [UnitId::new(Part::Bridge, name), UnitId::new(Part::OwnVlans, name)]);
     let ports = desired.ports.keys().map(|name| UnitId::new(Part::Port, name));
     let hosts = desired.hosts.keys().map(|name| UnitId::new(Part::Host, name));
     bonds.chain(bridges).chain(ports).chain(hosts)
@@ -162,11 +163,16 @@ fn wants_the_same(old: &Desired, new: &Desired, id: &UnitId) -> bool {
         let on_bridge = desired.hosts.iter().filter(|(_, host)| host.bridge == *name);
         on_bridge.map(|(_, host)| (host.vid, host.tagged)).collect::<Vec<_>>()
     };
+    // The same port may be named in another line of the file.
+    let port = |desired: &Desired| {
+        let port = desired.ports.get(name)?.clone();
+        Some(Port { origin: String::new(), ..port })
+    };
     match id.part {
         Part::Bond => old.bonds.get(name) == new.bonds.get(name),
         Part::Bridge => old.bridges.get(name) == new.bridges.get(name),
         Part::OwnVlans => hosts(old) == hosts(new),
-        Part::Port => old.ports.get(name) == new.ports.get(name),
+        Part::Port => port(old) == port(new),
         Part::Host => old.hosts.get(name) == new.hosts.get(name),
         Part::FormerPort | Part::FormerLink | Part::FormerMember => false,
     }

@@ -22,7 +22,9 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         LinkChange::SetBondOption(name, option) => {
             link(name).map_or_else(Vec::new, |link| bond_option(name, option, link))
         }
-        LinkChange::SetMtu(name, _) => one(link(name), |link| LinkChange::SetMtu(name.clone(), link.mtu)),
+        LinkChange::SetMtu(name, _) => {
+            one(link(name), |link| LinkChange::SetMtu(name.clone(), link.mtu))
+        }
         LinkChange::SetTxqlen(name, _) => {
             one(link(name), |link| LinkChange::SetTxqlen(name.clone(), link.txqlen))
         }
@@ -35,9 +37,9 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         LinkChange::SetDown(name) => {
             one(link(name).filter(|link| link.up), |_| LinkChange::SetUp(name.clone()))
         }
-        LinkChange::AddMember(name, _) | LinkChange::AddPort(name, _) | LinkChange::Release(name) => {
-            one(link(name), |link| membership(name, link, observed))
-        }
+        LinkChange::AddMember(name, _)
+        | LinkChange::AddPort(name, _)
+        | LinkChange::Release(name) => one(link(name), |link| membership(name, link, observed)),
         LinkChange::SetFiltering(name, on) => vec![LinkChange::SetFiltering(name.clone(), !on)],
         LinkChange::SetDefaultPvid(name, _) => match link(name).map(|link| &link.kind) {
             Some(Kind::Bridge(state)) => state
@@ -79,9 +81,10 @@ pub fn of_datapath(change: &DatapathChange, datapath: &ObservedDatapath) -> Vec<
         DatapathChange::Forget(name) => datapath.ports.get(name).map_or_else(Vec::new, |port| {
             let policy = DatapathChange::SetPolicy(name.clone(), Box::new(port.policy.clone()));
             let flags = port.policy.flags;
-            let attach = port.attached.iter().map(|hook| {
-                DatapathChange::Attach(name.clone(), *hook, hook.optional(flags))
-            });
+            let attach = port
+                .attached
+                .iter()
+                .map(|hook| DatapathChange::Attach(name.clone(), *hook, hook.optional(flags)));
             [policy].into_iter().chain(attach).collect()
         }),
         DatapathChange::Attach(name, hook, _) | DatapathChange::Detach(name, hook) => {

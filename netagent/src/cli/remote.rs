@@ -41,7 +41,10 @@ async fn daemon(places: &Places) -> Result<Option<Client>> {
 async fn required(places: &Places) -> Result<Client> {
     let client = Client::connect(&places.socket).await?;
     client.with_context(|| {
-        format!("no daemon listens on {}: start netagent run, or name its --socket", places.socket.display())
+        format!(
+            "no daemon listens on {}: start netagent run, or name its --socket",
+            places.socket.display()
+        )
     })
 }
 
@@ -99,7 +102,10 @@ pub async fn status(places: &Places, config: Option<&Path>, json: bool) -> Resul
     if json {
         print(&(serde_json::to_string(&status)? + "\n"))?;
     } else {
-        print(&format!("no daemon runs; as the kernel shows it:\n{}", show::status::text(&status)))?;
+        print(&format!(
+            "no daemon runs; as the kernel shows it:\n{}",
+            show::status::text(&status)
+        ))?;
     }
     Ok(code)
 }
@@ -117,7 +123,8 @@ fn answered(text: &str, done: &str) -> Result<ExitCode> {
 }
 
 pub async fn reload(places: &Places) -> Result<ExitCode> {
-    let text = required(places).await?.send("POST", "/v1/reload", Form::Json, String::new()).await?;
+    let text =
+        required(places).await?.send("POST", "/v1/reload", Form::Json, String::new()).await?;
     answered(&text, "reloaded")
 }
 

@@ -67,7 +67,9 @@ pub fn routes() -> Vec<Route> {
         serve,
     };
     vec![
-        get("/v1/status", "The state of each part of the node", schema::<Status>, || routing::get(status)),
+        get("/v1/status", "The state of each part of the node", schema::<Status>, || {
+            routing::get(status)
+        }),
         get("/v1/snapshot", "Everything that is known of the node", schema::<Everything>, || {
             routing::get(everything)
         }),
@@ -78,9 +80,7 @@ pub fn routes() -> Vec<Route> {
             || routing::get(table),
         ),
         get("/v1/plan", "What is left to do", schema::<PlanReport>, || routing::get(plan)),
-        get("/v1/ports", "The ports and their state", schema::<Vec<Port>>, || {
-            routing::get(ports)
-        }),
+        get("/v1/ports", "The ports and their state", schema::<Vec<Port>>, || routing::get(ports)),
         Route {
             method: Method::POST,
             path: "/v1/ports",
@@ -147,7 +147,9 @@ impl Daemon {
                 StatusCode::SERVICE_UNAVAILABLE,
                 "the agent could not answer: see its log",
             )),
-            Err(_) => Err(failed(StatusCode::SERVICE_UNAVAILABLE, "the agent does not answer in time")),
+            Err(_) => {
+                Err(failed(StatusCode::SERVICE_UNAVAILABLE, "the agent does not answer in time"))
+            }
         }
     }
 
@@ -253,9 +255,7 @@ async fn delete_port(
     State(daemon): State<Daemon>,
     Path(device): Path<String>,
 ) -> Answered<Json<Answer>> {
-    let device = device
-        .parse()
-        .map_err(|error: String| failed(StatusCode::BAD_REQUEST, error))?;
+    let device = device.parse().map_err(|error: String| failed(StatusCode::BAD_REQUEST, error))?;
     daemon.command(Command::DeletePort(device)).await
 }
 

@@ -33,7 +33,8 @@ pub fn document() -> Value {
         }
         if let Some(request) = request {
             let schema = request(&mut generator);
-            operation["requestBody"] = json!({ "required": true, "content": content(schema.into()) });
+            operation["requestBody"] =
+                json!({ "required": true, "content": content(schema.into()) });
         }
         let operations = paths.entry(path).or_insert_with(|| json!({}));
         operations[method.as_str().to_lowercase()] = operation;

@@ -112,14 +112,18 @@ pub struct StepReport {
 impl PlanReport {
     /// The report about a plan.
     pub fn of(plan: &Plan) -> Self {
-        let text = |changes: &[crate::change::Change]| changes.iter().map(ToString::to_string).collect();
+        let text =
+            |changes: &[crate::change::Change]| changes.iter().map(ToString::to_string).collect();
         let units = plan.units.iter().filter(|unit| !unit.steps.is_empty());
         let units = units.map(|unit| UnitReport {
             unit: unit.id.to_string(),
             steps: unit
                 .steps
                 .iter()
-                .map(|step| StepReport { step: step.change.to_string(), before: text(&step.before) })
+                .map(|step| StepReport {
+                    step: step.change.to_string(),
+                    before: text(&step.before),
+                })
                 .collect(),
             impact: unit.impact.clone(),
             unconfirmed: unit.unconfirmed.iter().map(ToString::to_string).collect(),

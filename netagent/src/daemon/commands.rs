@@ -39,7 +39,9 @@ impl Daemon {
             Ok(changed) => {
                 info!("the file was read again");
                 if changed {
-                    warn!("metrics.listen is read at the start only: restart netagent to change it");
+                    warn!(
+                        "metrics.listen is read at the start only: restart netagent to change it"
+                    );
                 }
                 self.compile();
                 Ok(())
@@ -79,7 +81,8 @@ impl Daemon {
                 [] => "nothing waits for confirmation".to_owned(),
                 names => format!("these wait: {}", names.join(", ")),
             };
-            let text = format!("no change of {} waits for confirmation; {waiting}", unknown.join(", "));
+            let text =
+                format!("no change of {} waits for confirmation; {waiting}", unknown.join(", "));
             return Err(Refusal::NotFound(text));
         }
         let names: Vec<_> = links.iter().map(ToString::to_string).collect();

@@ -65,11 +65,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(
-        requests: mpsc::Receiver<Request>,
-        signals: Signals,
-        journal: Journal,
-    ) -> Self {
+    pub fn new(requests: mpsc::Receiver<Request>, signals: Signals, journal: Journal) -> Self {
         Self {
             requests,
             signals,
@@ -224,7 +220,8 @@ impl Desk {
         } else {
             self.activity.failures += 1;
         }
-        let of_units = |(id, _): &(UnitId, String)| self.plan.units.iter().any(|unit| unit.id == *id);
+        let of_units =
+            |(id, _): &(UnitId, String)| self.plan.units.iter().any(|unit| unit.id == *id);
         self.failed.retain(of_units);
         self.log(&health);
         for Waiter { subject, reply } in std::mem::take(&mut self.waiters) {
@@ -262,9 +259,7 @@ impl Desk {
             plan.units.iter().any(|unit| unit.id == id && unit.is_runnable())
         };
         let done = |waiter: &Waiter| match &waiter.subject {
-            Some(Subject::Port(device)) => {
-                !left(device) && self.desired.ports.contains_key(device)
-            }
+            Some(Subject::Port(device)) => !left(device) && self.desired.ports.contains_key(device),
             _ => false,
         };
         let (done, open) = std::mem::take(&mut self.waiters).into_iter().partition(done);

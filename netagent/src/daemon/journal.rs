@@ -48,7 +48,13 @@ impl fmt::Display for Entry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = UNIX_EPOCH + Duration::from_secs_f64(self.time.max(0.0));
         let word = if self.repair { "repair" } else { "apply" };
-        write!(f, "{} {word} {}: {}", humantime::format_rfc3339_millis(time), self.unit, self.step)?;
+        write!(
+            f,
+            "{} {word} {}: {}",
+            humantime::format_rfc3339_millis(time),
+            self.unit,
+            self.step
+        )?;
         match &self.error {
             None => Ok(()),
             Some(error) => write!(f, " FAILED: {error}"),
@@ -135,7 +141,8 @@ mod tests {
 
     #[test]
     fn the_journal_survives_a_restart_and_is_bounded() {
-        let directory = std::env::temp_dir().join(format!("netagent-journal-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("netagent-journal-{}", std::process::id()));
         let _old = fs::remove_dir_all(&directory);
         let outcome = |number: u32| Outcome {
             unit: UnitId::new(Part::Port, &"tap7".parse().unwrap()),

@@ -75,7 +75,8 @@ impl Sources {
             Finding::new(subject(&rejected.item), Code::Rejected, text, "")
         });
         let reload = self.error.iter().map(|error| {
-            let remedy = "correct the file, then `netagent reload`: the file as it was stays in force";
+            let remedy =
+                "correct the file, then `netagent reload`: the file as it was stays in force";
             Finding::new(Subject::Node, Code::ReloadFailed, error.clone(), remedy)
         });
         rejected.chain(reload).collect()
@@ -132,7 +133,8 @@ impl Sources {
 
     fn compile(&self) -> Compiled {
         let of_socket = self.ports.iter().map(|port| Intent::port(Origin::Socket, port.clone()));
-        let intents: Vec<Intent> = [self.file.intent.clone()].into_iter().chain(of_socket).collect();
+        let intents: Vec<Intent> =
+            [self.file.intent.clone()].into_iter().chain(of_socket).collect();
         intent::compile(&intents)
     }
 }

@@ -35,8 +35,7 @@ fn one(
     link: &Link,
     add: &mut dyn FnMut(Code, String),
 ) {
-    let known =
-        evidence.datapath.ports.get(name).filter(|known| known.ifindex == link.index);
+    let known = evidence.datapath.ports.get(name).filter(|known| known.ifindex == link.index);
     for hook in port.role.hooks() {
         if known.is_none_or(|known| !known.attached.contains(hook)) {
             add(Code::ProgramMissing, format!("{} is not attached", hook.program()));

@@ -19,8 +19,7 @@ pub fn desired(links: &Observed, datapath: &ObservedDatapath) -> Desired {
         let role = match policy.mode() {
             "uplink" => {
                 let members = links.ports_of(device).filter(|(_, link)| link.member.is_some());
-                let members: BTreeSet<_> =
-                    members.map(|(nic, _)| nic.clone()).collect();
+                let members: BTreeSet<_> = members.map(|(nic, _)| nic.clone()).collect();
                 let is_bond = links.bonds().any(|(name, ..)| name == device);
                 let nics = if is_bond { members } else { [device.clone()].into() };
                 Role::Uplink { nics, xdp: false }

@@ -26,7 +26,8 @@ pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Segmen
             nics_up: BTreeSet::new(),
         };
         if let Some((device, nics)) = uplink {
-            let text = |nics: &mut dyn Iterator<Item = &IfName>| nics.map(ToString::to_string).collect();
+            let text =
+                |nics: &mut dyn Iterator<Item = &IfName>| nics.map(ToString::to_string).collect();
             let (present, up) = evidence.nics(device, nics);
             segment.uplink = Some(device.to_string());
             segment.nics = text(&mut nics.iter());

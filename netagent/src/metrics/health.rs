@@ -26,10 +26,8 @@ pub fn encode(families: &mut Families<'_>, health: &Health) -> fmt::Result {
         "netagent_problems",
         "Findings about the node, by severity and code (netagent status gives their text)",
         Code::ALL.iter().map(|code| {
-            let labels = [
-                ("severity", code.severity().name().into()),
-                ("code", code.name().into()),
-            ];
+            let labels =
+                [("severity", code.severity().name().into()), ("code", code.name().into())];
             (labels, counts.get(code).copied().unwrap_or_default())
         }),
     )?;

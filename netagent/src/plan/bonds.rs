@@ -153,12 +153,7 @@ fn set_option(view: &View<'_>, name: &IfName, option: BondOption, unit: &mut Uni
     unit.link(view, LinkChange::SetBondOption(name.clone(), option));
 }
 
-fn attributes(
-    view: &View<'_>,
-    name: &IfName,
-    bond: &Bond,
-    link: Option<&Link>,
-    unit: &mut Unit) {
+fn attributes(view: &View<'_>, name: &IfName, bond: &Bond, link: Option<&Link>, unit: &mut Unit) {
     if let Some(mtu) = bond.mtu.filter(|mtu| link.is_none_or(|link| link.mtu != *mtu)) {
         unit.link(view, LinkChange::SetMtu(name.clone(), mtu));
     }

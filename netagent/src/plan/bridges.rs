@@ -25,7 +25,9 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
         match view.observed.link(name) {
             None => create(view, name, bridge, filtering, &mut unit),
             Some(link) => match link.kind {
-                Kind::Bridge(state) => change(view, name, bridge, link, state, filtering, &mut unit),
+                Kind::Bridge(state) => {
+                    change(view, name, bridge, link, state, filtering, &mut unit)
+                }
                 _ => unit.refuse(
                     format!("{name} exists and is not a bridge"),
                     format!("rename it, or ip link delete {name}"),
@@ -46,9 +48,8 @@ impl View<'_> {
     pub fn refuses_bridge(&self, name: &IfName) -> Option<String> {
         let bridge = self.desired.bridges.get(name)?;
         let cannot = bridge.filtering == Filtering::On && !self.observed.kernel.vlan_filtering;
-        let taken = self.observed.link(name).is_some_and(|link| {
-            !matches!(link.kind, Kind::Bridge(_))
-        });
+        let taken =
+            self.observed.link(name).is_some_and(|link| !matches!(link.kind, Kind::Bridge(_)));
         (cannot || taken).then(|| format!("its bridge {name} is refused"))
     }
 }
@@ -104,4 +105,3 @@ fn change(
         unit.link(view, LinkChange::SetUp(name.clone()));
     }
 }
-

@@ -209,9 +209,11 @@ impl View<'_> {
     /// Whether a link belongs to `mgmt`, even where the file has lost it: by the policy that the uplink still has, or
     /// by the names that such links have.
     fn is_of_mgmt(&self, name: &IfName, link: &Link) -> bool {
-        let mut uplinks = self.datapath.ports.iter().filter(|(_, port)| {
-            port.policy.mode() == "uplink" && port.policy.network == MGMT
-        });
+        let mut uplinks = self
+            .datapath
+            .ports
+            .iter()
+            .filter(|(_, port)| port.policy.mode() == "uplink" && port.policy.network == MGMT);
         let by_policy = uplinks.any(|(uplink, port)| {
             let bridge = port.policy.bridge.as_ref();
             let parent = match &link.kind {

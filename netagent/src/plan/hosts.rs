@@ -55,10 +55,7 @@ fn self_vids(view: &View<'_>, bridge: &IfName, plan: &mut Plan) {
 fn vlan_interface(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
     let Some(link) = view.observed.link(name) else {
         if view.observed.kernel.vlan_devices {
-            unit.link(
-                view,
-                LinkChange::AddVlan(name.clone(), host.bridge.clone(), host.vid),
-            );
+            unit.link(view, LinkChange::AddVlan(name.clone(), host.bridge.clone(), host.vid));
         } else {
             unit.refuse(
                 format!("{name}: this kernel has no VLAN interfaces (CONFIG_VLAN_8021Q)"),

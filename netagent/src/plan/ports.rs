@@ -47,7 +47,9 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
         plan.findings.push(Finding::new(
             view.segment(bridge),
             Code::UnmanagedPort,
-            format!("{name} is a port of {bridge} that no source names: netagent does not filter it"),
+            format!(
+                "{name} is a port of {bridge} that no source names: netagent does not filter it"
+            ),
             format!("add it to `ports`, or ip link set {name} nomaster"),
         ));
     }

@@ -67,8 +67,7 @@ pub fn links(view: &View<'_>, plan: &mut Plan) {
         let mut unit = Unit::new(UnitId::new(Part::FormerLink, name), Subject::Node);
         if let Kind::Bond(_) = link.kind {
             let members: Vec<_> = view.observed.ports_of(name).map(|(nic, _)| nic).collect();
-            unit.impact
-                .push(format!("bond {name} is deleted; NICs released: {}", members.len()));
+            unit.impact.push(format!("bond {name} is deleted; NICs released: {}", members.len()));
             for nic in members {
                 unit.link(view, LinkChange::Release(nic.clone()));
             }

@@ -7,9 +7,11 @@ use netagent_common::vlan::Vid;
 use super::*;
 use crate::{
     bond::{BondOption, LacpRate},
+    change::{Change, DatapathChange},
     config,
-    names::Mac,
-    state::{BondState, BridgeState, Hook, Kernel, Kind, Link, ObservedPort, VlanFlags},
+    state::{
+        BondState, BridgeState, Hook, Kernel, Kind, Link, ObservedPort, VlanFlags, sample::link,
+    },
 };
 
 const OOB: &str = "
@@ -27,25 +29,6 @@ fn desired(yaml: &str) -> Desired {
 
 fn name(text: &str) -> IfName {
     text.parse().unwrap()
-}
-
-fn link(index: u32, kind: Kind) -> Link {
-    Link {
-        index,
-        up: true,
-        carrier: true,
-        mtu: 1500,
-        txqlen: 1000,
-        mac: Mac([2, 0, 0, 0, 0, 1]),
-        controller: None,
-        alias: None,
-        kind,
-        addresses: BTreeSet::new(),
-        vlans: BTreeMap::new(),
-        member: None,
-        takes_xdp_frames: false,
-        leads_elsewhere: false,
-    }
 }
 
 /// A node with two NICs and a tap, and a kernel that has everything.
@@ -94,11 +77,26 @@ fn vid(number: u16) -> Vid {
     Vid::new(number).unwrap()
 }
 
+/// The plan without any confirmation.
+fn planned(desired: &Desired, observed: &Observed, datapath: &ObservedDatapath) -> Plan {
+    plan(desired, observed, datapath, &Permission::default())
+}
+
+fn changes(plan: &Plan) -> Vec<Change> {
+    let steps = plan.units.iter().flat_map(|unit| &unit.steps);
+    steps.map(|step| step.change.clone()).collect()
+}
+
+/// The texts of the findings with a code.
+fn found(plan: &Plan, code: Code) -> Vec<String> {
+    let of_code = plan.findings().filter(|finding| finding.code == code);
+    of_code.map(ToString::to_string).collect()
+}
+
 /// The datapath after the steps for it have been taken.
 fn carried_out(desired: &Desired, observed: &Observed) -> ObservedDatapath {
     let mut datapath = ObservedDatapath::default();
-    let plan = plan(desired, observed, &datapath).unwrap();
-    for change in plan.changes {
+    for change in changes(&planned(desired, observed, &datapath)) {
         match change {
             Change::Datapath(DatapathChange::SetPolicy(device, policy)) => {
                 let ifindex = observed.links[&device].index;
@@ -116,10 +114,11 @@ fn carried_out(desired: &Desired, observed: &Observed) -> ObservedDatapath {
 
 /// What `netagent plan` prints.
 fn steps(desired: &Desired, observed: &Observed, datapath: &ObservedDatapath) -> String {
-    let plan = plan(desired, observed, datapath).unwrap();
-    let steps = plan.changes.iter().map(ToString::to_string);
-    let impact = plan.impact.iter().map(|impact| format!("# {impact}"));
-    let guarded = plan.guarded.iter().map(|name| format!("# guarded: {name}"));
+    let plan = planned(desired, observed, datapath);
+    let steps = changes(&plan).into_iter().map(|change| change.to_string());
+    let impact = plan.units.iter().flat_map(|unit| &unit.impact);
+    let impact = impact.map(|impact| format!("# {impact}"));
+    let guarded = plan.unconfirmed().into_iter().map(|name| format!("# guarded: {name}"));
     steps.chain(impact).chain(guarded).collect::<Vec<_>>().join("\n")
 }
 
@@ -258,29 +257,115 @@ clusterNetworks:
 ";
     let mut observed = fresh();
     observed.default_routes.insert(name("eth2"));
-    let plan = plan(&desired(yaml), &observed, &ObservedDatapath::default()).unwrap();
-    assert_eq!(plan.guarded, BTreeSet::from([name("eth2")]));
+    let plan = planned(&desired(yaml), &observed, &ObservedDatapath::default());
+    assert_eq!(plan.unconfirmed(), BTreeSet::from([name("eth2")]));
     observed.links.insert(name("mgmt-br"), link(40, Kind::Bridge(BridgeState::default())));
     observed.links.get_mut(&name("mgmt-br")).unwrap().alias = Some("netagent".to_owned());
-    let plan = super::plan(&desired("{}"), &observed, &ObservedDatapath::default()).unwrap();
-    assert_eq!(plan.guarded, BTreeSet::from([name("mgmt-br")]));
+    let plan = planned(&desired("{}"), &observed, &ObservedDatapath::default());
+    assert_eq!(plan.unconfirmed(), BTreeSet::from([name("mgmt-br")]));
 }
 
 #[test]
-fn a_file_that_this_node_cannot_have_is_refused() {
-    let refusal = |observed: &Observed| {
-        let plan = plan(&desired(OOB), observed, &ObservedDatapath::default());
-        plan.unwrap_err().to_string()
+fn a_part_that_this_node_cannot_have_is_refused_and_the_others_are_planned() {
+    let refused = |observed: &Observed| {
+        let plan = planned(&desired(OOB), observed, &ObservedDatapath::default());
+        (found(&plan, Code::Refused), changes(&plan))
+    };
+    let attaches = |changes: &[Change], device: &str| {
+        changes.iter().any(|change| change.to_string() == format!("attach port_in to {device}"))
     };
     let mut without = fresh();
     without.kernel.bonding = false;
-    assert!(refusal(&without).starts_with("oob-bo: this kernel has no bonding"));
-    let mut taken = fresh();
-    taken.links.get_mut(&name("eth3")).unwrap().controller = Some(name("virbr0"));
-    assert_eq!(refusal(&taken), "eth3 belongs to virbr0, not oob-bo: ip link set eth3 nomaster");
+    let (texts, changes) = refused(&without);
+    assert!(texts[0].starts_with("oob-bo: this kernel has no bonding"), "{texts:?}");
+    assert!(texts[1].starts_with("oob-bo: its bond oob-bo is refused"), "{texts:?}");
+    // VMs of the node still reach each other.
+    assert!(attaches(&changes, "tap7"));
     let mut occupied = fresh();
     occupied.links.insert(name("oob-br"), link(50, Kind::Other("dummy".to_owned())));
-    assert_eq!(refusal(&occupied), "oob-br exists and is no bridge: rename or delete it");
+    let (texts, changes) = refused(&occupied);
+    assert_eq!(
+        texts,
+        [
+            "oob-br exists and is not a bridge: rename it, or ip link delete oob-br",
+            "oob-bo: its bridge oob-br is refused",
+            "tap7: its bridge oob-br is refused",
+        ]
+    );
+    assert!(!attaches(&changes, "tap7"));
+}
+
+#[test]
+fn a_port_that_is_a_bridge_or_belongs_to_others_is_refused_alone() {
+    let two = OOB.replace("ports:", "ports:\n  - { device: tap8, network: corp-net }");
+    let bridge = link(10, Kind::Bridge(BridgeState::default()));
+    let foreign =
+        |of: &str| Link { controller: Some(name(of)), ..link(10, Kind::Other("tun".to_owned())) };
+    let cases = [
+        (bridge, "tap8: is a bridge, which cannot be a port of another bridge"),
+        (foreign("virbr0"), "tap8: belongs to virbr0, not oob-br: ip link set tap8 nomaster"),
+        (foreign("bond9"), "tap8: belongs to bond9, not oob-br: ip link set tap8 nomaster"),
+    ];
+    for (device, expected) in cases {
+        let mut observed = fresh();
+        observed.links.insert(name("virbr0"), link(30, Kind::Bridge(BridgeState::default())));
+        observed.links.insert(name("bond9"), link(31, Kind::Bond(BondState::default())));
+        observed.links.insert(name("tap8"), device);
+        let plan = planned(&desired(&two), &observed, &ObservedDatapath::default());
+        let texts = found(&plan, Code::Refused);
+        assert!(texts.len() == 1 && texts[0].starts_with(expected), "{texts:?}");
+        let steps: Vec<_> = changes(&plan).iter().map(ToString::to_string).collect();
+        assert!(steps.contains(&"ip link set tap7 master oob-br".to_owned()));
+        assert!(!steps.iter().any(|step| step.contains("tap8")), "{steps:?}");
+    }
+}
+
+#[test]
+fn a_nic_that_is_missing_or_in_use_elsewhere_leaves_the_bond_with_the_others() {
+    let mut taken = fresh();
+    taken.links.get_mut(&name("eth3")).unwrap().controller = Some(name("virbr0"));
+    let plan = planned(&desired(OOB), &taken, &ObservedDatapath::default());
+    assert_eq!(
+        found(&plan, Code::NicInUse),
+        ["eth3 belongs to virbr0, not oob-bo: ip link set eth3 nomaster"]
+    );
+    let mut missing = fresh();
+    missing.links.remove(&name("eth3"));
+    for observed in [taken, missing] {
+        let plan = planned(&desired(OOB), &observed, &ObservedDatapath::default());
+        let steps: Vec<_> = changes(&plan).iter().map(ToString::to_string).collect();
+        assert!(steps.contains(&"ip link set eth2 down master oob-bo".to_owned()), "{steps:?}");
+        assert!(!steps.iter().any(|step| step.contains("eth3")), "{steps:?}");
+    }
+}
+
+#[test]
+fn a_segment_that_carries_the_node_waits_as_a_whole_and_the_others_do_not() {
+    let yaml = "
+clusterNetworks:
+  mgmt: { uplink: { nics: [eth2] }, host: { vlan: 10, address: 10.0.0.5/24 } }
+  oob: { uplink: { nics: [eth3] } }
+";
+    let mut observed = fresh();
+    observed.default_routes.insert(name("eth2"));
+    let waits = |permission: &Permission| {
+        let datapath = ObservedDatapath::default();
+        let plan = plan(&desired(yaml), &observed, &datapath, permission);
+        let units = plan.units.iter().filter(|unit| !unit.unconfirmed.is_empty());
+        units.map(|unit| unit.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        waits(&Permission::default()),
+        [
+            "bond mgmt-bo",
+            "bridge mgmt-br",
+            "port mgmt-bo",
+            "own VLANs of mgmt-br",
+            "host interface mgmt-br.10"
+        ]
+    );
+    let confirmed = BTreeSet::from([name("eth2")]);
+    assert!(waits(&Permission { confirmed, ..Permission::default() }).is_empty());
 }
 
 #[test]
@@ -302,32 +387,33 @@ fn xdp_goes_where_the_bond_takes_it() {
         ("bond: { mode: balance-xor, xmitHashPolicy: layer3+4 }", None),
         (
             "bond: { mode: balance-xor, xmitHashPolicy: vlan+srcmac }",
-            Some("a bond with xmit_hash_policy vlan+srcmac takes no program"),
+            Some("a bond with xmit_hash_policy vlan+srcmac does not support XDP"),
         ),
-        ("bond: { mode: broadcast }", Some("a bond with mode broadcast takes no program")),
-        ("bond: { mode: balance-tlb }", Some("a bond with mode balance-tlb takes no program")),
-        ("bond: { mode: balance-alb }", Some("a bond with mode balance-alb takes no program")),
+        ("bond: { mode: broadcast }", Some("a bond with mode broadcast does not support XDP")),
+        ("bond: { mode: balance-tlb }", Some("a bond with mode balance-tlb does not support XDP")),
+        ("bond: { mode: balance-alb }", Some("a bond with mode balance-alb does not support XDP")),
         ("bond: { mode: 802.3ad }, xdp: off", Some("the file has `xdp: off`")),
     ] {
         let yaml = OOB.replace("bond: { mode: 802.3ad }", keys);
         let yaml = yaml.replace("{ uplink:", "{ fastPath: xdp, uplink:");
         let mut observed = fresh();
         observed.links.get_mut(&name("tap7")).unwrap().takes_xdp_frames = true;
-        let plan = plan(&desired(&yaml), &observed, &ObservedDatapath::default()).unwrap();
+        let plan = planned(&desired(&yaml), &observed, &ObservedDatapath::default());
         let hook = Hook::UplinkXdp;
         let attaches = |change: &Change| matches!(change, Change::Datapath(DatapathChange::Attach(_, on, _)) if *on == hook);
-        assert_eq!(plan.changes.iter().any(attaches), why.is_none(), "{keys}");
-        let warning = why.map(|why| format!("oob-bo: fastPath: xdp goes by TC: {why}"));
-        assert_eq!(plan.warnings, Vec::from_iter(warning), "{keys}");
+        assert_eq!(changes(&plan).iter().any(attaches), why.is_none(), "{keys}");
+        let warnings = found(&plan, Code::XdpUnavailable);
+        assert_eq!(warnings.len(), usize::from(why.is_some()), "{keys}: {warnings:?}");
+        assert!(warnings.iter().all(|text| text.contains(why.unwrap_or_default())), "{warnings:?}");
     }
     let (mut observed, mut datapath) = settled();
     datapath.ports.get_mut(&name("oob-bo")).unwrap().xdp_refused = true;
     observed.links.get_mut(&name("tap7")).unwrap().takes_xdp_frames = false;
     let yaml = OOB.replace("{ uplink:", "{ fastPath: xdp, uplink:");
-    let plan = plan(&desired(&yaml), &observed, &datapath).unwrap();
-    insta::assert_snapshot!(plan.warnings.join("\n"), @"
-    oob-bo: fastPath: xdp goes by TC: the drivers of its NICs took no program
-    tap7: fastPath: xdp goes by TC: it takes no frames from XDP, as a tap does, and a veth whose other end has GRO on (`ethtool -K DEVICE gro on`), from Linux 6.3 on
+    let plan = planned(&desired(&yaml), &observed, &datapath);
+    insta::assert_snapshot!(found(&plan, Code::XdpUnavailable).join("\n"), @"
+    oob-bo: fastPath: xdp is not possible, the TC fast path is used: the driver of a NIC refused the program: set `fastPath: tc`, or change the bond
+    tap7: fastPath: xdp is not possible, the TC fast path is used: the device does not support XDP_REDIRECT (a tap does; a veth whose peer has GRO on does, from Linux 6.3): set `fastPath: tc`
     ");
 }
 

@@ -3,8 +3,14 @@ use std::{
     net::{SocketAddr, TcpStream},
 };
 
+use tokio::sync::mpsc;
+
 use super::*;
-use crate::snapshot::Daemon;
+use crate::{
+    health::Health,
+    snapshot::Activity,
+    state::{Code, Finding, Subject},
+};
 
 /// What the loop does with requests.
 enum Loop {
@@ -18,21 +24,24 @@ enum Loop {
 async fn start(agent_loop: Loop) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (snapshots, mut requests) = mpsc::channel::<oneshot::Sender<Snapshot>>(1);
+    let (sender, mut requests) = mpsc::channel::<Request>(1);
     tokio::spawn(async move {
         let mut kept = Vec::new();
         while let Some(request) = requests.recv().await {
-            match &agent_loop {
-                Loop::Gives(snapshot) => drop(request.send((**snapshot).clone())),
-                Loop::CannotRead => drop(request),
-                Loop::Hangs => kept.push(request),
-                Loop::Ended => break,
+            match (&agent_loop, request) {
+                (Loop::Ended, _) => break,
+                (Loop::Hangs, request) => kept.push(request),
+                (_, Request::Ping(reply)) => drop(reply.send(())),
+                (Loop::Gives(snapshot), Request::Snapshot(reply)) => {
+                    drop(reply.send((**snapshot).clone()));
+                }
+                (Loop::Gives(_) | Loop::CannotRead, request) => drop(request),
             }
         }
     });
     let bounded = Bounded::with(listener, 2, Duration::from_millis(500));
-    let agent = Agent { snapshots, patience: Duration::from_millis(100) };
-    tokio::spawn(async move { axum::serve(bounded, router(agent)).await });
+    let daemon = Daemon { sender, patience: Duration::from_millis(100) };
+    tokio::spawn(async move { axum::serve(bounded, router(daemon)).await });
     address
 }
 
@@ -51,10 +60,12 @@ async fn get(address: SocketAddr, path: &'static str, accept: &'static str) -> S
     tokio::task::spawn_blocking(exchange).await.unwrap()
 }
 
-fn daemon(not_ready: &[&str]) -> Loop {
-    let not_ready = not_ready.iter().map(ToString::to_string).collect();
-    let daemon = Some(Daemon { not_ready, ..Daemon::default() });
-    Loop::Gives(Box::new(Snapshot { daemon, ..Snapshot::default() }))
+fn daemon(findings: &[(Code, &str)]) -> Loop {
+    let finding = |(code, text): &(Code, &str)| Finding::new(Subject::Node, *code, *text, "");
+    let findings = findings.iter().map(finding).collect();
+    let health = Health { findings, ..Health::default() };
+    let activity = Some(Activity::default());
+    Loop::Gives(Box::new(Snapshot { health, activity, ..Snapshot::default() }))
 }
 
 #[tokio::test]
@@ -73,12 +84,20 @@ async fn metrics_come_in_the_format_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn readiness_gives_the_reasons() {
-    let address = start(daemon(&["tap7: no such device", "oob-bo: no carrier"])).await;
+async fn readiness_gives_the_reasons_and_only_critical_ones_fail_it() {
+    let refused = (Code::Refused, "tap8: is a bridge");
+    let address =
+        start(daemon(&[(Code::SegmentDown, "oob-bo: no member has a link"), refused])).await;
     let answer = get(address, "/readyz", "*/*").await;
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
-    assert!(answer.ends_with("\r\n\r\ntap7: no such device\noob-bo: no carrier\n"), "{answer}");
+    let body = "\r\n\r\nnot ready\ncritical: node: oob-bo: no member has a link\n\
+                error: node: tap8: is a bridge\n";
+    assert!(answer.ends_with(body), "{answer}");
     assert!(get(address, "/healthz", "*/*").await.starts_with("HTTP/1.1 200 "));
+    let address = start(daemon(&[refused])).await;
+    let answer = get(address, "/readyz", "*/*").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    assert!(answer.ends_with("\r\n\r\nready\nerror: node: tap8: is a bridge\n"), "{answer}");
     let address = start(daemon(&[])).await;
     assert!(get(address, "/readyz", "*/*").await.ends_with("\r\n\r\nready\n"));
     assert!(get(address, "/", "*/*").await.contains("<a href=\"/metrics\">"));

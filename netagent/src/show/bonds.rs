@@ -72,8 +72,7 @@ fn row(snapshot: &Snapshot, name: &IfName, link: &Link, bond: &BondState) -> Row
         }
     };
     let prefix = format!("{name}: ");
-    let complaint =
-        complaint.map(|text| text.strip_prefix(&prefix).unwrap_or(&text).to_owned());
+    let complaint = complaint.map(|text| text.strip_prefix(&prefix).unwrap_or(&text).to_owned());
     Row {
         bond: name.to_string(),
         mode: mode.map(Mode::name),

@@ -13,11 +13,12 @@ use netagent_common::{
 
 use crate::{
     bond::{BondOption, Mode},
+    health::{Health, PortHealth, SegmentHealth},
     names::{IfName, Mac},
-    snapshot::{Daemon, Snapshot},
+    snapshot::{Activity, Reload, Repairs, Snapshot},
     state::{
-        BondState, Count, DropKind, Forwarded, Hook, Kind, Link, Member, ObservedPort,
-        PortCounters, PortPolicy, Traffic,
+        BondState, Code, Count, DropKind, Finding, Forwarded, Hook, Kind, Link, Member,
+        ObservedPort, PortCounters, PortPolicy, State, Subject, Traffic,
     },
 };
 
@@ -131,13 +132,40 @@ pub fn node() -> Snapshot {
         [drops(Receive, Reason::NoPolicy, None, 2), drops(Transmit, Reason::Untagged, None, 0)]
             .into();
     node.usage = vec![("POLICY", 3, 1024), ("MORE_DROPS", 25, 15_360)];
-    node.daemon = Some(Daemon {
-        not_ready: vec!["tap8: no such device".to_owned()],
-        reconciles: 4,
+    let missing = Finding::new(
+        Subject::Port(name("tap8")),
+        Code::ProgramMissing,
+        "tap8: port_out is not attached",
+        "",
+    );
+    node.health = Health {
+        findings: vec![missing],
+        segments: vec![SegmentHealth {
+            name: "oob".to_owned(),
+            state: State::Ready,
+            bridge: "oob-br".to_owned(),
+            uplink: Some("oob-bo".to_owned()),
+            nics: ["eth2".to_owned(), "eth3".to_owned()].into(),
+            nics_present: ["eth2".to_owned(), "eth3".to_owned()].into(),
+            nics_up: ["eth2".to_owned()].into(),
+        }],
+        ports: [("tap7", State::Ready), ("tap8", State::Degraded)]
+            .map(|(device, state)| PortHealth {
+                device: device.to_owned(),
+                network: "corp-net".to_owned(),
+                origin: "node.yaml:9:5".to_owned(),
+                state,
+            })
+            .to_vec(),
+    };
+    let repaired = Repairs { attempts: 3, successes: 2, failures: 1 };
+    node.activity = Some(Activity {
+        successes: 4,
         failures: 1,
         last_success: Some(UNIX_EPOCH + Duration::from_millis(1_790_000_000_250)),
         last_duration: Duration::from_millis(12),
-        repairs: [("vlan", 2), ("link", 0)].into(),
+        repairs: [("vlan", repaired)].into(),
+        reload: Reload { error: None, last_success: Some(UNIX_EPOCH + Duration::from_secs(5)) },
     });
     node
 }

@@ -95,12 +95,7 @@ fn ports(health: &Health) -> String {
 }
 
 /// A row for each finding; the first has the subject's columns.
-fn rows<const N: usize>(
-    table: &mut Table,
-    first: [String; N],
-    health: &Health,
-    subject: &Subject,
-) {
+fn rows<const N: usize>(table: &mut Table, first: [String; N], health: &Health, subject: &Subject) {
     let mut columns = first;
     let mut reasons: Vec<String> = health.of(subject).map(ToString::to_string).collect();
     if reasons.is_empty() {

@@ -92,12 +92,12 @@ fn bonds_table() {
     ]);
     assert_snapshot!(text(What::Bonds, &node), @"
     BOND      MODE           SWITCH-SIDE              MEMBERS                                 LACP-PARTNER                           VERDICT
-    bare-bo   balance-rr     static link aggregation  -                                       -                                      no members
-    dead-bo   balance-alb    none                     eth8 down (failures 1)                  -                                      no member is up: check cables and switch ports
+    bare-bo   balance-rr     static link aggregation  -                                       -                                      the bond has no members
+    dead-bo   balance-alb    none                     eth8 down (failures 1)                  -                                      no member has a link: check the cables and the switch's ports
     mgmt-bo   active-backup  none                     eth0 up active, eth1 up standby         -                                      ok
-    mute-bo   802.3ad        LACP                     eth4 up active                          none: the switch does not answer LACP  configure LACP on the switch's ports, or use active-backup
-    oob-bo    802.3ad        LACP                     eth2 up active, eth3 down (failures 3)  00:1b:21:00:00:01                      eth3 down: less redundancy and bandwidth
-    split-bo  802.3ad        LACP                     eth5 up active, eth6 up active          02:02:02:02:02:02                      only 1 of 2 members that are up aggregate: their switch ports are not in one LACP group
+    mute-bo   802.3ad        LACP                     eth4 up active                          none: the switch does not answer LACP  the switch does not answer LACP: configure LACP on the switch's ports, or use active-backup
+    oob-bo    802.3ad        LACP                     eth2 up active, eth3 down (failures 3)  00:1b:21:00:00:01                      eth3 has no link: less redundancy and bandwidth: check the cables and the switch's ports
+    split-bo  802.3ad        LACP                     eth5 up active, eth6 up active          02:02:02:02:02:02                      only 1 of 2 members with a link aggregate: put the switch's ports into one LACP group
     xor-bo    balance-xor    static link aggregation  eth7 up active                          -                                      ok; that the switch aggregates cannot be seen from here
     ");
 }
@@ -111,7 +111,7 @@ fn json_has_one_object_per_port_bond_or_kind_of_drop() {
     let vlans = json(What::Vlans, &node);
     assert_snapshot!(vlans[1], @r#"{"device":"tap7","drops":[{"bytes":2560,"device":"tap7","direction":"receive","packets":40,"reason":"vlan-not-allowed","vlan":"300"},{"bytes":768,"device":"tap7","direction":"receive","packets":12,"reason":"vlan-not-allowed","vlan":"200"},{"bytes":192,"device":"tap7","direction":"receive","packets":3,"reason":"tagged-on-access","vlan":"100"},{"bytes":64,"device":"tap7","direction":"transmit","packets":1,"reason":"link-local","vlan":"none"}],"mode":"access","network":"corp-net","pvid":100,"vlans":[{"pvid":true,"rx_bytes":400000,"rx_packets":4000,"tx_bytes":500000,"tx_packets":5000,"untagged":true,"vlan":"100"}]}"#);
     assert_eq!(vlans[0]["vlans"].as_array().unwrap().len(), 104, "every VID, and link-local");
-    assert_snapshot!(json(What::Bonds, &node), @r#"[{"bond":"oob-bo","lacp_partner":"00:1b:21:00:00:01","members":[{"active":true,"device":"eth2","failures":0,"up":true},{"active":false,"device":"eth3","failures":3,"up":false}],"mode":"802.3ad","ok":false,"switch_side":"LACP","verdict":"eth3 down: less redundancy and bandwidth"}]"#);
+    assert_snapshot!(json(What::Bonds, &node), @r#"[{"bond":"oob-bo","lacp_partner":"00:1b:21:00:00:01","members":[{"active":true,"device":"eth2","failures":0,"up":true},{"active":false,"device":"eth3","failures":3,"up":false}],"missing":[],"mode":"802.3ad","ok":false,"switch_side":"LACP","verdict":"eth3 has no link: less redundancy and bandwidth: check the cables and the switch's ports"}]"#);
     assert_snapshot!(json(What::Drops, &node)[0], @r#"{"bytes":2560,"device":"tap7","direction":"receive","packets":40,"reason":"vlan-not-allowed","vlan":"300"}"#);
 }
 

@@ -55,17 +55,7 @@ impl<'de> Deserialize<'de> for Subject {
 
 /// The state of a subject: that of its worst finding.
 #[derive(
-    Clone,
-    Copy,
-    Debug,
-    Default,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Serialize,
-    Deserialize,
-    JsonSchema,
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
 )]
 pub enum State {
     /// As desired.
@@ -216,9 +206,7 @@ impl<'de> Deserialize<'de> for Code {
 }
 
 /// A finding.
-#[derive(
-    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 pub struct Finding {
     /// The part of the node: `node`, `segment NAME` or `port DEVICE`.
     #[schemars(with = "String")]

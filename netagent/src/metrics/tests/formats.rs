@@ -112,25 +112,94 @@ fn openmetrics_of_a_small_node() {
     # HELP netagent_build The version of this agent
     # TYPE netagent_build info
     netagent_build_info{version="VERSION"} 1
-    # HELP netagent_ready Whether the node is as configured; /readyz gives the reasons if it is not
+    # HELP netagent_ready Whether /readyz answers 200; its body gives the reasons if it does not
     # TYPE netagent_ready gauge
     netagent_ready 0
-    # HELP netagent_reconcile_success Reconciliations that ended well
+    # HELP netagent_problems Findings about the node, by severity and code (netagent status gives their text)
+    # TYPE netagent_problems gauge
+    netagent_problems{severity="critical",code="first-apply"} 0
+    netagent_problems{severity="critical",code="look-failed"} 0
+    netagent_problems{severity="warning",code="reload-failed"} 0
+    netagent_problems{severity="error",code="rejected"} 0
+    netagent_problems{severity="error",code="refused"} 0
+    netagent_problems{severity="warning",code="confirmation-needed"} 0
+    netagent_problems{severity="info",code="device-missing"} 0
+    netagent_problems{severity="error",code="nic-missing"} 0
+    netagent_problems{severity="error",code="nic-in-use"} 0
+    netagent_problems{severity="warning",code="member-down"} 0
+    netagent_problems{severity="error",code="lacp-no-partner"} 0
+    netagent_problems{severity="warning",code="lacp-split"} 0
+    netagent_problems{severity="critical",code="segment-down"} 0
+    netagent_problems{severity="critical",code="program-missing"} 1
+    netagent_problems{severity="critical",code="vlan-missing"} 0
+    netagent_problems{severity="critical",code="not-on-bridge"} 0
+    netagent_problems{severity="error",code="step-failed"} 0
+    netagent_problems{severity="error",code="unsettled"} 0
+    netagent_problems{severity="warning",code="blocked"} 0
+    netagent_problems{severity="warning",code="mtu-low"} 0
+    netagent_problems{severity="info",code="xdp-unavailable"} 0
+    netagent_problems{severity="warning",code="unmanaged-port"} 0
+    netagent_problems{severity="warning",code="renamed"} 0
+    # HELP netagent_unwell Segments and ports that are not Ready, with their state; always 1
+    # TYPE netagent_unwell gauge
+    netagent_unwell{subject="port",name="tap8",state="degraded"} 1
+    # HELP netagent_unwell_omitted Segments and ports that are not Ready and have no series in netagent_unwell
+    # TYPE netagent_unwell_omitted gauge
+    netagent_unwell_omitted 0
+    # HELP netagent_segment_nics_wanted NICs that the uplink of a segment is to have
+    # TYPE netagent_segment_nics_wanted gauge
+    netagent_segment_nics_wanted{segment="oob"} 2
+    # HELP netagent_segment_nics_present NICs that exist and belong to the uplink of a segment
+    # TYPE netagent_segment_nics_present gauge
+    netagent_segment_nics_present{segment="oob"} 2
+    # HELP netagent_segment_nics_up NICs of the uplink of a segment that have a link
+    # TYPE netagent_segment_nics_up gauge
+    netagent_segment_nics_up{segment="oob"} 1
+    # HELP netagent_reconcile_success Applies after which every part was as desired
     # TYPE netagent_reconcile_success counter
     netagent_reconcile_success_total 4
-    # HELP netagent_reconcile_failures Reconciliations that failed
+    # HELP netagent_reconcile_failures Applies after which a part was not as desired
     # TYPE netagent_reconcile_failures counter
     netagent_reconcile_failures_total 1
-    # HELP netagent_reconcile_last_success_timestamp_seconds When a reconciliation last ended well, in Unix time; 0 if none has
+    # HELP netagent_reconcile_last_success_timestamp_seconds The end of the last apply after which every part was as desired, in Unix time; 0 if none
     # TYPE netagent_reconcile_last_success_timestamp_seconds gauge
     netagent_reconcile_last_success_timestamp_seconds 1790000000.25
-    # HELP netagent_reconcile_last_duration_seconds How long the last reconciliation took
+    # HELP netagent_reconcile_last_duration_seconds The duration of the last apply
     # TYPE netagent_reconcile_last_duration_seconds gauge
     netagent_reconcile_last_duration_seconds 0.012
-    # HELP netagent_drift_repairs What others changed on the node and the agent put right, by kind
+    # HELP netagent_config_last_reload_successful Whether the file could be used when it was read last
+    # TYPE netagent_config_last_reload_successful gauge
+    netagent_config_last_reload_successful 1
+    # HELP netagent_config_last_reload_success_timestamp_seconds When a file was read last that could be used, in Unix time
+    # TYPE netagent_config_last_reload_success_timestamp_seconds gauge
+    netagent_config_last_reload_success_timestamp_seconds 5.0
+    # HELP netagent_drift_repair_attempts Steps that were taken to restore what others changed on the node, by kind
+    # TYPE netagent_drift_repair_attempts counter
+    netagent_drift_repair_attempts_total{kind="address"} 0
+    netagent_drift_repair_attempts_total{kind="attribute"} 0
+    netagent_drift_repair_attempts_total{kind="link"} 0
+    netagent_drift_repair_attempts_total{kind="membership"} 0
+    netagent_drift_repair_attempts_total{kind="policy"} 0
+    netagent_drift_repair_attempts_total{kind="program"} 0
+    netagent_drift_repair_attempts_total{kind="vlan"} 3
+    # HELP netagent_drift_repairs Steps that restored what others changed on the node, by kind
     # TYPE netagent_drift_repairs counter
+    netagent_drift_repairs_total{kind="address"} 0
+    netagent_drift_repairs_total{kind="attribute"} 0
     netagent_drift_repairs_total{kind="link"} 0
+    netagent_drift_repairs_total{kind="membership"} 0
+    netagent_drift_repairs_total{kind="policy"} 0
+    netagent_drift_repairs_total{kind="program"} 0
     netagent_drift_repairs_total{kind="vlan"} 2
+    # HELP netagent_drift_repair_failures Steps that failed to restore what others changed on the node, by kind
+    # TYPE netagent_drift_repair_failures counter
+    netagent_drift_repair_failures_total{kind="address"} 0
+    netagent_drift_repair_failures_total{kind="attribute"} 0
+    netagent_drift_repair_failures_total{kind="link"} 0
+    netagent_drift_repair_failures_total{kind="membership"} 0
+    netagent_drift_repair_failures_total{kind="policy"} 0
+    netagent_drift_repair_failures_total{kind="program"} 0
+    netagent_drift_repair_failures_total{kind="vlan"} 1
     # EOF
     "#);
 }
@@ -163,11 +232,21 @@ fn classic_names_have_their_suffix_in_type_and_help() {
     netagent_map_capacity gauge
     netagent_build_info gauge
     netagent_ready gauge
+    netagent_problems gauge
+    netagent_unwell gauge
+    netagent_unwell_omitted gauge
+    netagent_segment_nics_wanted gauge
+    netagent_segment_nics_present gauge
+    netagent_segment_nics_up gauge
     netagent_reconcile_success_total counter
     netagent_reconcile_failures_total counter
     netagent_reconcile_last_success_timestamp_seconds gauge
     netagent_reconcile_last_duration_seconds gauge
+    netagent_config_last_reload_successful gauge
+    netagent_config_last_reload_success_timestamp_seconds gauge
+    netagent_drift_repair_attempts_total counter
     netagent_drift_repairs_total counter
+    netagent_drift_repair_failures_total counter
     ");
     assert_snapshot!(samples(&text, "netagent_vlan_receive_packets_total"), @r#"
     netagent_vlan_receive_packets_total{device="oob-bo",vlan="link-local"} 30
