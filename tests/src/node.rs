@@ -8,7 +8,7 @@ use std::{
     process::{Child, Command, Output},
 };
 
-use crate::lab::{Netns, sh, wait_until};
+use crate::lab::{Netns, seen, sh, succeeded, wait_for};
 
 /// A node.
 pub struct Node {
@@ -76,10 +76,12 @@ impl Node {
         errors
     }
 
-    /// Writes the configuration file and applies it.
+    /// Writes the configuration file, applies it, and waits until the bridge ports are enabled.
     pub fn apply(&self, yaml: &str) -> String {
         self.configure(yaml);
-        self.ok(&format!("apply -c {}", self.config()))
+        let steps = self.ok(&format!("apply -c {}", self.config()));
+        self.netns.wait_for_bridge_ports();
+        steps
     }
 
     /// Panics if a second apply would change anything.
@@ -115,11 +117,18 @@ impl Node {
         drops
     }
 
-    /// Starts the daemon and waits until it is ready.
+    /// Starts the daemon and waits until it is ready and the bridge ports are enabled.
     pub fn run(&self) -> Daemon<'_> {
         let daemon = self.start();
-        wait_until("netagent run is ready", || daemon.get("readyz").starts_with("ready"));
+        daemon.wait_until_ready();
+        self.netns.wait_for_bridge_ports();
         daemon
+    }
+
+    /// Waits until a second apply would change nothing.
+    pub fn wait_until_settled(&self, what: &str) {
+        let plan = format!("plan -c {}", self.config());
+        wait_for(what, || succeeded(&self.netagent(&plan)));
     }
 
     /// Starts the daemon.
@@ -171,6 +180,15 @@ impl Daemon<'_> {
     pub fn get(&self, path: &str) -> String {
         let line = format!("curl -s --max-time 5 http://127.0.0.1:9469/{path}");
         String::from_utf8_lossy(&self.node.netns.output(&line).stdout).into_owned()
+    }
+
+    /// Waits until `/readyz` answers that the node is ready.
+    pub fn wait_until_ready(&self) {
+        wait_for("the agent is ready", || {
+            let answer = self.get("readyz");
+            let ready = answer.starts_with("ready");
+            seen(answer, ready)
+        });
     }
 
     /// Sends SIGHUP: the daemon reads its configuration file again.
