@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     frame::{Frame, TEST},
-    lab::{Netns, stay_on_one_processor, wait_until},
+    lab::{Netns, seen, stay_on_one_processor, wait_for, wait_until_eq},
     node::{Daemon, Node},
     wire::Wire,
 };
@@ -110,12 +110,13 @@ fn what_a_bridge_learns_of_one_vm_is_copied_up_to_its_share() {
     // What is allocated once is no growth.
     let address = |number| hostile.send(&hostile_frame(2 * number));
     (0..10_000).for_each(address);
-    wait_until("the share is used up", || of_hostile() == SHARE);
+    wait_until_eq("the share is used up", &SHARE, of_hostile);
     let (maps, resident) = (map_bytes(&node), resident(&daemon));
     (10_000..ADDRESSES).for_each(address);
-    wait_until("the agent has caught up", || {
+    wait_for("the bridge has learned all, the agent has copied the share", || {
         let learned = node.netns.sh("bridge fdb show dev hostile | wc -l");
-        learned.trim().parse::<u32>().unwrap() > ADDRESSES && of_hostile() == SHARE
+        let (learned, copied) = (learned.trim().parse::<u32>().unwrap(), of_hostile());
+        seen((learned, copied), learned > ADDRESSES && copied == SHARE)
     });
     assert_eq!(map_bytes(&node), maps);
     let grown = self::resident(&daemon).saturating_sub(resident);

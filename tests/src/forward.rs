@@ -10,7 +10,7 @@ use std::{cell::Cell, collections::BTreeSet, time::Duration};
 use crate::{
     Feature,
     frame::{C, Frame, TEST},
-    lab::{Netns, kernel_is_at_least, stay_on_one_processor, wait_until},
+    lab::{Netns, kernel_is_at_least, seen, stay_on_one_processor, wait_for, wait_until_eq},
     needs,
     node::{Daemon, Node},
     wire::Wire,
@@ -115,9 +115,8 @@ impl Lab {
     /// Lets a station be heard at a port, and waits until the programs know of it.
     fn learn(&self, port: &str, vid: u16, source: Address) {
         self.send(port, vid, source, crate::frame::BROADCAST);
-        wait_until("the agent has heard of the station", || {
-            self.known(vid, source).as_deref() == Some(port)
-        });
+        let there = Some(port.to_owned());
+        wait_until_eq("the agent knows the station", &there, || self.known(vid, source));
     }
 
     /// Where the programs send frames for a station.
@@ -246,10 +245,11 @@ fn the_path_can_be_switched_off_and_on() {
     assert_eq!(forwarded(&daemon, "vm-a", "tc"), 0);
     lab.node.configure(&config("off", "tc"));
     daemon.hangup();
-    wait_until("frames go past the bridge", || {
+    wait_for("frames bypass the bridge", || {
         let frame = lab.send("vm-a", 100, a, b);
         assert_eq!(lab.reached(100, &frame), BTreeSet::from(["vm-b"]));
-        forwarded(&daemon, "vm-a", "tc") > 0
+        let forwarded = forwarded(&daemon, "vm-a", "tc");
+        seen(forwarded, forwarded > 0)
     });
 }
 

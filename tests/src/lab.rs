@@ -1,6 +1,7 @@
 //! Namespaces and links that go away with the test.
 
 use std::{
+    fmt::Debug,
     fs, io,
     os::fd::AsRawFd as _,
     process::{Command, Output},
@@ -9,6 +10,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
     },
     thread,
+    time::{Duration, Instant},
 };
 
 use crate::Feature;
@@ -82,12 +84,38 @@ impl Netns {
         links.into_iter().next().unwrap_or_default()
     }
 
-    /// Waits until every link that is up says so: a carrier reaches the devices on top of each other one after the other.
+    /// Waits until the operational state of every link that is up is UP. The kernel's linkwatch updates it asynchronously, up to a
+    /// second later, first that of lower devices. A bridge port does not forward before.
     pub fn wait_for_carriers(&self) {
-        let up = |link: &serde_json::Value| link["ifname"] == "lo" || link["operstate"] == "UP";
-        wait_until("all links have a carrier", || {
-            self.json("ip -j link show up").as_array().unwrap().iter().all(up)
+        wait_until_eq("all links have a carrier", &Vec::<String>::new(), || {
+            let links = self.json("ip -j link show up");
+            let links = links.as_array().unwrap().iter();
+            let down = links.filter(|link| link["ifname"] != "lo" && link["operstate"] != "UP");
+            down.map(|link| format!("{} is {}", link["ifname"], link["operstate"])).collect()
         });
+    }
+
+    /// Waits until no bridge port with a carrier is disabled. A port that joins its bridge before linkwatch has seen its carrier gets
+    /// no frames until then, a second later or more under load.
+    pub fn wait_for_bridge_ports(&self) {
+        wait_until_eq("all bridge ports are enabled", &Vec::<String>::new(), || {
+            let ports = self.json("bridge -j link show");
+            let ports = ports.as_array().unwrap().iter();
+            let disabled = ports.filter(|port| {
+                let flags = port["flags"].as_array().unwrap();
+                port["state"] == "disabled" && flags.iter().any(|flag| flag == "LOWER_UP")
+            });
+            disabled.map(|port| port["ifname"].to_string()).collect()
+        });
+    }
+
+    /// Frames that the kernel has lost between the links of this namespace and their peers: a queue of the receiving processor
+    /// (`netdev_max_backlog`) or of the receiving veth (256 frames) was full. What a program or a bridge drops is not counted
+    /// here, what is too long for the peer is.
+    pub fn lost(&self) -> u64 {
+        let links = self.json("ip -j -s link show");
+        let lost = |link: &serde_json::Value| link["stats64"]["tx"]["dropped"].as_u64().unwrap();
+        links.as_array().unwrap().iter().map(lost).sum()
     }
 
     /// The names of the links that belong to a bond or bridge, in their order.
@@ -172,12 +200,46 @@ pub fn kernel_has(feature: Feature) -> bool {
     facts[feature as usize]
 }
 
-/// Polls until a condition holds; panics after a minute, which is far more than anything takes, even emulated on a busy
-/// machine.
-pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    while !holds() {
-        assert!(std::time::Instant::now() < end, "still not: {what}");
-        thread::sleep(std::time::Duration::from_millis(20));
+/// How long a wait may take: far more than anything takes, even emulated on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Polls until `look` finds what the test waits for, and returns it. An error says what there is instead: the panic prints the last.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        match look() {
+            Ok(found) => return found,
+            Err(instead) => assert!(Instant::now() < end, "still not: {what}: {instead}"),
+        }
+        thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// Polls until `look` returns what is wanted.
+pub fn wait_until_eq<T: PartialEq + Debug>(what: &str, wanted: &T, mut look: impl FnMut() -> T) {
+    wait_for(what, || {
+        let there = look();
+        if there == *wanted { Ok(()) } else { Err(format!("{there:?}, wanted {wanted:?}")) }
+    });
+}
+
+/// For [`wait_for`]: the value there, or, if it is not the one to wait for, its text.
+pub fn seen<T: Debug>(there: T, holds: bool) -> Result<T, String> {
+    if holds { Ok(there) } else { Err(format!("{there:?}")) }
+}
+
+/// For [`wait_for`]: the output of a command, or, if it failed, all that it printed.
+pub fn succeeded(output: &Output) -> Result<String, String> {
+    let [text, errors] =
+        [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
+    if output.status.success() {
+        Ok(text)
+    } else {
+        Err(format!("{}: {text}{errors}", output.status))
+    }
+}
+
+/// Polls until a condition holds. For conditions with nothing to print: other waits use [`wait_for`] and [`wait_until_eq`].
+pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    wait_until_eq(what, &true, &mut holds);
 }

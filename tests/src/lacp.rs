@@ -8,7 +8,7 @@ use crate::{
     Feature,
     bond::{node, settle},
     frame::{C, Frame, TEST},
-    lab::{Netns, wait_until},
+    lab::{Netns, seen, wait_for},
     needs,
     wire::Wire,
 };
@@ -34,29 +34,36 @@ ports: [{ device: a100, network: v100 }]
     );
     assert_ne!(node.netns.link("oob-bo")["xdp"]["prog"]["id"], Value::Null, "XDP is attached");
     for (netns, bond) in [(&node.netns, "oob-bo"), (&switch, "sw")] {
-        wait_until(&format!("{bond} has an LACP partner and both links"), || {
+        wait_for(&format!("{bond} has an LACP partner and both links"), || {
             let text = netns.sh(&format!("cat /proc/net/bonding/{bond}"));
-            text.contains("Partner Mac Address")
+            let up = text.contains("Partner Mac Address")
                 && text.contains("Number of ports: 2")
-                && !text.contains("Partner Mac Address: 00:00:00:00:00:00")
+                && !text.contains("Partner Mac Address: 00:00:00:00:00:00");
+            seen(text, up)
         });
     }
     let [wire, vm] = [Wire::open(&switch, "sw"), Wire::open(&vm, "a100")];
+    let bonds = || {
+        let [node, switch] = [(&node.netns, "oob-bo"), (&switch, "sw")]
+            .map(|(netns, bond)| netns.sh(&format!("cat /proc/net/bonding/{bond}")));
+        format!("{node}{switch}")
+    };
     // A link that has just joined its aggregator may still be closed.
     let gets = |to: &Wire, wanted: &Frame| {
-        std::iter::from_fn(|| to.receive(Duration::from_millis(200))).any(|bytes| {
+        let got = std::iter::from_fn(|| to.receive(Duration::from_millis(200))).any(|bytes| {
             let frame = Frame::from_bytes(&bytes).filter(|frame| frame.ethertype == TEST);
             assert!(frame.as_ref().is_none_or(|frame| frame == wanted), "{frame:?}");
             frame.is_some()
-        })
+        });
+        if got { Ok(()) } else { Err(bonds()) }
     };
-    wait_until("a frame of VLAN 100 reaches the VM", || {
+    wait_for("a frame of VLAN 100 reaches the VM", || {
         wire.send(&Frame::numbered(2, &[(C, 300)]));
         wire.send(&Frame::numbered(3, &[]));
         wire.send(&Frame::numbered(1, &[(C, 100)]));
         gets(&vm, &Frame::numbered(1, &[]))
     });
-    wait_until("a frame of the VM reaches the switch", || {
+    wait_for("a frame of the VM reaches the switch", || {
         vm.send(&Frame::numbered(5, &[(C, 100)]));
         vm.send(&Frame::numbered(4, &[]));
         gets(&wire, &Frame::numbered(4, &[(C, 100)]))

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::{
     frame::Frame,
-    lab::{Netns, wait_until},
+    lab::{Netns, wait_until_eq},
     needs_program,
     node::Node,
     wire::Wire,
@@ -157,11 +157,11 @@ fn a_real_prometheus_scrapes_and_answers() {
         answer["data"]["result"][0]["value"][1].as_str().unwrap_or_default().to_owned()
     };
     let vm = "netagent_vlan_receive_packets_total{device=\"vm\",vlan=\"100\"}";
-    wait_until("Prometheus has the VM's seven frames", || query(vm) == "7");
+    wait_until_eq("Prometheus has the VM's seven frames", &"7".to_owned(), || query(vm));
     let dropped = "sum by (device) (netagent_receive_drop_packets_total{device=\"vm\"})";
     assert_eq!(query(dropped), "3");
     let named = "netagent_vlan_receive_packets_total * on (device) group_left (network) netagent_port_info{network=\"v100\"}";
-    wait_until("the counters join with the port's network", || query(named) == "7");
+    wait_until_eq("the counters join with the network", &"7".to_owned(), || query(named));
     drop(prometheus);
     fs::remove_dir_all(&directory).unwrap();
 }

@@ -2,7 +2,7 @@
 
 use crate::{
     Feature,
-    lab::{Netns, wait_until},
+    lab::{Netns, succeeded, wait_for},
     needs,
     node::Node,
 };
@@ -93,8 +93,8 @@ fn what_breaks_the_nodes_own_network_is_mended_while_the_agent_runs() {
     let _daemon = node.run();
     // The switch may remember an address that the node has no more.
     let ping = "ip neighbour flush all; ping -c 1 -W 1 10.0.0.5";
-    let reached = || switch.output(ping).status.success();
-    wait_until("the node is reached", reached);
+    let reached = || succeeded(&switch.output(ping));
+    wait_for("the node is reached", reached);
     for damage in [
         "ip address del 10.0.0.5/24 dev mgmt-br.10",
         "bridge vlan del dev mgmt-bo vid 10",
@@ -111,8 +111,8 @@ fn what_breaks_the_nodes_own_network_is_mended_while_the_agent_runs() {
     ] {
         node.netns.sh(damage);
         let plan = format!("plan -c {}", node.config());
-        wait_until(&format!("mended: {damage}"), || {
-            reached() && node.netagent(&plan).status.success()
+        wait_for(&format!("repaired: {damage}"), || {
+            reached().and_then(|_| succeeded(&node.netagent(&plan)))
         });
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use self::lab::{CONFIG, Lab};
 use crate::{
     frame::{C, Frame},
-    lab::{sh, wait_until},
+    lab::{seen, sh, wait_for, wait_until, wait_until_eq},
     needs_program,
 };
 
@@ -50,7 +50,7 @@ fn every_kind_of_drop_is_shown_as_it_was() {
         ("a100", "transmit", "200", "egress-filtered"),
     ];
     for (device, _, _, reason) in kinds {
-        wait_until("the drop is counted", || lab.dropped(device, reason) > 0);
+        wait_for("the drop is counted", || seen(lab.node.drops(), lab.dropped(device, reason) > 0));
     }
     let (mut events, last) = monitor.terminate();
     // XDP and the softirqs of several CPUs keep no order among each other.
@@ -94,7 +94,8 @@ fn filters_choose_and_what_they_leave_out_is_counted() {
         lab.a100.send(&Frame::numbered(2, &[(C, 301)]));
         lab.a100.send(&Frame::numbered(3, &[(C, 4095)]));
         lab.a100.send(&Frame::numbered(4, &[(C, 300)]));
-        wait_until("they are dropped", || lab.dropped("a100", "vlan-not-allowed") == before + 2);
+        let all = before + 2;
+        wait_until_eq("both are dropped", &all, || lab.dropped("a100", "vlan-not-allowed"));
         let (events, last) = monitor.terminate();
         let source = format!("02:74:00:00:00:{number:02x}");
         assert_eq!(events.len(), 1, "{arguments}: {events:?}");
@@ -181,10 +182,11 @@ fn one_that_was_killed_leaves_nothing_on() {
     assert!(lab.missed("filtered") > 0);
     monitor.child.kill().unwrap();
     monitor.child.wait().unwrap();
-    wait_until("the programs forget it", || {
+    wait_for("the programs forget the monitor", || {
         let before = lab.missed("filtered");
         lab.flood(1);
-        lab.missed("filtered") == before
+        let after = lab.missed("filtered");
+        seen((before, after), after == before)
     });
     let before = lab.missed("filtered") + lab.missed("limited") + lab.missed("lost");
     lab.flood(300);
@@ -241,8 +243,9 @@ fn wireshark_reads_the_file() {
     frames.iter().for_each(|frame| lab.a100.send(frame));
     // Its tag is in the metadata when it is dropped on its way to a100.
     lab.a200.send(&Frame::numbered(3, &[]));
-    wait_until("they are dropped", || {
-        lab.dropped("a100", "vlan-not-allowed") == 2 && lab.dropped("a100", "egress-filtered") > 0
+    wait_for("all are dropped", || {
+        let drops = ["vlan-not-allowed", "egress-filtered"].map(|why| lab.dropped("a100", why));
+        seen(drops, drops[0] == 2 && drops[1] > 0)
     });
     monitor.signal("TERM");
     let (text, _) = monitor.end();

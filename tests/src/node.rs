@@ -1,42 +1,55 @@
-//! A node with an agent: its namespace, its file, its pins.
+//! A node with an agent: its namespace, its pins, and a directory with everything else of the agent.
 
 use std::{
     collections::BTreeMap,
     fs,
-    path::PathBuf,
+    os::unix::fs::DirBuilderExt as _,
+    path::{Path, PathBuf},
     process::{Child, Command, Output},
 };
 
-use crate::lab::{Netns, sh, wait_until};
+use crate::lab::{Netns, seen, sh, succeeded, wait_for};
 
 /// A node.
 pub struct Node {
     pub netns: Netns,
     pub pins: PathBuf,
-    config: PathBuf,
+    /// Holds the configuration file, the log, the control socket and the state directory.
+    directory: PathBuf,
 }
 
 impl Node {
     pub fn new() -> Self {
         let netns = Netns::new("node");
-        let pins = PathBuf::from(format!("/sys/fs/bpf/{}", netns.name));
-        let config = std::env::temp_dir().join(format!("{}.yaml", netns.name));
-        Self { netns, pins, config }
+        let pins = Path::new("/sys/fs/bpf").join(&netns.name);
+        let directory = std::env::temp_dir().join(format!("{}.agent", netns.name));
+        fs::DirBuilder::new().mode(0o700).create(&directory).unwrap();
+        Self { netns, pins, directory }
     }
 
-    /// Writes the file.
+    /// Writes the configuration file.
     pub fn configure(&self, yaml: &str) {
-        fs::write(&self.config, yaml).unwrap();
+        fs::write(self.config(), yaml).unwrap();
     }
 
-    /// `netagent ARGUMENTS`, with this node's pins.
+    /// Runs `netagent ARGUMENTS` with this node's pins, control socket and state directory.
     pub fn netagent(&self, arguments: &str) -> Output {
         self.netns.output(&self.line(arguments))
     }
 
-    /// Path of the file.
+    /// Path of the configuration file.
     pub fn config(&self) -> String {
-        self.config.display().to_string()
+        self.directory.join("node.yaml").display().to_string()
+    }
+
+    /// Path of the control socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.join("netagent.sock")
+    }
+
+    /// Path of the state directory. The agent creates it.
+    pub fn state(&self) -> PathBuf {
+        self.directory.join("state")
     }
 
     /// Path of a pin, such as `maps/DROPS`.
@@ -44,7 +57,7 @@ impl Node {
         self.pins.join("v1").join(name).display().to_string()
     }
 
-    /// The same, and what it printed; panics where it fails.
+    /// Runs `netagent ARGUMENTS` and returns its output. Panics if the command fails.
     pub fn ok(&self, arguments: &str) -> String {
         let output = self.netagent(arguments);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -53,7 +66,7 @@ impl Node {
         text
     }
 
-    /// The same, and its one-line complaint; panics where it works.
+    /// Runs `netagent ARGUMENTS` and returns its error, one line. Panics if the command succeeds.
     pub fn refused(&self, arguments: &str) -> String {
         let output = self.netagent(arguments);
         let errors = String::from_utf8_lossy(&output.stderr).trim_end().to_owned();
@@ -63,23 +76,25 @@ impl Node {
         errors
     }
 
-    /// Writes the file and applies it.
+    /// Writes the configuration file, applies it, and waits until the bridge ports are enabled.
     pub fn apply(&self, yaml: &str) -> String {
         self.configure(yaml);
-        self.ok(&format!("apply -c {}", self.config()))
+        let steps = self.ok(&format!("apply -c {}", self.config()));
+        self.netns.wait_for_bridge_ports();
+        steps
     }
 
-    /// Applying the same file again must find nothing to do.
+    /// Panics if a second apply would change anything.
     pub fn assert_settled(&self) {
         assert_eq!(self.ok(&format!("plan -c {}", self.config())), "nothing to do\n");
     }
 
-    /// `netagent ARGUMENTS`, to be started.
+    /// A command that runs `netagent ARGUMENTS`, not started yet.
     pub fn command(&self, arguments: &str) -> Command {
         self.netns.command(&format!("exec {}", self.line(arguments)))
     }
 
-    /// Packets that were received from and transmitted to a port in a VLAN.
+    /// Packets received from and transmitted to a port in a VLAN.
     pub fn packets(&self, device: &str, vlan: &str) -> (u64, u64) {
         let ports: serde_json::Value = serde_json::from_str(&self.ok("show vlans -j")).unwrap();
         let of = |list: &serde_json::Value, key: &str, name: &str| {
@@ -90,7 +105,7 @@ impl Node {
         (vlan["rx_packets"].as_u64().unwrap(), vlan["tx_packets"].as_u64().unwrap())
     }
 
-    /// Frames that were dropped, by device and reason.
+    /// Dropped frames, by device and reason.
     pub fn drops(&self) -> BTreeMap<(String, String), u64> {
         let rows: serde_json::Value = serde_json::from_str(&self.ok("show drops -j")).unwrap();
         let mut drops = BTreeMap::new();
@@ -102,11 +117,18 @@ impl Node {
         drops
     }
 
-    /// Starts the daemon and waits until it is ready.
+    /// Starts the daemon and waits until it is ready and the bridge ports are enabled.
     pub fn run(&self) -> Daemon<'_> {
         let daemon = self.start();
-        wait_until("netagent run is ready", || daemon.get("readyz").starts_with("ready"));
+        daemon.wait_until_ready();
+        self.netns.wait_for_bridge_ports();
         daemon
+    }
+
+    /// Waits until a second apply would change nothing.
+    pub fn wait_until_settled(&self, what: &str) {
+        let plan = format!("plan -c {}", self.config());
+        wait_for(what, || succeeded(&self.netagent(&plan)));
     }
 
     /// Starts the daemon.
@@ -117,31 +139,33 @@ impl Node {
         Daemon { node: self, child }
     }
 
-    /// What its daemons log.
+    /// Path of the daemons' log.
     fn log(&self) -> PathBuf {
-        self.config.with_extension("log")
+        self.directory.join("log")
     }
 
-    /// `netagent ARGUMENTS`, as a shell line.
+    /// `netagent ARGUMENTS` as a command of a shell line, with this node's environment.
     pub fn line(&self, arguments: &str) -> String {
         let netagent = std::env::var("NETAGENT").unwrap_or_else(|_| {
             panic!("NETAGENT does not name the binary: run the tests by `cargo xtask test`")
         });
-        format!("{netagent} --pins {} {arguments}", self.pins.display())
+        format!(
+            "env NETAGENT_SOCKET={} NETAGENT_STATE={} {netagent} --pins {} {arguments}",
+            self.socket().display(),
+            self.state().display(),
+            self.pins.display()
+        )
     }
 }
 
 impl Drop for Node {
     fn drop(&mut self) {
         let _gone = self.netagent("detach");
-        let _gone = fs::remove_file(&self.config);
         if std::thread::panicking() {
-            println!(
-                "what the agent logged:\n{}",
-                fs::read_to_string(self.log()).unwrap_or_default()
-            );
+            let log = fs::read_to_string(self.log()).unwrap_or_default();
+            println!("log of the agent:\n{log}");
         }
-        let _gone = fs::remove_file(self.log());
+        let _gone = fs::remove_dir_all(&self.directory);
     }
 }
 
@@ -152,18 +176,27 @@ pub struct Daemon<'a> {
 }
 
 impl Daemon<'_> {
-    /// What it serves under a path; empty if it does not answer.
+    /// The body that the daemon serves at a path. Empty if the daemon does not answer.
     pub fn get(&self, path: &str) -> String {
         let line = format!("curl -s --max-time 5 http://127.0.0.1:9469/{path}");
         String::from_utf8_lossy(&self.node.netns.output(&line).stdout).into_owned()
     }
 
-    /// `kill -HUP`: read the file again.
+    /// Waits until `/readyz` answers that the node is ready.
+    pub fn wait_until_ready(&self) {
+        wait_for("the agent is ready", || {
+            let answer = self.get("readyz");
+            let ready = answer.starts_with("ready");
+            seen(answer, ready)
+        });
+    }
+
+    /// Sends SIGHUP: the daemon reads its configuration file again.
     pub fn hangup(&self) {
         sh(&format!("kill -HUP {}", self.child.id()));
     }
 
-    /// `kill -9`, and waits until it is gone.
+    /// Kills the daemon (SIGKILL) and waits until the process has ended.
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

@@ -6,9 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
+
 use crate::{
     frame::{C, Frame, TEST},
-    lab::{Netns, wait_until},
+    lab::{Netns, seen, wait_for, wait_until_eq},
     node::Node,
     wire::Wire,
 };
@@ -178,26 +180,26 @@ fn devices_that_go_and_come_while_the_agent_runs_are_never_open() {
     for index in [1201, 1202, 1200] {
         lab.node.netns.sh("ip link del a200");
         // One that goes while the agent looks seems to have lost its programs.
-        wait_until("a VM may go", || daemon.get("readyz").starts_with("ready"));
+        daemon.wait_until_ready();
         lab.plug("a200", index);
         let (vm, wire) = (Wire::open(&lab.vms, "a200"), Wire::open(&lab.switch, "eth2"));
-        wait_until("the new device is plugged in", || {
+        wait_until_eq("the new device is in the bridge", &json!("oob-br"), || {
             vm.send(&Frame::numbered(1, &[(C, 100)]));
             vm.send(&Frame::numbered(2, &[]));
-            lab.node.netns.link("a200")["master"] == "oob-br"
+            lab.node.netns.link("a200")["master"].clone()
         });
-        wait_until("it is ready", || {
+        wait_for("the agent is ready", || {
             vm.send(&Frame::numbered(1, &[(C, 100)]));
-            daemon.get("readyz").starts_with("ready")
+            let answer = daemon.get("readyz");
+            let ready = answer.starts_with("ready");
+            seen(answer, ready)
         });
         let got = received(&wire);
         assert!(
             got.iter().all(|(number, tags)| (*number, &tags[..]) == (2, &[(C, 200)])),
             "{got:?}"
         );
-        wait_until("nothing is left to do", || {
-            lab.node.netagent(&format!("plan -c {}", lab.node.config())).status.success()
-        });
+        lab.node.wait_until_settled("nothing is left to do");
         lab.assert_filters();
     }
 }
@@ -215,7 +217,9 @@ fn a_file_that_is_bad_changes_nothing_and_the_next_good_one_is_taken() {
     assert_eq!(lab.node.netns.sh("ip -j link"), before);
     lab.node.configure(&file(&BOTH));
     daemon.hangup();
-    wait_until("the new port is plugged in", || lab.node.netns.link("a200")["master"] == "oob-br");
-    wait_until("it is ready", || daemon.get("readyz").starts_with("ready"));
+    wait_until_eq("the new port is in the bridge", &json!("oob-br"), || {
+        lab.node.netns.link("a200")["master"].clone()
+    });
+    daemon.wait_until_ready();
     lab.assert_filters();
 }

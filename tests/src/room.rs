@@ -5,7 +5,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use crate::{
     frame::{C, Frame},
-    lab::{Netns, wait_until},
+    lab::{Netns, seen, wait_for},
     needs_program,
     node::Node,
     wire::Wire,
@@ -140,7 +140,7 @@ fn what_an_agent_leaves_that_is_killed_is_nobodys() {
     lab.apply([&even, "5", "5"]);
     Wire::open(&lab.others, "t3").send(&Frame::numbered(1, &[(C, 4000)]));
     let dropped = || lab.node.drops().into_keys().any(|(device, _)| device == "t3");
-    wait_until("it is dropped", dropped);
+    wait_for("the frame is dropped", || seen(lab.node.drops(), dropped()));
     let without = Lab::file([&even, "5", "5"]).replace("  - { device: t3, network: t3 }\n", "");
     lab.apply_and_be_killed(&without);
     lab.apply([&even, "5", "5"]);

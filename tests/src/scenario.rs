@@ -4,7 +4,7 @@ use std::{fs, process::Child};
 
 use crate::{
     Feature,
-    lab::{Netns, kernel_is_at_least, wait_until},
+    lab::{Netns, kernel_is_at_least, seen, succeeded, wait_for},
     needs,
     node::Node,
 };
@@ -26,7 +26,12 @@ fn vm(node: &Node, port: &str) -> Netns {
 }
 
 fn reaches(from: &Netns, address: &str) -> bool {
-    from.output(&format!("ping -c 1 -W 1 {address}")).status.success()
+    ping(from, address).is_ok()
+}
+
+/// The answer to a ping, or why there is none.
+fn ping(from: &Netns, address: &str) -> Result<String, String> {
+    succeeded(&from.output(&format!("ping -c 1 -W 1 {address}")))
 }
 
 /// dnsmasq, stopped when dropped.
@@ -112,15 +117,17 @@ ports: [{{ device: vm-mine, network: corp-net }}, {{ device: vm-other, network: 
     assert_eq!(vlans("oob-bo"), "oob-bo 1 PVID Egress Untagged 100 200");
     assert_eq!(vlans("vm-mine"), "vm-mine 100 PVID Egress Untagged");
 
-    wait_until("LACP is up", || {
-        node.netns.sh("cat /proc/net/bonding/oob-bo").contains("Number of ports: 2")
+    wait_for("LACP is up", || {
+        let bond = node.netns.sh("cat /proc/net/bonding/oob-bo");
+        let up = bond.contains("Number of ports: 2");
+        seen(bond, up)
     });
     let address = lease(&mine);
     assert!(address.starts_with("10.100.0."), "{address:?}");
     // A second is not much for an emulated machine.
-    wait_until("the VM's gateway answers", || reaches(&mine, "10.100.0.1"));
+    wait_for("the VM's gateway answers", || ping(&mine, "10.100.0.1"));
     other.sh("ip address add 10.200.0.7/24 dev eth0 && ip address add 10.100.0.7/24 dev eth0");
-    wait_until("the other VM is in VLAN 200", || reaches(&other, "10.200.0.1"));
+    wait_for("the other VM is in VLAN 200", || ping(&other, "10.200.0.1"));
     assert!(!reaches(&other, "10.100.0.1") && !reaches(&other, &address), "and in no other");
     assert_eq!(vlans("oob-br"), "", "the node itself is in none of them");
 }
@@ -162,7 +169,7 @@ fn a_vm_beside_the_node_in_vlan_10_reaches_it_and_one_in_vlan_20_does_not() {
         (&apart, "10.20.0.1"),
     ] {
         // The bond looks for a link, and IPv6 for other owners of the address.
-        wait_until(&format!("{} reaches {to}", from.name), || reaches(from, to));
+        wait_for(&format!("{} reaches {to}", from.name), || ping(from, to));
     }
     for to in ["10.0.0.5", "fd00:10::5", "10.0.0.1", "10.0.0.7"] {
         assert!(!reaches(&apart, to), "VLAN 20 reaches {to}");

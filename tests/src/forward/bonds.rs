@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
+use serde_json::json;
+
 use super::{forwarded, station};
 use crate::{
     Feature,
     frame::{BROADCAST, C, Frame, TEST},
-    lab::{Netns, kernel_is_at_least, stay_on_one_processor, wait_until},
+    lab::{Netns, kernel_is_at_least, seen, stay_on_one_processor, wait_for, wait_until_eq},
     needs,
     node::{Daemon, Node},
     wire::Wire,
@@ -90,12 +92,13 @@ ports: [{{ device: vm-a, network: v100 }}]
             source: station(number),
             ..Frame::numbered(0, &tags)
         });
-        wait_until("frames go past the bridge", || {
+        wait_for("frames bypass the bridge", || {
             self.wires[in_use].send(&wire);
             self.vm.send(&vm);
             let before = forwarded(daemon, "oob-bo", path);
             self.arrives(10, in_use, in_use);
-            forwarded(daemon, "oob-bo", path) > before
+            let after = forwarded(daemon, "oob-bo", path);
+            seen((before, after), after > before)
         });
     }
 
@@ -123,8 +126,10 @@ fn frames_of_a_bond_go_past_the_bridge_in_every_mode() {
         let lab = Lab::new(bond);
         let daemon = lab.node.run();
         if bond.contains("802.3ad") {
-            wait_until("both members are in use", || {
-                lab.node.ok("show bonds -j").matches("\"active\":true").count() == 2
+            wait_for("both members are in use", || {
+                let bonds = lab.node.ok("show bonds -j");
+                let both = bonds.matches("\"active\":true").count() == 2;
+                seen(bonds, both)
             });
         }
         let by_xdp = takes_xdp && kernel_is_at_least(6, 3);
@@ -134,17 +139,18 @@ fn frames_of_a_bond_go_past_the_bridge_in_every_mode() {
         let used: &[usize] = if bond.contains("active-backup") { &[0] } else { &[0, 1] };
         for nic in [0, 1] {
             let used = used.contains(&nic);
-            let goes_past = || {
+            let bypasses = || {
                 let before = forwarded(&daemon, "oob-bo", path);
                 let arrived = lab.arrives(20, nic, 0);
                 assert_eq!(arrived, usize::from(used), "{bond}: by {}", NICS[nic]);
-                forwarded(&daemon, "oob-bo", path) > before
+                let after = forwarded(&daemon, "oob-bo", path);
+                seen((before, after), after > before)
             };
             // One frame of each source in 17 seconds is the bridge's.
             if used {
-                wait_until("a frame goes past the bridge", goes_past);
+                wait_for("a frame bypasses the bridge", bypasses);
             } else {
-                assert!(!goes_past(), "{bond}: by {}", NICS[nic]);
+                assert!(bypasses().is_err(), "{bond}: by {}", NICS[nic]);
             }
         }
         let leaves = lab.leaves(30);
@@ -169,9 +175,9 @@ fn a_bond_fails_over_while_it_forwards() {
         // eth2 loses its carrier, and gets it back.
         let state = if in_use == 1 { "down" } else { "up" };
         lab.switch.sh(&format!("ip link set eth2 {state}"));
-        wait_until("the other member is in use", || {
+        wait_until_eq("the other member is in use", &json!(NICS[in_use]), || {
             let link = lab.node.netns.link("oob-bo");
-            link["linkinfo"]["info_data"]["active_slave"] == NICS[in_use]
+            link["linkinfo"]["info_data"]["active_slave"].clone()
         });
         lab.learn(&daemon, in_use, path);
         assert_eq!(lab.arrives(40, in_use, in_use), 1, "by {}", NICS[in_use]);

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{Lab, forwarded, station};
-use crate::lab::{Netns, kernel_is_at_least, sh, wait_until};
+use crate::lab::{Netns, kernel_is_at_least, seen, sh, wait_for, wait_until_eq};
 
 const TCP_BYTES: usize = 8 << 20;
 const UDP_BYTES: usize = 40_000;
@@ -109,7 +109,11 @@ fn bulk(mtu: u32, queue: bool) {
     a.sh("ping -q -c 1 -W 10 192.0.2.2");
     for (port, stack) in &stacks {
         let mac = stack.link(port)["address"].as_str().unwrap().to_owned();
-        wait_until("the stack's address is known", || lab.node.ok("show fdb -j").contains(&mac));
+        wait_for("the address of the stack is known", || {
+            let fdb = lab.node.ok("show fdb -j");
+            let known = fdb.contains(&mac);
+            seen(fdb, known)
+        });
     }
     for (from, to, number) in [(a, b, 2), (b, a, 1)] {
         for address in [format!("192.0.2.{number}"), format!("[2001:db8::{number}]")] {
@@ -161,7 +165,7 @@ fn jumbo_frames_do_not_go_by_xdp() {
     };
     // A kernel before 6.3 does not say which devices take frames from XDP.
     if kernel_is_at_least(6, 3) {
-        wait_until("short frames go by XDP", || arrives(0) == 1);
+        wait_until_eq("XDP forwards short frames", &1, || arrives(0));
     }
     assert_eq!([arrives(LENGTH), arrives(LENGTH)], [0, 0]);
 }

@@ -6,7 +6,7 @@ use super::{Lab, station};
 use crate::{
     Feature,
     frame::{BROADCAST, Frame},
-    lab::{sh, wait_until},
+    lab::{seen, sh, wait_for, wait_until_eq},
     needs,
 };
 
@@ -28,9 +28,8 @@ fn goes_around(filtering: &str) {
             let frame = lab.send("vm-t", 100, sender, mover);
             assert_eq!(lab.reached(100, &frame), BTreeSet::from([port]), "round {round}");
             signal("CONT");
-            wait_until("the agent has heard of the move", || {
-                lab.known(100, mover).as_deref() == Some(port)
-            });
+            let there = Some(port.to_owned());
+            wait_until_eq("the agent knows of the move", &there, || lab.known(100, mover));
             let frame = lab.send("vm-t", 100, sender, mover);
             assert_eq!(lab.reached(100, &frame), BTreeSet::from([port]), "round {round}");
         }
@@ -85,9 +84,9 @@ fn the_bridges_own_word_counts() {
     let only = |port| BTreeSet::from([port]);
     let until = |what: &str, ports: &BTreeSet<&'static str>| {
         let mut elsewhere = 0;
-        wait_until(what, || {
-            let there = reached() == *ports;
-            elsewhere += u32::from(!there);
+        wait_until_eq(what, ports, || {
+            let there = reached();
+            elsewhere += u32::from(there != *ports);
             there
         });
         println!("forward: {what}: {elsewhere} frames before that");
@@ -104,13 +103,14 @@ fn the_bridges_own_word_counts() {
     lab.learn("vm-a", 100, target);
     // BR_STATE_BLOCKING, as STP sets it.
     bridge("link set dev vm-a state 4");
-    wait_until("a blocked port gets nothing", || {
+    wait_for("a blocked port gets nothing", || {
         let frame = lab.send("vm-b", 100, sender, target);
         // Frames stay in order: what comes out of one port is behind what came out of another.
         lab.until_now("vm-t", 100);
         let came = lab.wire("vm-a").receive(Duration::ZERO);
-        came.and_then(|bytes| Frame::from_bytes(&bytes))
-            .is_none_or(|got| got.number() != frame.number())
+        let came = came.and_then(|bytes| Frame::from_bytes(&bytes));
+        let blocked = came.as_ref().is_none_or(|got| got.number() != frame.number());
+        seen(came, blocked)
     });
     bridge("link set dev vm-a state 3");
     until("a port that forwards again gets its frames", &only("vm-a"));
@@ -140,10 +140,12 @@ fn a_port_that_is_gone_gets_nothing() {
     lab.others.sh("ip link set new up");
     let new = crate::wire::Wire::open(&lab.others, "new");
     let mut frames = 0;
-    wait_until("frames are flooded", || {
+    wait_for("frames are flooded", || {
         frames += 1;
         let frame = lab.send("vm-b", 100, sender, target);
-        lab.until_now("vm-t", 100).iter().any(|got| got.number() == frame.number())
+        let got = lab.until_now("vm-t", 100);
+        let flooded = got.iter().any(|got| got.number() == frame.number());
+        seen(got, flooded)
     });
     println!("forward: {frames} frames until the others get what was for the port that is gone");
     assert_eq!(new.receive(Duration::ZERO), None);
@@ -163,20 +165,23 @@ fn frames_go_on_without_the_agent() {
         lab.node.netns.json(&format!("bpftool -j map dump pinned {path}"))
     };
     let mut frames = 0;
-    wait_until("frames go by the bridge", || {
+    wait_for("all frames take the bridge", || {
         let before = counted();
         for _ in 0..10 {
             frames += 1;
             let frame = lab.send("vm-b", 100, sender, target);
             assert_eq!(lab.reached(100, &frame), BTreeSet::from(["vm-a"]), "frame {frames}");
         }
-        counted() == before
+        let after = counted();
+        let equal = after == before;
+        seen((before, after), equal)
     });
     // One that starts takes the way past the bridge again.
     let daemon = lab.node.run();
     let before = super::forwarded(&daemon, "vm-b", "tc");
-    wait_until("frames go past the bridge", || {
+    wait_for("frames bypass the bridge", || {
         lab.send("vm-b", 100, sender, target);
-        super::forwarded(&daemon, "vm-b", "tc") > before
+        let after = super::forwarded(&daemon, "vm-b", "tc");
+        seen((before, after), after > before)
     });
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     frame::{C, Frame},
-    lab::{Netns, sh, wait_until},
+    lab::{Netns, sh, wait_until_eq},
     node::Node,
     wire::Wire,
 };
@@ -70,7 +70,7 @@ impl Lab {
             self.a100.send(&Frame::numbered(number, &[(C, vid)]));
         });
         let all = before + u64::from(frames);
-        wait_until("all drops are counted", || self.dropped("a100", "vlan-not-allowed") == all);
+        wait_until_eq("all drops are counted", &all, || self.dropped("a100", "vlan-not-allowed"));
     }
 
     /// Starts a monitor and waits until it watches.

@@ -1,12 +1,17 @@
 //! The three bridges side by side, made once and told one policy after another.
 
-use std::{collections::HashMap, fmt::Write as _, time::Duration};
+use std::{
+    collections::HashMap,
+    fmt::Write as _,
+    time::{Duration, Instant},
+};
 
 use super::{
+    batch::batches,
     output::{Output, Outputs},
     policy::{PORTS, Policy},
-    sent::Sent,
-    socket::{Outgoing, Socket},
+    sent::{Content, Sent},
+    socket::{Outgoing, Received, Socket},
 };
 use crate::{lab::Netns, node::Node};
 
@@ -15,17 +20,26 @@ use crate::{lab::Netns, node::Node};
 pub const BRIDGES: [char; 3] = ['k', 'a', 'u'];
 /// Frames under way at a time: no queue on their way (the shortest has 256) may overflow.
 const BATCH: usize = 32;
+/// Hops of the frame that ends a batch. Others take three: out of a hidden way, into a bridge, out of it.
+const HOPS: usize = 4;
+/// For the frame that ends a batch, which the machine may lose as well.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 pub struct Bridges {
     kernel: Netns,
     node: Node,
     /// The other ends of all links.
-    _ends: Netns,
+    ends: Netns,
     socket: Socket,
     /// Interface indexes of the other ends: by bridge and port, in the bytes or hidden.
     ways_in: Vec<[i32; 2]>,
     places: HashMap<i32, (usize, usize)>,
+    /// Interface indexes: where the frame that ends a batch goes in and comes out.
+    fence: [i32; 2],
+    fences: u32,
     number: u32,
+    /// Frames that the machine has lost, as of the last look.
+    lost: u64,
 }
 
 impl Bridges {
@@ -33,7 +47,8 @@ impl Bridges {
         let (kernel, node, ends) = (Netns::new("kernel"), Node::new(), Netns::new("ends"));
         links(&BRIDGES[..1], &kernel, &ends);
         links(&BRIDGES[1..], &node.netns, &ends);
-        ends.wait_for_carriers();
+        fence(&ends);
+        [&ends, &kernel, &node.netns].into_iter().for_each(Netns::wait_for_carriers);
         let mut indexes = HashMap::new();
         for link in ends.json("ip -j link show up").as_array().unwrap() {
             let index = i32::try_from(link["ifindex"].as_i64().unwrap()).unwrap();
@@ -49,7 +64,9 @@ impl Bridges {
             }
         }
         let socket = Socket::open(&ends);
-        Self { kernel, node, _ends: ends, socket, ways_in, places, number: 0 }
+        let fence = ["fence0", &format!("fence{}", 2 * HOPS - 1)].map(|name| indexes[name]);
+        let (fences, number, lost) = (0, 0, 0);
+        Self { kernel, node, ends, socket, ways_in, places, fence, fences, number, lost }
     }
 
     /// Tells them a policy. They forget all stations.
@@ -76,7 +93,7 @@ impl Bridges {
     pub fn send(&mut self, frames: &[Sent], batch: Option<usize>) -> (Outputs, u32) {
         let first = self.number;
         let mut outputs = Outputs::default();
-        for batch in frames.chunks(batch.unwrap_or(BATCH)) {
+        for batch in batches(frames, batch.unwrap_or(BATCH)) {
             let numbers = self.number..;
             let bytes: Vec<_> =
                 batch.iter().zip(numbers).map(|(sent, number)| sent.to_bytes(number)).collect();
@@ -90,15 +107,54 @@ impl Bridges {
             }
             self.socket.send(&outgoing);
             self.number += u32::try_from(batch.len()).unwrap();
-            self.collect(&mut outputs, Duration::ZERO);
+            self.collect_batch(&mut outputs);
         }
         (outputs, first)
     }
 
-    /// Adds what comes out within a time.
+    /// Adds what comes out before a frame that is sent last and has the longest way: a processor's queue keeps the order.
+    fn collect_batch(&mut self, outputs: &mut Outputs) {
+        loop {
+            self.fences += 1;
+            let fence = Sent {
+                from: 0,
+                hidden: false,
+                destination: [0xff; 6],
+                source: [0x02, 0xfe, 0, 0, 0, 1],
+                tags: &[],
+                content: Content::Test(46),
+            };
+            let (bytes, virtio) = fence.to_bytes(self.fences);
+            let ifindex = self.fence[0];
+            self.socket.send(&[Outgoing { ifindex, virtio: &virtio, bytes: &bytes }]);
+            let end = Instant::now() + PATIENCE;
+            while Instant::now() < end {
+                let received = self.socket.receive(PATIENCE);
+                let is_end =
+                    |frame: &Received| frame.ifindex == self.fence[1] && frame.bytes == bytes;
+                let ends = received.iter().any(is_end);
+                self.add(outputs, received);
+                if ends {
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Adds what comes out before nothing more does for a while.
     pub fn collect(&mut self, outputs: &mut Outputs, patience: Duration) {
-        for received in self.socket.receive(patience) {
-            // The hidden ways' ends in between see frames as well.
+        loop {
+            let received = self.socket.receive(patience);
+            if received.is_empty() {
+                return;
+            }
+            self.add(outputs, received);
+        }
+    }
+
+    fn add(&self, outputs: &mut Outputs, received: Vec<Received>) {
+        for received in received {
+            // The other links of the namespace see frames as well.
             if let Some((bridge, port)) = self.places.get(&received.ifindex)
                 && let Some(output) = Output::new(received)
             {
@@ -107,7 +163,14 @@ impl Bridges {
         }
     }
 
-    /// What the agent says of itself, to go with a failure.
+    /// Frames that the machine has lost since the last call: a queue on their way was full.
+    pub fn lost(&mut self) -> u64 {
+        let netns = [&self.ends, &self.kernel, &self.node.netns];
+        let lost = netns.map(Netns::lost).iter().sum::<u64>();
+        lost - std::mem::replace(&mut self.lost, lost) + self.socket.lost()
+    }
+
+    /// The agent's drop counters, printed with a failure.
     pub fn drops(&self) -> String {
         self.node.ok("show drops")
     }
@@ -142,4 +205,20 @@ fn links(letters: &[char], netns: &Netns, ends: &Netns) {
     }
     ends.sh(&format!("ip -batch - <<END && tc -batch - <<END\n{links}END\n{filters}END"));
     netns.sh(&format!("ip -batch - <<END\n{ups}END\n{offloads}"));
+}
+
+/// A chain of links: a frame that is sent into the first end comes out of the last one after [`HOPS`] hops.
+fn fence(ends: &Netns) {
+    let (mut links, mut filters) = (String::new(), String::new());
+    for hop in 0..HOPS {
+        let (near, far) = (2 * hop, 2 * hop + 1);
+        writeln!(links, "link add fence{near} type veth peer name fence{far}").unwrap();
+        writeln!(links, "link set fence{near} up\nlink set fence{far} up").unwrap();
+        if far + 1 < 2 * HOPS {
+            let redirect = format!("matchall action mirred egress redirect dev fence{}", far + 1);
+            writeln!(filters, "qdisc add dev fence{far} clsact").unwrap();
+            writeln!(filters, "filter add dev fence{far} ingress {redirect}").unwrap();
+        }
+    }
+    ends.sh(&format!("ip -batch - <<END && tc -batch - <<END\n{links}END\n{filters}END"));
 }

@@ -20,11 +20,14 @@ pub struct Figures {
     pub equal: u64,
     /// Frames that came out of the kernel's only, by the rule that says so.
     pub differences: BTreeMap<Rule, u64>,
+    /// How often a policy was tried again, as the machine had lost frames.
+    pub repeats: u32,
 }
 
 impl Figures {
     pub fn add(&mut self, other: Self) {
         self.equal += other.equal;
+        self.repeats += other.repeats;
         for (rule, count) in other.differences {
             *self.differences.entry(rule).or_default() += count;
         }
@@ -125,7 +128,7 @@ pub fn compare(
 
 type Flow<'a> = Vec<(usize, &'a [u8])>;
 
-/// What came out of one port, by the port that it came from; within that in its order.
+/// What came out of one port, by the port that it came from and by its way there; within that in its order.
 fn in_flows<'a>(outputs: &'a [Output], frames: &[Sent], first: u32) -> Flow<'a> {
     let frame = |output: &'a Output| {
         let frame = usize::try_from(output.number.wrapping_sub(first)).unwrap();
@@ -133,7 +136,7 @@ fn in_flows<'a>(outputs: &'a [Output], frames: &[Sent], first: u32) -> Flow<'a> 
         (frame, output.bytes.as_slice())
     };
     let mut flow: Flow<'_> = outputs.iter().map(frame).collect();
-    flow.sort_by_key(|(frame, _)| frames[*frame].from);
+    flow.sort_by_key(|(frame, _)| (frames[*frame].from, frames[*frame].hidden));
     flow
 }
 

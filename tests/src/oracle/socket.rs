@@ -19,6 +19,7 @@ use crate::{
     wire::{Auxdata, PACKET_AUXDATA, PACKET_IGNORE_OUTGOING, check},
 };
 
+const PACKET_STATISTICS: i32 = 6;
 const PACKET_VNET_HDR: i32 = 15;
 /// Frames of one call.
 const AT_ONCE: usize = 64;
@@ -85,22 +86,15 @@ impl Socket {
         }
     }
 
-    /// Whatever comes in before nothing more does for a while.
+    /// The next frames. Empty if no frame comes within the time.
     pub fn receive(&mut self, patience: Duration) -> Vec<Received> {
-        let mut all = Vec::new();
         let patience = i32::try_from(patience.as_millis()).unwrap();
-        loop {
-            let mut poll =
-                libc::pollfd { fd: self.receive.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-            // SAFETY: a buffer that lives here.
-            if unsafe { libc::poll(&raw mut poll, 1, patience) } != 1 {
-                return all;
-            }
-            self.receive_some(&mut all);
+        let mut poll =
+            libc::pollfd { fd: self.receive.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: a buffer that lives here.
+        if unsafe { libc::poll(&raw mut poll, 1, patience) } != 1 {
+            return Vec::new();
         }
-    }
-
-    fn receive_some(&mut self, all: &mut Vec<Received>) {
         let mut vectors: Vec<_> = self.room.iter_mut().map(|room| [vector(room)]).collect();
         let mut addresses = vec![address(0); AT_ONCE];
         let mut controls = vec![[0u64; 8]; AT_ONCE];
@@ -112,6 +106,7 @@ impl Socket {
             let (fd, flags) = (self.receive.as_raw_fd(), libc::MSG_DONTWAIT);
             libc::recvmmsg(fd, messages.as_mut_ptr(), AT_ONCE as u32, flags, ptr::null_mut())
         };
+        let mut frames = Vec::new();
         for index in 0..usize::try_from(count).unwrap_or(0) {
             let message = &messages[index];
             let bytes = &self.room[index][..message.msg_len as usize];
@@ -128,8 +123,24 @@ impl Socket {
             }
             let restored = bytes.len() - untouched;
             let ifindex = addresses[index].sll_ifindex;
-            all.push(Received { ifindex, virtio: *virtio, bytes, restored });
+            frames.push(Received { ifindex, virtio: *virtio, bytes, restored });
         }
+        frames
+    }
+
+    /// Frames that found no room in the socket since the last call.
+    pub fn lost(&self) -> u64 {
+        // struct tpacket_stats: packets, drops
+        let mut statistics = [0u32; 2];
+        let mut length = size_of_val(&statistics) as libc::socklen_t;
+        // SAFETY: buffers that live here, and the length of the first.
+        let result = unsafe {
+            let fd = self.receive.as_raw_fd();
+            let value = statistics.as_mut_ptr().cast();
+            libc::getsockopt(fd, libc::SOL_PACKET, PACKET_STATISTICS, value, &raw mut length)
+        };
+        check(result).unwrap();
+        statistics[1].into()
     }
 }
 
