@@ -64,15 +64,27 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 
 /// Checks the text of a file; `name` is its name in errors and origins.
 pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
-    let tree = yaml::tree(text).map_err(|fault| ConfigError::new(name, "", fault))?;
-    let file = tree.refuse_nulls().and_then(|()| yaml::file(text));
-    let file = file.map_err(|fault| ConfigError::new(name, &tree.path(&fault), fault))?;
-    let config = read::config(file, name);
+    let (config, tree) = items(text, name)?;
     let (_, refusals) = intent::judge(std::slice::from_ref(&config.intent));
     match refusals.into_iter().next() {
         None => Ok(config),
         Some(refusal) => Err(error(refusal, &config.intent, &tree, name)),
     }
+}
+
+/// Reads the items of a file, with the places of their keys. The items are not judged.
+fn items(text: &str, name: &str) -> Result<(Config, Tree), ConfigError> {
+    let tree = yaml::tree(text).map_err(|fault| ConfigError::new(name, "", fault))?;
+    match tree.refuse_nulls().and_then(|()| yaml::file(text)) {
+        Ok(file) => Ok((read::config(file, name), tree)),
+        Err(fault) => Err(ConfigError::new(name, &tree.path(&fault), fault)),
+    }
+}
+
+/// The items of a text, for the tests of their judgement.
+#[cfg(test)]
+pub fn unchecked(text: &str, name: &str) -> Intent {
+    items(text, name).unwrap().0.intent
 }
 
 /// The error of a file with a rejected item.

@@ -21,7 +21,7 @@ impl<const MAX: usize> Value for Name<MAX> {
             Ok(Self(text.to_owned()))
         } else {
             Err(format!(
-                "{text:?} is no name: 1 to {MAX} of a-z, 0-9 and '-', with a letter or digit first"
+                "{text:?} is not a name: 1 to {MAX} of a-z, 0-9 and '-', with a letter or digit first"
             ))
         }
     }

@@ -1,4 +1,4 @@
-//! What files become; those that are refused have a file of their own.
+//! Files that are accepted. Files that are refused are in `refused`.
 
 use std::{fs, path::Path};
 
@@ -12,7 +12,7 @@ use crate::{
     state::{Admit, Port, Role},
 };
 
-mod design;
+mod example;
 mod refused;
 
 fn taken(text: &str) -> Config {

@@ -15,8 +15,9 @@ impl Millis {
 
 impl Value for Millis {
     fn read(text: &str) -> Result<Self, String> {
-        let complaint =
-            || format!("{text:?} is no time from 0 to 1 hour (100ms, 1s, or 100 for milliseconds)");
+        let complaint = || {
+            format!("{text:?} is not a time from 0 to 1 hour (100ms, 1s, or 100 for milliseconds)")
+        };
         let (digits, unit) = match (text.strip_suffix("ms"), text.strip_suffix('s')) {
             (Some(digits), _) => (digits, 1),
             (None, Some(digits)) => (digits, 1000),

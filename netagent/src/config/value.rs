@@ -206,7 +206,7 @@ impl Value for Ipv4Addr {
             .parse()
             .ok()
             .filter(|address: &Self| !address.is_unspecified() && !address.is_broadcast());
-        address.ok_or_else(|| format!("{text:?} is no IPv4 address of a host (10.0.0.1)"))
+        address.ok_or_else(|| format!("{text:?} is not an IPv4 address of a host (10.0.0.1)"))
     }
 
     fn schema() -> Schema {

@@ -34,7 +34,7 @@ pub fn host(intent: &HostIntent, segment: &Segment) -> Result<(IfName, Host), Pr
         return Err(Problem::new("address", "is empty; give the node at least one (10.0.0.5/24)"));
     }
     for (index, address) in intent.addresses.iter().enumerate() {
-        check_address(*address, segment).map_err(|text| Problem::new(address_key(index), text))?;
+        check_address(*address, segment, address_key(index))?;
     }
     let host = Host {
         bridge: segment.bridge.clone(),
@@ -64,26 +64,32 @@ fn address_key(index: usize) -> String {
     format!("address[{index}]")
 }
 
-fn check_address(address: Cidr, segment: &Segment) -> Result<(), String> {
+fn check_address(address: Cidr, segment: &Segment, key: String) -> Result<(), Problem> {
     match address {
         // An IPv4 address whose host part is all zeros or all ones is not that of one host.
         Cidr { address: IpAddr::V4(v4), prefix: prefix @ 1..=30 } => {
             let host_bits = u32::MAX >> prefix;
             match v4.to_bits() & host_bits {
-                0 => Err(format!("{address} is the subnet, not an address in it")),
+                0 => {
+                    Err(Problem::new(key, format!("{address} is the subnet, not an address in it")))
+                }
                 bits if bits == host_bits => {
-                    Err(format!("{address} is the subnet's broadcast address"))
+                    let text = format!("{address} is the subnet's broadcast address");
+                    Err(Problem::new(key, text))
                 }
                 _ => Ok(()),
             }
         }
         Cidr { address: IpAddr::V4(_), .. } => Ok(()),
         Cidr { address: IpAddr::V6(_), .. } => match segment.mtu() {
-            Some(mtu) if mtu < IPV6_MTU => Err(format!(
-                "{address} needs an MTU of at least {IPV6_MTU} (IPv6), and cluster network {} has \
-                 {mtu}; raise uplink.mtu there",
-                segment.name
-            )),
+            Some(mtu) if mtu < IPV6_MTU => {
+                let text = format!(
+                    "{address} needs an MTU of at least {IPV6_MTU} (IPv6); raise uplink.mtu of \
+                     cluster network {}, which is {mtu}",
+                    segment.name
+                );
+                Err(Problem::clash(key, text, &segment.site.at("uplink.mtu")))
+            }
             _ => Ok(()),
         },
     }

@@ -1,4 +1,4 @@
-//! The example of the design document, to the last field.
+//! One file with every kind of item, and every field of the desired state that it gives.
 
 use netagent_common::vlan::Vid;
 
@@ -9,8 +9,7 @@ use crate::{
     vids::VidSet,
 };
 
-/// The example of the design document.
-const DESIGN: &str = r#"clusterNetworks:
+const EXAMPLE: &str = r#"clusterNetworks:
   mgmt:
     uplink:
       nics: [eth0, eth1]
@@ -32,8 +31,8 @@ metrics: { listen: "127.0.0.1:9469" }
 "#;
 
 #[test]
-fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
-    let config = taken(DESIGN);
+fn a_file_becomes_bonds_bridges_hosts_and_ports() {
+    let config = taken(EXAMPLE);
     let (desired, metrics) = (config.desired(), config.metrics);
     assert_eq!(metrics, Some("127.0.0.1:9469".parse().unwrap()));
     assert_eq!(desired.bonds.keys().collect::<Vec<_>>(), [&name("mgmt-bo"), &name("oob-bo")]);
@@ -70,7 +69,7 @@ fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
     };
     assert_eq!(desired.hosts, [(name("mgmt-br.10"), host)].into());
     let uplink = Port {
-        origin: "f.yaml:6:3".to_owned(),
+        origin: "f.yaml:7:3".to_owned(),
         bridge: name("oob-br"),
         network: "oob".to_owned(),
         role: Role::Uplink { nics: names(&["eth2", "eth3"]), xdp: true },
@@ -89,7 +88,7 @@ fn the_example_of_the_design_becomes_bonds_bridges_hosts_and_ports() {
     assert_eq!(desired.ports[&name("oob-bo")], uplink);
     assert_eq!(desired.ports[&name("mgmt-bo")].vids.to_string(), "1,10");
     let vm = Port {
-        origin: "f.yaml:17:5".to_owned(),
+        origin: "f.yaml:18:5".to_owned(),
         bridge: name("oob-br"),
         network: "corp-net".to_owned(),
         role: Role::Access,
