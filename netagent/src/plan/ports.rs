@@ -91,6 +91,13 @@ impl View<'_> {
         Some(Finding::new(subject, Code::Refused, format!("{name}: {text}"), remedy))
     }
 
+    /// The MTU of the uplink of a bridge in bytes, as it is.
+    fn uplink_mtu(&self, bridge: &IfName) -> Option<u32> {
+        let uplinks = self.desired.ports.iter().filter(|(_, port)| port.bridge == *bridge);
+        let mut uplinks = uplinks.filter(|(_, port)| matches!(port.role, Role::Uplink { .. }));
+        uplinks.find_map(|(name, _)| Some(self.observed.link(name)?.mtu))
+    }
+
     /// The bond or bridge that a device belongs to, if it is neither the port's nor one that gives it up.
     fn foreign_controller<'a>(&self, port: &Port, link: &'a Link) -> Option<&'a IfName> {
         let controller = link.controller.as_ref().filter(|name| **name != port.bridge)?;
@@ -124,13 +131,14 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
         xdp::attach(view, name, port, nics, aware, unit);
     }
     xdp::warn(view, name, port, unit);
-    mtu(name, port, link, unit);
+    mtu(view, name, port, link, unit);
 }
 
 /// Warns where a VM cannot receive the largest frames of its network.
-fn mtu(name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
+fn mtu(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
     let own = port.mtu.or(link.map(|link| link.mtu));
-    if let (Some(own), Some(of_network)) = (own, port.network_mtu)
+    let of_network = port.network_mtu.or_else(|| view.uplink_mtu(&port.bridge));
+    if let (Some(own), Some(of_network)) = (own, of_network)
         && own < of_network
     {
         unit.finding(
