@@ -29,14 +29,14 @@ pub struct Station {
 /// Entries to a bucket of the copy.
 pub const WAYS: usize = 5;
 /// The entries of stations that have the same hash. A station that finds none of them free stays the bridge's.
-pub type Bucket = [Entry; WAYS];
+pub type FdbBucket = [FdbEntry; WAYS];
 
 /// Where a station is. Three words of eight bytes, each written at once by the agent, so that a program sees the old or the new
 /// one: who, where, and the programs' marks. An interface index 0: nobody, whatever the address, which stays there until no
 /// program can have read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(8))]
-pub struct Entry {
+pub struct FdbEntry {
     /// The address.
     pub mac: [u8; 6],
     /// The VLAN; 0 on a bridge that learns for all VLANs together.
@@ -97,7 +97,7 @@ pub const fn epoch(now: u64) -> u32 {
     (now >> EPOCH_SHIFT) as u32
 }
 
-impl Entry {
+impl FdbEntry {
     /// Whose it is.
     pub const fn station(&self) -> Station {
         Station { bridge: self.bridge, vid: self.vid, mac: self.mac }
@@ -126,10 +126,10 @@ impl Entry {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Entry, Fresh, PathStats};
+    use super::{FdbEntry, Fresh, PathStats};
 
     // SAFETY: repr(C), integers only, no padding (asserted in the tests).
-    unsafe impl aya::Pod for Entry {}
+    unsafe impl aya::Pod for FdbEntry {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Fresh {}
     // SAFETY: as above.
@@ -147,7 +147,7 @@ mod tests {
     fn the_values_have_no_padding() {
         assert_eq!((size_of::<Fresh>(), size_of::<PathStats>()), (16, 16));
         assert_eq!(
-            (size_of::<Entry>(), offset_of!(Entry, bridge), offset_of!(Entry, moved)),
+            (size_of::<FdbEntry>(), offset_of!(FdbEntry, bridge), offset_of!(FdbEntry, moved)),
             (24, 8, 16)
         );
     }
@@ -156,15 +156,15 @@ mod tests {
     #[expect(unsafe_code, reason = "an entry's bytes")]
     fn the_words_of_an_entry_are_its_fields() {
         let (mac, vid) = ([2, 3, 4, 5, 6, 7], 100);
-        let entry = Entry { mac, vid, bridge: 8, ifindex: 9, moved: 0, epoch: 1 };
+        let entry = FdbEntry { mac, vid, bridge: 8, ifindex: 9, moved: 0, epoch: 1 };
         // SAFETY: three words without padding.
         let words: [u64; 3] = unsafe { core::mem::transmute(entry) };
         assert_eq!(words[0], who(mac::number(mac), vid));
         assert_eq!(words[1], at(8, 9));
     }
 
-    fn entry() -> Entry {
-        Entry { ifindex: 4, epoch: 7, ..Entry::default() }
+    fn entry() -> FdbEntry {
+        FdbEntry { ifindex: 4, epoch: 7, ..FdbEntry::default() }
     }
 
     #[test]
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn the_bridge_sees_one_frame_in_an_epoch() {
-        let mut entry = Entry { epoch: epoch(0), ..entry() };
+        let mut entry = FdbEntry { epoch: epoch(0), ..entry() };
         let later = epoch(17_179_869_184);
         assert_ne!(later, epoch(0));
         assert!(entry.comes_from(4, epoch(1)));

@@ -9,7 +9,7 @@ use aya_ebpf::{
 };
 use netagent_common::{
     MAX_PORTS,
-    sample::{RING_BYTES, Sample, Unsampled, WINDOWS, Watch, Window, window},
+    sample::{RING_BYTES, Sample, SampleFilter, Unsampled, WINDOWS, Window, window},
 };
 
 use crate::{
@@ -23,7 +23,7 @@ static DROP_EVENTS: RingBuf<Sample, { RING_BYTES as usize }> = RingBuf::new();
 
 /// What the monitor wants.
 #[btf_map]
-static MONITOR: Array<Watch, 1> = Array::new();
+static MONITOR: Array<SampleFilter, 1> = Array::new();
 
 /// How many samples each port has had of late; the last element is for what is no port of ours.
 #[btf_map]
@@ -58,8 +58,8 @@ pub fn xdp(xdp: *mut xdp_md, drop: Drop) {
 fn wanted(drop: &Drop) -> Option<u64> {
     let place = MONITOR.get_ptr_mut(0)?;
     // SAFETY: words that the monitor replaces; what it wants stays the same as long as it runs.
-    let watch = unsafe { *place };
-    let until = watch.until;
+    let filter = unsafe { *place };
+    let until = filter.until;
     if until == 0 {
         return None;
     }
@@ -71,14 +71,14 @@ fn wanted(drop: &Drop) -> Option<u64> {
         unsafe { (*place).until = 0 };
         return None;
     }
-    if !watch.wants(drop.port, drop.vid, drop.reason as u16) {
+    if !filter.wants(drop.port, drop.vid, drop.reason as u16) {
         missed(|missed| missed.filtered += 1);
         return None;
     }
     let element = u32::from(drop.port).min(MAX_PORTS);
     let of_port = MONITOR_RATE.get_ptr_mut(element)?;
     // SAFETY: two words of a map element, shared between CPUs: a lost update lets a port have a sample more.
-    if !unsafe { (*of_port).take(window(time), watch.limit) } {
+    if !unsafe { (*of_port).take(window(time), filter.limit) } {
         missed(|missed| missed.limited += 1);
         return None;
     }

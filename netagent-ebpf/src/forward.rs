@@ -18,7 +18,7 @@ use netagent_common::{
     BUCKETS, MAX_PORTS, NIC_SLOTS,
     counters::{Direction, Reason},
     decide::{Headers, Tagging, Verdict, decide},
-    forward::{Bucket, Entry, Fresh, PathStats, WAYS, bucket, epoch, who},
+    forward::{FdbBucket, FdbEntry, Fresh, PathStats, WAYS, bucket, epoch, who},
     mac::is_group,
     policy::{FAST, FAST_XDP, ISOLATED, PEER, PER_VLAN, Policy, SERVICES, TUNNEL, UPLINK},
     vlan::TPID_C,
@@ -31,7 +31,7 @@ use crate::{
 
 /// Where the bridges' stations are: the agent's copy of what they have learned. It writes the map as memory.
 #[btf_map]
-static FDB: Array<Bucket, { BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
+static FDB: Array<FdbBucket, { BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
 /// Whether that may be trusted.
 #[btf_map]
@@ -62,7 +62,7 @@ pub fn port(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<&'static Policy>
     let (entry, _) = find(fresh, policy, vid, source)?;
     // SAFETY: takes nothing, and gives the time.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    // SAFETY: words of a map element, which have a meaning each; see `Entry`.
+    // SAFETY: words of a map element, which have a meaning each; see `FdbEntry`.
     let known = unsafe { (*entry).comes_from(policy.ifindex, epoch(now)) };
     // After the source: a broadcast is how a station tells that it has moved.
     if !known || is_group(destination) || now >= fresh.until {
@@ -210,10 +210,10 @@ fn retag(tag: Option<u16>, tagging: Tagging) -> Option<Option<u16>> {
 
 /// The entry of a station, and the interface index of the port behind which it is.
 #[inline(always)]
-fn find(fresh: &Fresh, policy: &Policy, vid: u16, mac: u64) -> Option<(*mut Entry, u32)> {
+fn find(fresh: &Fresh, policy: &Policy, vid: u16, mac: u64) -> Option<(*mut FdbEntry, u32)> {
     let vid = if policy.flags & PER_VLAN != 0 { vid } else { 0 };
     let who = who(mac, vid);
-    let entries = FDB.get_ptr_mut(bucket(who, fresh.seed))?.cast::<Entry>();
+    let entries = FDB.get_ptr_mut(bucket(who, fresh.seed))?.cast::<FdbEntry>();
     for way in 0..WAYS {
         // SAFETY: one of the bucket's entries.
         let entry = unsafe { entries.add(way) };

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use netagent_common::{
-    forward::Entry,
+    forward::FdbEntry,
     policy::{FAST, STORM, UPLINK},
 };
 use tracing::warn;
@@ -199,7 +199,7 @@ impl Agent {
     }
 
     /// The stations that programs know, and the links that they are behind.
-    pub async fn stations(&mut self, pins: &Path) -> Result<(Vec<Entry>, Observed)> {
+    pub async fn stations(&mut self, pins: &Path) -> Result<(Vec<FdbEntry>, Observed)> {
         let stations = Stations::open(&Pins::new(pins))?;
         let stations = stations.as_ref().map(Stations::entries).unwrap_or_default();
         Ok((stations, self.netlink.observe().await?))
@@ -217,7 +217,7 @@ impl Agent {
 /// The bridges whose ports have a policy.
 fn bridges(links: &Observed, datapath: &ObservedDatapath) -> Bridges {
     let mut bridges = Bridges::default();
-    for port in datapath.ports.values().filter(|port| port.policy.has(FAST | STORM)) {
+    for port in datapath.ports.values().filter(|port| port.policy.has_any(FAST | STORM)) {
         let Some(link) = port.policy.bridge.as_ref().and_then(|bridge| links.link(bridge)) else {
             continue;
         };

@@ -20,8 +20,7 @@ use crate::{
     change::Change,
     config::{self, Config},
     datapath::pins::Pins,
-    fdb::Bridges,
-    mirror,
+    fdb::{self, Bridges},
     names::IfName,
     netlink::Watch,
     server,
@@ -76,7 +75,7 @@ pub async fn run(options: Options) -> Result<()> {
         info!("metrics on http://{address}/metrics");
         tokio::spawn(server::serve(listener, sender.clone()));
     }
-    let bridges = mirror::spawn(&Pins::new(&options.pins))?;
+    let bridges = fdb::spawn(&Pins::new(&options.pins))?;
     let mut daemon = Daemon {
         agent,
         bridges,

@@ -14,7 +14,6 @@ mod pairs;
 pub mod pins;
 pub mod programs;
 pub mod samples;
-mod stations;
 mod table;
 
 use std::{

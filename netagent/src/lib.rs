@@ -14,7 +14,6 @@ pub mod daemon;
 pub mod datapath;
 pub mod fdb;
 pub mod metrics;
-pub mod mirror;
 pub mod monitor;
 pub mod names;
 pub mod netlink;

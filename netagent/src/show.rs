@@ -13,7 +13,7 @@ mod tests;
 pub mod vlans;
 
 use anyhow::{Context as _, Result};
-use netagent_common::forward::Entry;
+use netagent_common::forward::FdbEntry;
 use serde::Serialize;
 
 use crate::{snapshot::Snapshot, state::Observed};
@@ -51,7 +51,7 @@ pub fn render(what: What, snapshot: &Snapshot, json: bool) -> Result<String> {
 }
 
 /// Prints the stations that frames reach past the bridge.
-pub fn render_fdb(stations: &[Entry], links: &Observed, json: bool) -> Result<String> {
+pub fn render_fdb(stations: &[FdbEntry], links: &Observed, json: bool) -> Result<String> {
     const NOBODY: &str =
         "No station: netagent run is not there to learn of any, or fastPath is off.\n";
     print(&fdb::rows(stations, links), fdb::table, json, NOBODY)
