@@ -87,17 +87,11 @@ pub const fn window(time: u64) -> u32 {
 }
 
 impl Window {
-    /// Takes one of the samples of the window that has this number; false if there is none left.
+    /// The window with this number after one more sample; `None` if it has as many as the limit.
     #[inline(always)]
-    pub const fn take(&mut self, number: u32, limit: u32) -> bool {
-        if self.number != number {
-            *self = Self { number, taken: 0 };
-        }
-        if self.taken >= limit {
-            return false;
-        }
-        self.taken += 1;
-        true
+    pub const fn take(self, number: u32, limit: u32) -> Option<Self> {
+        let taken = if self.number == number { self.taken } else { 0 };
+        if taken < limit { Some(Self { number, taken: taken + 1 }) } else { None }
     }
 }
 
@@ -152,11 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn a_window_gives_what_it_has_and_the_next_one_starts_anew() {
-        let mut window = Window::default();
-        assert_eq!((0..5).filter(|_| window.take(7, 3)).count(), 3);
-        assert!(window.take(8, 3) && window.take(8, 3));
-        assert_eq!(window, Window { number: 8, taken: 2 });
-        assert!(!window.take(9, 0));
+    fn each_window_has_as_many_samples_as_the_limit() {
+        let taken = |taken| Window { number: 7, taken };
+        assert_eq!(Window::default().take(7, 3), Some(taken(1)));
+        assert_eq!(taken(2).take(7, 3), Some(taken(3)));
+        assert_eq!(taken(3).take(7, 3), None);
+        assert_eq!(taken(3).take(8, 3), Some(Window { number: 8, taken: 1 }));
+        assert_eq!(taken(3).take(9, 0), None);
     }
 }
