@@ -211,12 +211,12 @@ pub struct DropKey<D, R> {
 }
 
 impl<D: Copy, R: Copy> DropKey<D, R> {
-    /// All of it at once: two keys are compared by one instruction.
+    /// The key as one word: two keys are compared by one instruction.
     #[inline(always)]
     #[expect(unsafe_code, reason = "four fields of two bytes are one of eight")]
     const fn word(&self) -> u64 {
         const { assert!(size_of::<Self>() == size_of::<u64>()) };
-        // SAFETY: as long as a word, as aligned, and without padding (asserted in the tests).
+        // SAFETY: a key has the size and alignment of a word, and no padding (asserted in the tests).
         unsafe { core::ptr::from_ref(self).cast::<u64>().read() }
     }
 }
@@ -234,11 +234,11 @@ pub struct DropStats {
     pub bytes: u64,
 }
 
-/// How many keys of a port a CPU keeps at hand.
+/// Slots of a port on each CPU.
 pub const SLOTS: usize = 2;
 
-/// The keys under which a CPU dropped a port's frames first: nearly all that it will ever drop there, found without a hash. They
-/// stay, so that what has been counted is never moved.
+/// The first keys under which a CPU dropped frames of a port. Nearly all later drops have one of these keys,
+/// which is found without a hash. A key keeps its slot: counts are never moved.
 pub type DropSlots<D, R> = [DropSlot<D, R>; SLOTS];
 
 /// Drops of one key on one CPU.
@@ -249,28 +249,51 @@ pub struct DropSlot<D, R> {
     pub packets: u64,
     /// Bytes of these.
     pub bytes: u64,
-    /// What they have in common. It is written before, and read after the number of frames.
+    /// The key. It is written before the number of frames, and read after it.
     pub key: DropKey<D, R>,
 }
 
 /// The agent's view of a port's slots.
 pub type RawDropSlots = DropSlots<u16, u16>;
 
-/// Counts a frame in the slot of its key; false: the slots are those of others.
+/// Adds to a counter in a map. The agent and other CPUs may access it at the same time, so that no reference
+/// to it may exist.
+///
+/// # Safety
+///
+/// `counter` is valid for reads and writes.
 #[inline(always)]
-pub fn count_in_slot<D: Copy, R: Copy>(
-    slots: &mut DropSlots<D, R>,
+#[expect(unsafe_code, reason = "map memory is shared")]
+pub unsafe fn add(counter: *mut u64, amount: u64) {
+    // SAFETY: valid, says the caller.
+    unsafe { counter.write_volatile(counter.read_volatile().wrapping_add(amount)) }
+}
+
+/// Counts a frame in the slot of its key; false: other keys have all slots.
+///
+/// # Safety
+///
+/// `slots` is valid for reads and writes, and no other program counts in it at the same time.
+#[inline(always)]
+#[expect(unsafe_code, reason = "map memory is shared")]
+pub unsafe fn count_in_slot<D: Copy, R: Copy>(
+    slots: *mut DropSlots<D, R>,
     key: DropKey<D, R>,
     bytes: u64,
 ) -> bool {
-    for slot in slots {
-        if slot.packets == 0 {
-            slot.key = key;
-        } else if slot.key.word() != key.word() {
-            continue;
+    for number in 0..SLOTS {
+        // SAFETY: one of the slots, whose fields are valid.
+        unsafe {
+            let slot = slots.cast::<DropSlot<D, R>>().add(number);
+            let its_key = (&raw mut (*slot).key).cast::<u64>();
+            if (&raw const (*slot).packets).read_volatile() == 0 {
+                its_key.write_volatile(key.word());
+            } else if its_key.read_volatile() != key.word() {
+                continue;
+            }
+            add(&raw mut (*slot).packets, 1);
+            add(&raw mut (*slot).bytes, bytes);
         }
-        slot.packets += 1;
-        slot.bytes += bytes;
         return true;
     }
     false
@@ -307,12 +330,14 @@ mod tests {
     }
 
     #[test]
+    #[expect(unsafe_code, reason = "the slots are the test's own")]
     fn the_first_keys_have_slots_and_keep_them() {
         let mut slots = RawDropSlots::default();
-        // The first is all zero, as is a free slot's.
+        // The first key is all zero, like the key of a free slot.
         let key = |vid| RawDropKey { port: 0, vid, direction: 0, reason: 0 };
         for (vid, fits) in [(0, true), (0, true), (5, true), (7, false), (0, true), (5, true)] {
-            assert_eq!(count_in_slot(&mut slots, key(vid), 60), fits);
+            // SAFETY: a variable of this test.
+            assert_eq!(unsafe { count_in_slot(&raw mut slots, key(vid), 60) }, fits);
         }
         let slot = |vid, packets| DropSlot { key: key(vid), packets, bytes: 60 * packets };
         assert_eq!(slots, [slot(0, 3), slot(5, 2)]);

@@ -1,13 +1,13 @@
-//! How many source addresses, and how many broadcast, multicast and unknown unicast frames a VM may use.
+//! Limits of the source addresses and of the broadcast, multicast and unknown unicast frames of a VM.
 
-/// Most source addresses that a limit can allow.
+/// Maximum of a limit of source addresses.
 pub const MAC_SLOTS: usize = 32;
-/// How long an address counts after its last frame, in nanoseconds: as long as a bridge remembers one (IEEE 802.1Q-2022
-/// table 8-6).
+/// Age at which an address no longer counts, in nanoseconds: the ageing time of a bridge (IEEE
+/// 802.1Q-2022 table 8-6).
 pub const MAC_AGE: u64 = 300_000_000_000;
-/// How stale `seen` may become, in nanoseconds, before it is written again.
+/// Precision of [`MacSlot::seen`], in nanoseconds.
 const MAC_PRECISION: u64 = 1_000_000_000;
-/// What a limit lets through at once after silence: the frames of one second, in nanoseconds.
+/// Burst that a limit admits after silence: the frames of one second, in nanoseconds.
 const BURST: u64 = 1_000_000_000;
 const SECOND: u64 = 1_000_000_000;
 
@@ -21,8 +21,9 @@ pub struct MacSlot {
     pub seen: u64,
 }
 
-/// What a port has used of its limits: for each the time, in nanoseconds since boot, at which the frames that it sent would
-/// have been due at its rate (the generic cell rate algorithm of ITU-T I.371, a token bucket with one number).
+/// State of a port's limits. Each is the time, in nanoseconds since boot, at which the frames that the port
+/// has sent are due at its rate (the generic cell rate algorithm of ITU-T I.371: a token bucket with
+/// one number).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct StormState {
@@ -34,47 +35,67 @@ pub struct StormState {
     pub unknown: u64,
 }
 
-/// Whether an address may be used: it has a slot among the first `limit`, or finds a free or an aged one.
+/// Whether an address may be used: it has one of the first `limit` slots, or takes a free or an aged one.
+///
+/// CPUs share the slots without a lock: two addresses that they admit at the same moment may get one slot.
+///
+/// # Safety
+///
+/// `slots` is valid for reads and writes.
 #[inline(always)]
-pub fn admit_mac(slots: &mut [MacSlot; MAC_SLOTS], limit: u16, mac: u64, now: u64) -> bool {
+#[expect(unsafe_code, reason = "map memory is shared: no reference to it may exist")]
+pub unsafe fn admit_mac(slots: *mut [MacSlot; MAC_SLOTS], limit: u16, mac: u64, now: u64) -> bool {
     let mut free = None;
-    for (slot, number) in slots.iter_mut().zip(0..) {
-        if number >= limit {
+    for number in 0..MAC_SLOTS {
+        if number >= usize::from(limit) {
             break;
         }
-        if slot.mac == mac {
-            if now.wrapping_sub(slot.seen) > MAC_PRECISION {
-                slot.seen = now;
+        // SAFETY: one of the slots, whose fields are valid.
+        let (its_mac, its_seen) = unsafe {
+            let slot = slots.cast::<MacSlot>().add(number);
+            (&raw mut (*slot).mac, &raw mut (*slot).seen)
+        };
+        // SAFETY: valid for reads and writes.
+        let (used_by, seen) = unsafe { (its_mac.read_volatile(), its_seen.read_volatile()) };
+        if used_by == mac {
+            if now.wrapping_sub(seen) > MAC_PRECISION {
+                // SAFETY: valid for writes.
+                unsafe { its_seen.write_volatile(now) };
             }
             return mac != 0;
         }
-        // Signed: another CPU may have written a later time than ours.
-        if slot.mac == 0 || now.wrapping_sub(slot.seen).cast_signed() > MAC_AGE.cast_signed() {
-            free = Some(slot);
+        // Signed: another CPU may have written a later time than `now`.
+        if used_by == 0 || now.wrapping_sub(seen).cast_signed() > MAC_AGE.cast_signed() {
+            free = Some((its_mac, its_seen));
         }
     }
     match free {
-        Some(slot) if mac != 0 => {
-            *slot = MacSlot { mac, seen: now };
+        Some((its_mac, its_seen)) if mac != 0 => {
+            // SAFETY: valid for writes.
+            unsafe {
+                its_mac.write_volatile(mac);
+                its_seen.write_volatile(now);
+            }
             true
         }
         _ => false,
     }
 }
 
-/// Whether `packets` more frames are within `limit` frames per second (0: no limit).
+/// When the frames of a port are due after `packets` more, if these are within `limit` frames per second
+/// (0: no limit); `due` is when they were due before. `None`: above the limit.
 ///
-/// CPUs share `due` without a lock: frames of one port that two of them judge at the same moment may count once.
+/// CPUs share the due time without a lock: frames of one port that two of them judge at the same moment
+/// may count once.
 #[inline(always)]
-pub fn admit_rate(due: &mut u64, limit: u32, packets: u64, now: u64) -> bool {
+pub fn admit_rate(due: u64, limit: u32, packets: u64, now: u64) -> Option<u64> {
     if limit == 0 {
-        return true;
+        return Some(due);
     }
-    if *due > now + BURST {
-        return false;
+    if due > now + BURST {
+        return None;
     }
-    *due = (*due).max(now) + SECOND / u64::from(limit) * packets;
-    true
+    Some(due.max(now) + SECOND / u64::from(limit) * packets)
 }
 
 #[cfg(feature = "user")]
@@ -90,6 +111,19 @@ mod user {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[expect(unsafe_code, reason = "the slots are the test's own")]
+    fn admit_mac(slots: &mut [MacSlot; MAC_SLOTS], limit: u16, mac: u64, now: u64) -> bool {
+        // SAFETY: a variable of the test.
+        unsafe { super::admit_mac(slots, limit, mac, now) }
+    }
+
+    /// Admits frames and keeps the due time.
+    fn admit_rate(due: &mut u64, limit: u32, packets: u64, now: u64) -> bool {
+        let admitted = super::admit_rate(*due, limit, packets, now);
+        *due = admitted.unwrap_or(*due);
+        admitted.is_some()
+    }
 
     #[test]
     fn as_many_addresses_as_allowed_and_new_ones_when_old_ones_age() {

@@ -178,6 +178,16 @@ pub struct PortRef {
     pub record: u32,
 }
 
+impl PortRef {
+    /// The reference in an element of the port index, which is read as one word: the agent switches both
+    /// fields by one store.
+    #[inline(always)]
+    pub const fn from_word(word: u64) -> Self {
+        let [a, b, c, d, record @ ..] = word.to_ne_bytes();
+        Self { ifindex: u32::from_ne_bytes([a, b, c, d]), record: u32::from_ne_bytes(record) }
+    }
+}
+
 #[cfg(feature = "user")]
 mod user {
     use super::{Policy, PortMac, PortRef};

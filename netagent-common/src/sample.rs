@@ -8,7 +8,7 @@ pub const CAPTURE: usize = 128;
 pub const LIMIT: u32 = 100;
 /// Elements of the windows: one per port, and one for all that is no port of ours.
 pub const WINDOWS: u32 = crate::MAX_PORTS + 1;
-/// In a [`Watch`]: whatever it is.
+/// In a [`SampleFilter`]: whatever it is.
 pub const ALL: u32 = u32::MAX;
 
 /// A dropped frame, as it was when it was dropped.
@@ -42,7 +42,7 @@ pub struct Sample {
 /// What the monitor wants, for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Watch {
+pub struct SampleFilter {
     /// Until when (`CLOCK_BOOTTIME`, ns); 0: nobody reads. A time rather than a flag: the monitor keeps extending it,
     /// so that one that was killed is forgotten by itself; the first drop after that makes it 0.
     pub until: u64,
@@ -56,7 +56,7 @@ pub struct Watch {
     pub limit: u32,
 }
 
-impl Watch {
+impl SampleFilter {
     /// Nobody reads.
     pub const NOTHING: Self = Self { until: 0, port: ALL, vid: ALL, reason: ALL, limit: LIMIT };
 
@@ -87,17 +87,11 @@ pub const fn window(time: u64) -> u32 {
 }
 
 impl Window {
-    /// Takes one of the samples of the window that has this number; false if there is none left.
+    /// The window with this number after one more sample; `None` if it has as many as the limit.
     #[inline(always)]
-    pub const fn take(&mut self, number: u32, limit: u32) -> bool {
-        if self.number != number {
-            *self = Self { number, taken: 0 };
-        }
-        if self.taken >= limit {
-            return false;
-        }
-        self.taken += 1;
-        true
+    pub const fn take(self, number: u32, limit: u32) -> Option<Self> {
+        let taken = if self.number == number { self.taken } else { 0 };
+        if taken < limit { Some(Self { number, taken: taken + 1 }) } else { None }
     }
 }
 
@@ -115,12 +109,12 @@ pub struct Unsampled {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Sample, Unsampled, Watch, Window};
+    use super::{Sample, SampleFilter, Unsampled, Window};
 
     // SAFETY: repr(C), integers and arrays of them only, no padding (asserted below).
     unsafe impl aya::Pod for Sample {}
     // SAFETY: as above.
-    unsafe impl aya::Pod for Watch {}
+    unsafe impl aya::Pod for SampleFilter {}
     // SAFETY: as above.
     unsafe impl aya::Pod for Window {}
     // SAFETY: as above.
@@ -137,26 +131,27 @@ mod tests {
     fn layouts_have_no_padding() {
         assert_eq!(offset_of!(Sample, bytes), 8 + 3 * 4 + 6 * 2);
         assert_eq!(size_of::<Sample>(), 32 + CAPTURE);
-        assert_eq!(size_of::<Watch>(), 8 + 4 * 4);
+        assert_eq!(size_of::<SampleFilter>(), 8 + 4 * 4);
         assert_eq!(size_of::<Window>(), 8);
         assert_eq!(size_of::<Unsampled>(), 24);
     }
 
     #[test]
-    fn a_watch_wants_what_fits_all_of_it() {
-        assert!(Watch::NOTHING.wants(0xffff, 0, 19));
-        let watch = Watch { port: 3, reason: 1, ..Watch::NOTHING };
-        assert!(watch.wants(3, 200, 1) && watch.wants(3, 0, 1));
-        assert!(!watch.wants(4, 200, 1) && !watch.wants(3, 200, 2));
-        assert!(!Watch { vid: 0, ..Watch::NOTHING }.wants(3, 200, 1));
+    fn a_filter_wants_drops_that_match_all_of_it() {
+        assert!(SampleFilter::NOTHING.wants(0xffff, 0, 19));
+        let filter = SampleFilter { port: 3, reason: 1, ..SampleFilter::NOTHING };
+        assert!(filter.wants(3, 200, 1) && filter.wants(3, 0, 1));
+        assert!(!filter.wants(4, 200, 1) && !filter.wants(3, 200, 2));
+        assert!(!SampleFilter { vid: 0, ..SampleFilter::NOTHING }.wants(3, 200, 1));
     }
 
     #[test]
-    fn a_window_gives_what_it_has_and_the_next_one_starts_anew() {
-        let mut window = Window::default();
-        assert_eq!((0..5).filter(|_| window.take(7, 3)).count(), 3);
-        assert!(window.take(8, 3) && window.take(8, 3));
-        assert_eq!(window, Window { number: 8, taken: 2 });
-        assert!(!window.take(9, 0));
+    fn each_window_has_as_many_samples_as_the_limit() {
+        let taken = |taken| Window { number: 7, taken };
+        assert_eq!(Window::default().take(7, 3), Some(taken(1)));
+        assert_eq!(taken(2).take(7, 3), Some(taken(3)));
+        assert_eq!(taken(3).take(7, 3), None);
+        assert_eq!(taken(3).take(8, 3), Some(Window { number: 8, taken: 1 }));
+        assert_eq!(taken(3).take(9, 0), None);
     }
 }

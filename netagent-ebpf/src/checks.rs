@@ -1,4 +1,4 @@
-//! What a VM's port checks besides VLANs. Each check is behind its flag: see `FLAGS`.
+//! The checks of a VM's port besides VLANs. Each check is behind its flag: see `FLAGS`.
 
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use netagent_common::{
@@ -16,7 +16,7 @@ use crate::{
 
 const BROADCAST: u64 = 0xffff_ffff_ffff;
 
-/// Of a frame from a VM.
+/// Checks a frame from a VM. Returns the reason to drop it.
 #[inline(always)]
 pub fn from_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, vid: u16) -> Option<Reason> {
     if flags & GUARDS != 0
@@ -30,13 +30,13 @@ pub fn from_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, vid: u16) -> Option<R
     if flags & STORM != 0 { storm(skb, policy, vid) } else { None }
 }
 
-/// Of a frame to a VM.
+/// Checks a frame to a VM. Returns the reason to drop it.
 #[inline(always)]
 pub fn to_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, _vid: u16) -> Option<Reason> {
     if flags & ISOLATION == 0 {
         return None;
     }
-    // From no port of ours: from the node itself.
+    // A frame of the node itself has no ingress port.
     let from = maps::policy(skb.origin_ifindex())?;
     let isolated = (from.flags | policy.flags) & ISOLATED != 0;
     (isolated && from.flags & UPLINK == 0).then_some(Reason::Isolated)
@@ -46,11 +46,10 @@ pub fn to_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, _vid: u16) -> Option<Re
 fn may_use_address(skb: &Skb<'_>, policy: &Policy) -> bool {
     let Some([_, source]) = addresses(skb.linear()) else { return false };
     let Some(slots) = maps::macs(policy.port) else { return false };
-    // SAFETY: see `maps::macs`.
-    let slots = unsafe { &mut *slots };
-    // SAFETY: no arguments.
+    // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    admit_mac(slots, policy.mac_limit, source, now)
+    // SAFETY: a map element.
+    unsafe { admit_mac(slots, policy.mac_limit, source, now) }
 }
 
 #[inline(always)]
@@ -61,16 +60,27 @@ fn storm(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<Reason> {
     {
         return None;
     }
-    // SAFETY: see `maps::storm`.
-    let state = unsafe { &mut *maps::storm(policy.port)? };
-    let (due, limit, reason) = if destination == BROADCAST {
-        (&mut state.broadcast, policy.broadcast_limit, Reason::BroadcastStorm)
-    } else if is_group(destination) {
-        (&mut state.multicast, policy.multicast_limit, Reason::MulticastStorm)
-    } else {
-        (&mut state.unknown, policy.unknown_limit, Reason::UnknownStorm)
+    let state = maps::storm(policy.port)?;
+    // SAFETY: places in a map element.
+    let [broadcast, multicast, unknown] = unsafe {
+        [&raw mut (*state).broadcast, &raw mut (*state).multicast, &raw mut (*state).unknown]
     };
-    // SAFETY: no arguments.
+    let (due, limit, reason) = if destination == BROADCAST {
+        (broadcast, policy.broadcast_limit, Reason::BroadcastStorm)
+    } else if is_group(destination) {
+        (multicast, policy.multicast_limit, Reason::MulticastStorm)
+    } else {
+        (unknown, policy.unknown_limit, Reason::UnknownStorm)
+    };
+    // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
-    (!admit_rate(due, limit, skb.packets(), now)).then_some(reason)
+    // SAFETY: one word of a map element.
+    match admit_rate(unsafe { due.read_volatile() }, limit, skb.packets(), now) {
+        Some(later) => {
+            // SAFETY: one word of a map element.
+            unsafe { due.write_volatile(later) };
+            None
+        }
+        None => Some(reason),
+    }
 }

@@ -1,5 +1,7 @@
-//! What becomes of a dropped frame: it is counted, and while `netagent monitor` reads, a sample of it is taken. What a VM
-//! can make that cost is bounded by its port's window.
+//! A dropped frame is counted. While `netagent monitor` runs, a sample of it is taken: the window of each port
+//! bounds the cost.
+
+use core::mem::offset_of;
 
 use aya_ebpf::{
     bindings::{__sk_buff, xdp_md},
@@ -9,7 +11,8 @@ use aya_ebpf::{
 };
 use netagent_common::{
     MAX_PORTS,
-    sample::{RING_BYTES, Sample, Unsampled, WINDOWS, Watch, Window, window},
+    counters::add,
+    sample::{RING_BYTES, Sample, SampleFilter, Unsampled, WINDOWS, Window, window},
 };
 
 use crate::{
@@ -21,11 +24,11 @@ use crate::{
 #[btf_map]
 static DROP_EVENTS: RingBuf<Sample, { RING_BYTES as usize }> = RingBuf::new();
 
-/// What the monitor wants.
+/// The filter of the monitor.
 #[btf_map]
-static MONITOR: Array<Watch, 1> = Array::new();
+static MONITOR: Array<SampleFilter, 1> = Array::new();
 
-/// How many samples each port has had of late; the last element is for what is no port of ours.
+/// The window of each port; the last element is for devices that are not a port.
 #[btf_map]
 static MONITOR_RATE: Array<Window, { WINDOWS as usize }> = Array::new();
 
@@ -33,8 +36,8 @@ static MONITOR_RATE: Array<Window, { WINDOWS as usize }> = Array::new();
 #[btf_map]
 static MONITOR_MISSED: PerCpuArray<Unsampled, 1> = PerCpuArray::new();
 
-/// Counts a frame that is dropped, and takes a sample of it.
-// Not inlined, and one call with no more than what the caller has at hand: the registers of those that pass stay theirs.
+/// Counts a dropped frame, and takes a sample of it.
+// Not inlined, with few arguments: the code for frames that pass keeps its registers.
 #[cold]
 #[inline(never)]
 pub fn skb(skb: *mut __sk_buff, drop: Drop) {
@@ -43,7 +46,7 @@ pub fn skb(skb: *mut __sk_buff, drop: Drop) {
     take(time, &drop, |to| copy_skb(skb, to));
 }
 
-/// The same at XDP.
+/// Counts a frame that XDP drops, and takes a sample of it.
 #[cold]
 #[inline(never)]
 pub fn xdp(xdp: *mut xdp_md, drop: Drop) {
@@ -52,35 +55,53 @@ pub fn xdp(xdp: *mut xdp_md, drop: Drop) {
     take(time, &drop, |to| copy_xdp(xdp, to));
 }
 
-/// The time, if somebody reads, wants this drop, and has not had enough of the port. The port's window comes last:
-/// what nobody asked for does not use it up.
+/// The time, if a monitor runs, its filter matches the drop, and the port's window has a sample left. The
+/// window comes last: drops that the filter does not match do not use it.
 #[inline(always)]
 fn wanted(drop: &Drop) -> Option<u64> {
-    let place = MONITOR.get_ptr_mut(0)?;
-    // SAFETY: words that the monitor replaces; what it wants stays the same as long as it runs.
-    let watch = unsafe { *place };
-    let until = watch.until;
+    let shared = MONITOR.get_ptr_mut(0)?;
+    // SAFETY: a word of a map element.
+    let until = unsafe { (&raw const (*shared).until).read_volatile() };
     if until == 0 {
         return None;
     }
-    // SAFETY: takes nothing, and gives the time.
+    // SAFETY: a helper without arguments.
     let time = unsafe { bpf_ktime_get_boot_ns() };
     if time >= until {
-        // The monitor is gone, and the clock need not be asked again. One that was only late says so within a second.
-        // SAFETY: one aligned word.
-        unsafe { (*place).until = 0 };
+        // The monitor is gone: later drops need not read the clock. A monitor that is only late extends
+        // the time within a second.
+        // SAFETY: a word of a map element.
+        unsafe { (&raw mut (*shared).until).write_volatile(0) };
         return None;
     }
-    if !watch.wants(drop.port, drop.vid, drop.reason as u16) {
-        missed(|missed| missed.filtered += 1);
+    // SAFETY: words of a map element. The monitor changes them before it sets `until` only.
+    let filter = unsafe {
+        SampleFilter {
+            until,
+            port: (&raw const (*shared).port).read_volatile(),
+            vid: (&raw const (*shared).vid).read_volatile(),
+            reason: (&raw const (*shared).reason).read_volatile(),
+            limit: (&raw const (*shared).limit).read_volatile(),
+        }
+    };
+    if !filter.wants(drop.port, drop.vid, drop.reason as u16) {
+        missed(offset_of!(Unsampled, filtered));
         return None;
     }
     let element = u32::from(drop.port).min(MAX_PORTS);
     let of_port = MONITOR_RATE.get_ptr_mut(element)?;
-    // SAFETY: two words of a map element, shared between CPUs: a lost update lets a port have a sample more.
-    if !unsafe { (*of_port).take(window(time), watch.limit) } {
-        missed(|missed| missed.limited += 1);
+    // SAFETY: words of a map element, shared between CPUs: a lost update lets a port have one more sample.
+    let (number, taken) = unsafe { (&raw mut (*of_port).number, &raw mut (*of_port).taken) };
+    // SAFETY: words of a map element.
+    let before = unsafe { Window { number: number.read_volatile(), taken: taken.read_volatile() } };
+    let Some(after) = before.take(window(time), filter.limit) else {
+        missed(offset_of!(Unsampled, limited));
         return None;
+    };
+    // SAFETY: words of a map element.
+    unsafe {
+        number.write_volatile(after.number);
+        taken.write_volatile(after.taken);
     }
     Some(time)
 }
@@ -89,11 +110,11 @@ fn wanted(drop: &Drop) -> Option<u64> {
 #[inline(always)]
 fn take(time: u64, drop: &Drop, copy: impl FnOnce(*mut u8) -> Copied) {
     let Some(mut entry) = DROP_EVENTS.reserve(0) else {
-        missed(|missed| missed.lost += 1);
+        missed(offset_of!(Unsampled, lost));
         return;
     };
     let sample = entry.as_mut_ptr();
-    // SAFETY: within the entry, which is aligned for it and this program's alone until it is submitted.
+    // SAFETY: the entry has the size and alignment of a sample. Only this program has it until it is submitted.
     unsafe {
         let copied = copy((&raw mut (*sample).bytes).cast());
         (*sample).time = time;
@@ -110,9 +131,10 @@ fn take(time: u64, drop: &Drop, copy: impl FnOnce(*mut u8) -> Copied) {
     entry.submit(0);
 }
 
+/// Counts a drop without a sample; `counter` is the offset of the counter in [`Unsampled`].
 #[inline(always)]
-fn missed(add: impl FnOnce(&mut Unsampled)) {
+fn missed(counter: usize) {
     let Some(missed) = MONITOR_MISSED.get_ptr_mut(0) else { return };
-    // SAFETY: this CPU's element; see `maps::count`.
-    add(unsafe { &mut *missed });
+    // SAFETY: a counter of this CPU's element; see `maps::count`.
+    unsafe { add(missed.byte_add(counter).cast(), 1) };
 }

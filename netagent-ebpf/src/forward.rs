@@ -1,8 +1,10 @@
-//! Past the bridge: known unicast goes straight to the port behind which the bridge has learned its station.
+//! The fast path: known unicast goes to the port that the bridge has learned for its destination.
 //!
-//! By TC the frame enters the other port's egress hook, as it would from the bridge: what that port drops, untags and
-//! counts is the same on both ways. Where the port is one end of a veth pair the frame can appear at the other end at once;
-//! there, and by XDP, no such hook comes, so the other port's decision is made here.
+//! TC redirects a frame to the egress hook of that port: the port's program drops, untags and counts as it
+//! does for frames from the bridge. A redirect to the other end of a veth pair, and a redirect by XDP, skip
+//! the egress hook: then the egress port's decision is made here.
+
+use core::mem::offset_of;
 
 use aya_ebpf::{
     bindings::{
@@ -16,12 +18,14 @@ use aya_ebpf::{
 };
 use netagent_common::{
     BUCKETS, MAX_PORTS, NIC_SLOTS,
-    counters::{Direction, Reason},
-    decide::{Headers, Tagging, Verdict, decide},
-    forward::{Bucket, Entry, Fresh, PathStats, WAYS, bucket, epoch, who},
+    counters::{Direction, Reason, add},
+    decide::{Headers, Tagging},
+    forward::{
+        FdbBucket, FdbEntry, Fresh, PathStats, Source, WAYS, bucket, crossing, epoch, is_reachable,
+        may_enter_peer, source, who,
+    },
     mac::is_group,
-    policy::{FAST, FAST_XDP, ISOLATED, PEER, PER_VLAN, Policy, SERVICES, TUNNEL, UPLINK},
-    vlan::TPID_C,
+    policy::{FAST, FAST_XDP, PER_VLAN, Policy, SERVICES, TUNNEL},
 };
 
 use crate::{
@@ -29,58 +33,128 @@ use crate::{
     packet::{self, Skb},
 };
 
-/// Where the bridges' stations are: the agent's copy of what they have learned. It writes the map as memory.
+/// The agent's mirror of the bridges' FDBs. The agent writes it by mmap.
 #[btf_map]
-static FDB: Array<Bucket, { BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
+static FDB: Array<FdbBucket, { BUCKETS as usize }, { BPF_F_MMAPABLE as usize }> = Array::new();
 
-/// Whether that may be trusted.
+/// How long `FDB` may be used.
 #[btf_map]
 static FDB_FRESH: Array<Fresh, 1> = Array::new();
 
-/// Frames that did not go by the bridge, by the port that received them.
+/// Frames that the fast path forwarded, by ingress port.
 #[btf_map]
 static FORWARDED: PerCpuArray<PathStats, { MAX_PORTS as usize }> = PerCpuArray::new();
 
-/// Ports that take frames from XDP, by port number.
+/// Ports that support XDP_REDIRECT, by port number.
 #[btf_map]
 static XDP_PORTS: DevMap<{ MAX_PORTS as usize }> = DevMap::new();
 
-/// NICs whose frames count: uplinks, and of a bond the members in use, as it drops what the others receive. Element `ifindex %
-/// NIC_SLOTS`.
+/// NICs from which XDP may forward: uplinks, and the active members of a bond, because a bond drops the
+/// frames of its other members. Element `ifindex % NIC_SLOTS`.
 #[btf_map]
 static XDP_NICS: Array<u32, { NIC_SLOTS as usize }> = Array::new();
 
-/// The port to which a frame in this VLAN goes past the bridge, if that is known. To be asked of every frame that a port
-/// receives: it is how the move of a station is noticed.
+/// The one element of `FDB_FRESH`, which the agent writes at any time.
+#[derive(Clone, Copy)]
+struct FdbState(*const Fresh);
+
+impl FdbState {
+    #[inline(always)]
+    fn read() -> Option<Self> {
+        FDB_FRESH.get_ptr(0).map(Self)
+    }
+
+    #[inline(always)]
+    fn until(self) -> u64 {
+        // SAFETY: a word of a map element.
+        unsafe { (&raw const (*self.0).until).read_volatile() }
+    }
+
+    #[inline(always)]
+    fn seed(self) -> u64 {
+        // SAFETY: a word of a map element.
+        unsafe { (&raw const (*self.0).seed).read_volatile() }
+    }
+}
+
+/// An entry of `FDB`.
+#[derive(Clone, Copy)]
+struct Found {
+    entry: *mut FdbEntry,
+    /// Interface index, as it was read together with the bridge.
+    ifindex: u32,
+}
+
+impl Found {
+    #[inline(always)]
+    fn moved(self) -> u32 {
+        // SAFETY: a word of a map element.
+        unsafe { (&raw const (*self.entry).moved).read_volatile() }
+    }
+
+    /// What the entry says about a frame of its station.
+    #[inline(always)]
+    fn source(self, ifindex: u32, epoch: u32) -> Source {
+        // SAFETY: the third word of an entry.
+        let marks = unsafe { self.entry.cast::<u64>().add(2).read_volatile() };
+        source(self.ifindex, marks, ifindex, epoch)
+    }
+
+    #[inline(always)]
+    fn mark_moved(self) {
+        // SAFETY: a word of a map element.
+        unsafe { (&raw mut (*self.entry).moved).write_volatile(1) };
+    }
+
+    #[inline(always)]
+    fn mark_seen(self, epoch: u32) {
+        // SAFETY: a word of a map element.
+        unsafe { (&raw mut (*self.entry).epoch).write_volatile(epoch) };
+    }
+}
+
+/// The egress port of a frame in this VLAN, if the fast path may forward the frame. Must be called for every
+/// frame that a port receives: it notices that a station moves.
 #[inline(always)]
 pub fn port(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<&'static Policy> {
     if policy.flags & FAST == 0 || vid == 0 {
         return None;
     }
     let [destination, source] = packet::addresses(skb.linear())?;
-    let fresh = FDB_FRESH.get(0)?;
-    let (entry, _) = find(fresh, policy, vid, source)?;
-    // SAFETY: takes nothing, and gives the time.
+    let fdb = FdbState::read()?;
+    let found = find(fdb, policy, vid, source)?;
+    // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    // SAFETY: words of a map element, which have a meaning each; see `Entry`.
-    let known = unsafe { (*entry).comes_from(policy.ifindex, epoch(now)) };
-    // After the source: a broadcast is how a station tells that it has moved.
-    if !known || is_group(destination) || now >= fresh.until {
+    match found.source(policy.ifindex, epoch(now)) {
+        Source::Settled => {}
+        Source::Moving => return None,
+        Source::Moved => {
+            found.mark_moved();
+            return None;
+        }
+        Source::Unseen => {
+            found.mark_seen(epoch(now));
+            return None;
+        }
+    }
+    // After the source: a station announces a move by a broadcast.
+    if is_group(destination) || now >= fdb.until() {
         return None;
     }
-    other_port(fresh, policy, vid, destination)
+    other_port(fdb, policy, vid, destination)
 }
 
-/// Sends a frame, which is as it would be inside the bridge, to another port's egress hook; what to return to TC.
+/// Redirects a frame to the egress hook of another port. The frame must be tagged as inside the bridge.
+/// Returns the TC action.
 #[inline(always)]
 pub fn redirect(skb: &Skb<'_>, policy: &Policy, to: &Policy) -> i32 {
-    count(policy.port, |stats| stats.tc += skb.packets());
+    count(policy.port, offset_of!(PathStats, tc), skb.packets());
     // SAFETY: an interface index and no flags.
     unsafe { bpf_redirect(to.ifindex, 0) as i32 }
 }
 
-/// Puts a frame, which is as it came in, behind another port at once: what that port's egress hook would do is done here.
-/// `None`: it cannot go so, and is as it was.
+/// Redirects a frame to the other end of a port's veth pair, and does what the port's egress hook would do.
+/// The frame must be tagged as it came in. `None`: the frame must pass the egress hook; it is unchanged.
 #[inline(always)]
 pub fn into_peer(
     skb: &Skb<'_>,
@@ -90,37 +164,34 @@ pub fn into_peer(
     vid: u16,
     tagging: Tagging,
 ) -> Option<Result<i32, Reason>> {
-    // Whatever needs a closer look at the other port has it at its egress hook.
-    let plain = to.flags & (PEER | TUNNEL) == PEER
-        && policy.flags & (TUNNEL | SERVICES) == 0
-        && (policy.flags & UPLINK != 0 || (policy.flags | to.flags) & ISOLATED == 0);
-    if !plain || !skb.fits(to.ifindex) {
+    if !may_enter_peer(policy, to) || !skb.fits(to.ifindex) {
         return None;
     }
-    let (before, after) = across(to, headers, tagging)?;
+    let retag = crossing(to, headers, tagging)?;
     let bytes = skb.bytes();
-    if let Err(reason) = skb.retag(before, after) {
+    if let Err(reason) = skb.retag(retag) {
         return Some(Err(reason));
     }
     let packets = skb.packets();
     maps::count(policy, vid, Direction::Receive, packets, bytes);
     maps::count(to, vid, Direction::Transmit, packets, bytes);
-    count(policy.port, |stats| stats.tc += packets);
+    count(policy.port, offset_of!(PathStats, tc), packets);
     skb.is_for_host();
     // SAFETY: an interface index and no flags.
     Some(Ok(unsafe { bpf_redirect_peer(to.ifindex, 0) as i32 }))
 }
 
-/// Whether the bridge knows where a frame goes; told without the agent, it does.
+/// Whether the bridge knows the port of a station. True while the map is out of date.
 #[inline(always)]
 pub fn knows(policy: &Policy, vid: u16, destination: u64) -> bool {
-    let Some(fresh) = FDB_FRESH.get(0) else { return true };
-    // SAFETY: takes nothing, and gives the time.
+    let Some(fdb) = FdbState::read() else { return true };
+    // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    now >= fresh.until || find(fresh, policy, vid, destination).is_some()
+    now >= fdb.until() || find(fdb, policy, vid, destination).is_some()
 }
 
-/// The same at XDP. `vid` and `tagging` are what the uplink's policy has decided.
+/// Redirects a frame from an uplink to the port of its destination, or returns XDP_PASS. `vid` and `tagging`
+/// are the decision of the uplink's policy.
 #[inline(always)]
 pub fn xdp(ctx: &XdpContext, policy: &Policy, headers: Headers, vid: u16, tagging: Tagging) -> u32 {
     redirect_xdp(ctx, policy, headers, vid, tagging).unwrap_or(XDP_PASS)
@@ -138,7 +209,8 @@ fn redirect_xdp(
         return None;
     }
     let nic = ctx.ingress_ifindex() as u32;
-    if *XDP_NICS.get(nic & (NIC_SLOTS - 1))? != nic {
+    // SAFETY: the element is one word.
+    if unsafe { XDP_NICS.get_ptr(nic & (NIC_SLOTS - 1))?.read_volatile() } != nic {
         return None;
     }
     let bounds = (ctx.data(), ctx.data_end());
@@ -146,111 +218,75 @@ fn redirect_xdp(
     if is_group(destination) {
         return None;
     }
-    let fresh = FDB_FRESH.get(0)?;
-    let (entry, ifindex) = find(fresh, policy, vid, source)?;
-    // SAFETY: takes nothing, and gives the time.
+    let fdb = FdbState::read()?;
+    let found = find(fdb, policy, vid, source)?;
+    // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    // A frame that the bridge is to see gets its mark from `tc`, behind us.
-    // SAFETY: words of a map element, only read.
-    let marks = unsafe { ((*entry).moved, (*entry).epoch) };
-    if ifindex != policy.ifindex || marks != (0, epoch(now)) || now >= fresh.until {
+    // The marks are written at TC ingress, which receives every frame that is passed from here.
+    if found.source(policy.ifindex, epoch(now)) != Source::Settled || now >= fdb.until() {
         return None;
     }
-    let to = other_port(fresh, policy, vid, destination)?;
+    let to = other_port(fdb, policy, vid, destination)?;
     if to.flags & (FAST_XDP | TUNNEL) != FAST_XDP || !packet::xdp_fits(ctx, to.ifindex) {
         return None;
     }
-    let (before, after) = across(to, headers, tagging)?;
-    // Before the frame is changed: one that cannot go there is still whole.
+    let retag = crossing(to, headers, tagging)?;
+    // Before the frame is changed: XDP_PASS needs the whole frame.
     if XDP_PORTS.redirect(u32::from(to.port), u64::from(XDP_PASS)) != Ok(XDP_REDIRECT) {
         return None;
     }
-    let bytes = packet::xdp_untagged_bytes(ctx, before.is_some());
-    if packet::xdp_retag(ctx, [destination, source], before, after).is_none() {
+    let bytes = packet::xdp_untagged_bytes(ctx, retag.before.is_some());
+    if packet::xdp_retag(ctx, [destination, source], retag).is_none() {
         return Some(XDP_DROP);
     }
     maps::count(policy, vid, Direction::Receive, 1, bytes);
     maps::count(to, vid, Direction::Transmit, 1, bytes);
-    count(policy.port, |stats| stats.xdp += 1);
+    count(policy.port, offset_of!(PathStats, xdp), 1);
     Some(XDP_REDIRECT)
 }
 
-/// The C-tag of a frame as it comes in and as it leaves by another port, where `tagging` is what the first port does. `None`: the
-/// other port does not let it through, which it counts at its egress hook; or there is another kind of tag.
+/// The FDB entry of a station in the bridge of a policy.
 #[inline(always)]
-fn across(to: &Policy, headers: Headers, tagging: Tagging) -> Option<(Option<u16>, Option<u16>)> {
-    let before = match headers.tpid {
-        0 => None,
-        TPID_C => Some(headers.tci),
-        _ => return None,
-    };
-    let inside = retag(before, tagging)?;
-    let on_bridge = match inside {
-        Some(tci) => Headers { tpid: TPID_C, tci, ..headers },
-        None => Headers { tpid: 0, tci: 0, ..headers },
-    };
-    match decide(to, to.flags & !(TUNNEL | SERVICES), on_bridge, Direction::Transmit) {
-        Verdict::Pass(_, tagging) => Some((before, retag(inside, tagging)?)),
-        Verdict::Drop(..) => None,
-    }
-}
-
-/// The C-tag after a change; `None`: what XDP does not do.
-#[inline(always)]
-#[expect(clippy::option_option, reason = "whether there is a tag, and whether it can be told")]
-fn retag(tag: Option<u16>, tagging: Tagging) -> Option<Option<u16>> {
-    match tagging {
-        Tagging::Keep => Some(tag),
-        Tagging::Push(tci) if tag.is_none() => Some(Some(tci)),
-        Tagging::Replace(tci) => Some(Some(tci)),
-        Tagging::Pop => Some(None),
-        Tagging::Push(_) | Tagging::ReplaceByService(_) => None,
-    }
-}
-
-/// The entry of a station, and the interface index of the port behind which it is.
-#[inline(always)]
-fn find(fresh: &Fresh, policy: &Policy, vid: u16, mac: u64) -> Option<(*mut Entry, u32)> {
+fn find(fdb: FdbState, policy: &Policy, vid: u16, mac: u64) -> Option<Found> {
     let vid = if policy.flags & PER_VLAN != 0 { vid } else { 0 };
     let who = who(mac, vid);
-    let entries = FDB.get_ptr_mut(bucket(who, fresh.seed))?.cast::<Entry>();
+    let entries = FDB.get_ptr_mut(bucket(who, fdb.seed()))?.cast::<FdbEntry>();
     for way in 0..WAYS {
         // SAFETY: one of the bucket's entries.
         let entry = unsafe { entries.add(way) };
         let words = entry.cast::<u64>();
-        // SAFETY: the entry's first word, read at once: the agent may be writing to it just now.
+        // SAFETY: the first word of the entry.
         if unsafe { words.read_volatile() } == who {
-            // SAFETY: the second, as the first.
+            // SAFETY: the second word of the entry.
             let at = unsafe { words.add(1).read_volatile() };
             if at as u32 == policy.bridge {
-                return Some((entry, (at >> 32) as u32));
+                return Some(Found { entry, ifindex: (at >> 32) as u32 });
             }
         }
     }
     None
 }
 
-/// The policy of the port behind which a station is, if that is another one, of this bridge, and takes such frames. An
-/// interface index may be that of another device by now; then its policy is not one of this bridge.
+/// The policy of the port of a station, if it is another port than the ingress port, and reachable.
 #[inline(always)]
 fn other_port(
-    fresh: &Fresh,
+    fdb: FdbState,
     policy: &Policy,
     vid: u16,
     destination: u64,
 ) -> Option<&'static Policy> {
-    let (entry, ifindex) = find(fresh, policy, vid, destination)?;
-    // SAFETY: a word of a map element, only read.
-    if unsafe { (*entry).moved } != 0 || ifindex == policy.ifindex {
+    let found = find(fdb, policy, vid, destination)?;
+    if found.moved() != 0 || found.ifindex == policy.ifindex {
         return None;
     }
-    let to = maps::policy(ifindex)?;
-    (to.bridge == policy.bridge && to.ifindex == ifindex && to.flags & FAST != 0).then_some(to)
+    let to = maps::policy(found.ifindex)?;
+    is_reachable(policy, to, found.ifindex).then_some(to)
 }
 
+/// Counts frames that the fast path forwards; `path` is the offset of the counter in [`PathStats`].
 #[inline(always)]
-fn count(port: u16, add: impl FnOnce(&mut PathStats)) {
+fn count(port: u16, path: usize, packets: u64) {
     let Some(stats) = FORWARDED.get_ptr_mut(u32::from(port)) else { return };
-    // SAFETY: this CPU's element; see `maps::count`.
-    add(unsafe { &mut *stats });
+    // SAFETY: a counter of this CPU's element; see `maps::count`.
+    unsafe { add(stats.byte_add(path).cast(), packets) };
 }

@@ -1,4 +1,8 @@
 //! The maps, and the look-ups that more than one program makes.
+//!
+//! The agent and programs on other CPUs access map memory at the same time. A program therefore has no
+//! reference to it: it reads and writes single words by volatile accesses. The exception is a policy
+//! record: the agent writes a record only while no program reads it.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -9,7 +13,7 @@ use netagent_common::{
     DROPS_PER_PORT, MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE,
     PORT_INDEX_SPILL,
     counters::{
-        ANY_PORT, ANY_VID, Direction, DropKey, DropSlots, DropStats, Reason, VlanStats,
+        ANY_PORT, ANY_VID, Direction, DropKey, DropSlots, DropStats, Reason, VlanStats, add,
         count_in_slot,
     },
     guard::Mac,
@@ -17,12 +21,12 @@ use netagent_common::{
     policy::{Policy, PortMac, PortRef},
 };
 
-/// Device to policy: element `ifindex % PORT_INDEX_SIZE`. The agent maps it into its memory to read it.
+/// Device to policy: element `ifindex % PORT_INDEX_SIZE`. The agent reads it by mmap.
 #[btf_map]
 static PORT_INDEX: Array<PortRef, { PORT_INDEX_SIZE as usize }, { BPF_F_MMAPABLE as usize }> =
     Array::new();
 
-/// Devices whose element in `PORT_INDEX` belongs to another one: ifindex to record number.
+/// Devices whose element in `PORT_INDEX` belongs to another device: ifindex to record number.
 #[btf_map]
 static PORT_SPILL: HashMap<u32, u32, { PORT_INDEX_SPILL as usize }> = HashMap::new();
 
@@ -38,61 +42,64 @@ static PAIR_BLOCKS: Array<[u16; 64], { MAX_BLOCKS as usize }> = Array::new();
 #[btf_map]
 static VLAN_STATS: PerCpuArray<VlanStats, { MAX_PAIRS as usize }> = PerCpuArray::new();
 
-/// What drops are counted by.
+/// Key of the drop counters.
 pub type Drop = DropKey<Direction, Reason>;
 
-/// Drops by port: the first keys of each.
+/// Drops by port: its first keys.
 #[btf_map]
 static DROPS: PerCpuArray<DropSlots<Direction, Reason>, { MAX_PORTS as usize }> =
     PerCpuArray::new();
 
-/// Drops of all other keys.
+/// Drops by all other keys.
 #[btf_map]
 static MORE_DROPS: PerCpuHashMap<Drop, DropStats, { MAX_DROPS as usize }> = PerCpuHashMap::new();
 
-/// How many keys of `MORE_DROPS` a port has used, of `DROPS_PER_PORT`.
+/// Keys of `MORE_DROPS` that a port has used, of `DROPS_PER_PORT`.
 #[btf_map]
 static DROP_QUOTA: Array<u32, { MAX_PORTS as usize }> = Array::new();
 
-/// The addresses that VMs may use, where they are listed: to the interface index of the port.
+/// The listed addresses that VMs may use. The value is the interface index of the port.
 #[btf_map]
 static ALLOWED_MACS: HashMap<PortMac, u32, { MAX_MACS as usize }> = HashMap::new();
 
-/// The source addresses that a port uses, where they are limited.
+/// The source addresses of a port that has a limit of them.
 #[btf_map]
 static PORT_MACS: Array<[MacSlot; MAC_SLOTS], { MAX_PORTS as usize }> = Array::new();
 
-/// What a port has used of its limits of broadcast, multicast and unknown unicast.
+/// State of a port's limits of broadcast, multicast and unknown unicast frames.
 #[btf_map]
 static STORM: Array<StormState, { MAX_PORTS as usize }> = Array::new();
 
 /// The policy of a device.
 #[inline(always)]
 pub fn policy(ifindex: u32) -> Option<&'static Policy> {
-    let slot = PORT_INDEX.get(ifindex & (PORT_INDEX_SIZE - 1))?;
-    let record = if slot.ifindex == ifindex {
-        slot.record
+    let element = PORT_INDEX.get_ptr(ifindex & (PORT_INDEX_SIZE - 1))?;
+    // SAFETY: an element of eight bytes, aligned to eight bytes as all map values are.
+    let there = PortRef::from_word(unsafe { element.cast::<u64>().read_volatile() });
+    let record = if there.ifindex == ifindex {
+        there.record
     } else {
-        // SAFETY: the value is one aligned word, which the agent replaces whole.
-        unsafe { *PORT_SPILL.get(&ifindex)? }
+        // SAFETY: the value is one word.
+        unsafe { PORT_SPILL.get_ptr(&ifindex)?.read_volatile() }
     };
+    // The reference is sound: the agent writes the record that the index does not lead to, and waits
+    // for a grace period before it writes the other one.
     POLICY.get(record)
 }
 
-/// Whether a VM may use an address: it is listed with the policy record that is in force.
+/// Whether a VM may use an address: the address is listed for the policy record that the program read.
 #[inline(always)]
 pub fn owns(record: u16, mac: Mac) -> bool {
     ALLOWED_MACS.get_ptr(&PortMac { record, mac }).is_some()
 }
 
-/// The slots of a port's source addresses. Shared between CPUs: whoever writes tears nothing, as each word has a meaning of
-/// its own.
+/// The slots of a port's source addresses, shared between CPUs.
 #[inline(always)]
 pub fn macs(port: u16) -> Option<*mut [MacSlot; MAC_SLOTS]> {
     PORT_MACS.get_ptr_mut(u32::from(port))
 }
 
-/// What a port has used of its limits; shared between CPUs.
+/// The state of a port's limits, shared between CPUs.
 #[inline(always)]
 pub fn storm(port: u16) -> Option<*mut StormState> {
     STORM.get_ptr_mut(u32::from(port))
@@ -105,40 +112,42 @@ pub fn count(policy: &Policy, vid: u16, direction: Direction, packets: u64, byte
         policy.pvid_pair
     } else {
         let block = policy.blocks[usize::from(vid >> 6 & 63)];
-        let Some(pairs) = PAIR_BLOCKS.get(u32::from(block)) else { return };
-        pairs[usize::from(vid & 63)]
+        let Some(pairs) = PAIR_BLOCKS.get_ptr(u32::from(block)) else { return };
+        // SAFETY: one of the 64 numbers of a block.
+        unsafe { pairs.cast::<u16>().add(usize::from(vid & 63)).read_volatile() }
     };
     let Some(stats) = VLAN_STATS.get_ptr_mut(u32::from(pair)) else { return };
-    // SAFETY: this CPU's element, and no other program runs on this CPU between here and the end: TC and XDP
-    // programs run with bottom halves off.
-    let stats = unsafe { &mut *stats };
-    match direction {
-        Direction::Receive => {
-            stats.rx_packets += packets;
-            stats.rx_bytes += bytes;
-        }
-        Direction::Transmit => {
-            stats.tx_packets += packets;
-            stats.tx_bytes += bytes;
+    // SAFETY: this CPU's element. No other program counts in it meanwhile: TC and XDP programs run with
+    // bottom halves disabled.
+    unsafe {
+        match direction {
+            Direction::Receive => {
+                add(&raw mut (*stats).rx_packets, packets);
+                add(&raw mut (*stats).rx_bytes, bytes);
+            }
+            Direction::Transmit => {
+                add(&raw mut (*stats).tx_packets, packets);
+                add(&raw mut (*stats).tx_bytes, bytes);
+            }
         }
     }
 }
 
-/// Counts a frame that is dropped: under one of its port's first keys, or among the others. A port that has used up its quota of keys counts under `ANY_VID`, and
-/// what finds no room in the map under `ANY_PORT`, whose keys the agent made beforehand: the sums stay exact,
-/// whatever a VM sends.
+/// Counts a dropped frame: in a slot of its port, or in `MORE_DROPS`. A port that has used up its quota of
+/// keys counts under `ANY_VID`. A key that finds the map full is counted under `ANY_PORT`, for which the
+/// agent has made the keys: the sums are exact for any traffic.
 #[inline(always)]
 pub fn count_drop(drop: Drop, bytes: u64) {
     if let Some(slots) = DROPS.get_ptr_mut(u32::from(drop.port)) {
         // SAFETY: this CPU's element; see `count`.
-        if count_in_slot(unsafe { &mut *slots }, drop, bytes) {
+        if unsafe { count_in_slot(slots, drop, bytes) } {
             return;
         }
     }
     count_more(drop, bytes);
 }
 
-// Not inlined: a flood is of few keys.
+// Not inlined: nearly all drops find a slot.
 #[cold]
 #[inline(never)]
 fn count_more(drop: Drop, bytes: u64) {
@@ -160,13 +169,13 @@ fn add_drop(key: &Drop, bytes: u64) -> bool {
     let Some(stats) = MORE_DROPS.get_ptr_mut(key) else { return false };
     // SAFETY: this CPU's value; see `count`.
     unsafe {
-        (*stats).packets += 1;
-        (*stats).bytes += bytes;
+        add(&raw mut (*stats).packets, 1);
+        add(&raw mut (*stats).bytes, bytes);
     }
     true
 }
 
-/// Makes the key; another CPU may have been faster.
+/// Makes the key. If another CPU has just made it, the frame is added.
 #[inline(always)]
 fn new_drop(key: &Drop, bytes: u64) -> bool {
     const BPF_NOEXIST: u64 = 1;
@@ -177,13 +186,14 @@ fn new_drop(key: &Drop, bytes: u64) -> bool {
 #[inline(always)]
 fn take_quota(port: u16) -> bool {
     let Some(used) = DROP_QUOTA.get_ptr_mut(u32::from(port)) else { return false };
-    // SAFETY: a word of a map element, shared between CPUs. A lost update lets a port have a key more;
-    // the map's size is the bound.
+    // SAFETY: a word of a map element, shared between CPUs. A lost update lets a port have one more key;
+    // the size of the map is the bound.
     unsafe {
-        if *used >= DROPS_PER_PORT {
+        let keys = used.read_volatile();
+        if keys >= DROPS_PER_PORT {
             return false;
         }
-        *used += 1;
+        used.write_volatile(keys + 1);
     }
     true
 }

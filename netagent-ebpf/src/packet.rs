@@ -12,6 +12,7 @@ use aya_ebpf::{
 use netagent_common::{
     counters::{Direction, Reason},
     decide::{Headers, Tagging},
+    forward::Retag,
     guard::Bytes,
     mac::is_link_local,
     policy::TUNNEL,
@@ -117,9 +118,9 @@ impl Skb<'_> {
         }
     }
 
-    /// Changes the C-tag, which is in the metadata, or none.
+    /// Changes the C-tag in the metadata.
     #[inline(always)]
-    pub fn retag(&self, before: Option<u16>, after: Option<u16>) -> Result<(), Reason> {
+    pub fn retag(&self, Retag { before, after }: Retag) -> Result<(), Reason> {
         if before == after {
             return Ok(());
         }
@@ -271,8 +272,7 @@ pub fn xdp_untagged_bytes(ctx: &XdpContext, tagged: bool) -> u64 {
 pub fn xdp_retag(
     ctx: &XdpContext,
     [destination, source]: [u64; 2],
-    before: Option<u16>,
-    after: Option<u16>,
+    Retag { before, after }: Retag,
 ) -> Option<()> {
     /// A tag's length, with a sign.
     const SHIFT: i32 = 4;

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use netagent_common::{
-    forward::Entry,
+    forward::FdbEntry,
     policy::{FAST, STORM, UPLINK},
 };
 
@@ -251,7 +251,7 @@ impl Agent {
     }
 
     /// The stations that programs know.
-    pub fn stations(pins: &Path) -> Result<Vec<Entry>> {
+    pub fn stations(pins: &Path) -> Result<Vec<FdbEntry>> {
         let stations = Stations::open(&Pins::new(pins))?;
         Ok(stations.as_ref().map(Stations::entries).unwrap_or_default())
     }
@@ -274,7 +274,7 @@ fn names(links: &Observed, indexes: &BTreeSet<u32>) -> BTreeSet<IfName> {
 /// The bridges whose ports have a policy that asks for the FDB.
 fn bridges(links: &Observed, datapath: &ObservedDatapath) -> Bridges {
     let mut bridges = Bridges::default();
-    for port in datapath.ports.values().filter(|port| port.policy.has(FAST | STORM)) {
+    for port in datapath.ports.values().filter(|port| port.policy.has_any(FAST | STORM)) {
         let Some(link) = port.policy.bridge.as_ref().and_then(|bridge| links.link(bridge)) else {
             continue;
         };

@@ -20,15 +20,14 @@ use tracing::{error, info};
 
 use self::{desk::Desk, signals::Signals, sources::Sources};
 pub use self::{
-    journal::{Entry, Journal},
+    journal::{HistoryEntry, Journal},
     request::{Answer, Command, Refusal, Request, Sender},
 };
 use crate::{
     agent::{Agent, Ledger},
     control,
     datapath::pins::Pins,
-    fdb::Bridges,
-    mirror,
+    fdb::{self, Bridges},
     names::IfName,
     netlink::{Changes, Watch},
     server,
@@ -87,7 +86,7 @@ pub async fn run(options: Options) -> Result<()> {
     let socket = control::listen(&options.socket)?;
     info!("control socket at {}", options.socket.display());
     tokio::spawn(control::serve(socket, sender, options.pins.clone()));
-    let mirror = mirror::spawn(&Pins::new(&options.pins))?;
+    let mirror = fdb::spawn(&Pins::new(&options.pins))?;
     let desk = Desk::new(requests, signals, Journal::new(&options.state));
     let mut daemon = Daemon {
         agent,

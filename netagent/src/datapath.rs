@@ -14,7 +14,6 @@ mod pairs;
 pub mod pins;
 pub mod programs;
 pub mod samples;
-mod stations;
 mod table;
 
 use std::{
@@ -34,7 +33,7 @@ use self::{
     maps::Maps,
     pins::Pins,
     programs::Programs,
-    table::{Device, Entry, Table},
+    table::{Device, PortEntry, Table},
 };
 use crate::{
     change::DatapathChange,
@@ -153,7 +152,7 @@ impl Datapath {
     fn port(
         &self,
         device: &IfName,
-        entry: &Entry,
+        entry: &PortEntry,
         table: &Table,
         ids: &BTreeMap<(Hook, u32), u32>,
         links: &Observed,

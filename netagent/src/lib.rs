@@ -17,7 +17,6 @@ pub mod health;
 pub mod intent;
 pub mod logging;
 pub mod metrics;
-pub mod mirror;
 pub mod monitor;
 pub mod names;
 pub mod netlink;

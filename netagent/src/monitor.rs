@@ -40,11 +40,11 @@ const BATCH: usize = 256;
 /// Runs until a signal, enough frames, or a reader that has gone.
 pub async fn run(pins: &Path, options: &Options) -> Result<()> {
     let mut samples = Samples::open(&Pins::new(pins))?;
-    let watch = options.watch(&samples)?;
+    let filter = options.filter(&samples)?;
     let capture = options.write.as_deref().map(Capture::create).transpose()?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    samples.begin(watch)?;
+    samples.begin(filter)?;
     let left = options.count.unwrap_or(u64::MAX);
     let mut monitor =
         Monitor { samples, capture, output: Output::new(options.json), left, shown: 0 };

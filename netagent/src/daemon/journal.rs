@@ -28,7 +28,7 @@ pub struct Journal {
 
 /// An entry: one step.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
+pub struct HistoryEntry {
     /// When the step began, in seconds of Unix time.
     pub time: f64,
     /// The unit.
@@ -44,7 +44,7 @@ pub struct Entry {
     pub error: Option<String>,
 }
 
-impl fmt::Display for Entry {
+impl fmt::Display for HistoryEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let time = UNIX_EPOCH + Duration::from_secs_f64(self.time.max(0.0));
         let word = if self.repair { "repair" } else { "apply" };
@@ -70,7 +70,7 @@ impl Journal {
 
     /// Adds an outcome. A journal that cannot be written stops nothing.
     pub fn add(&mut self, outcome: &Outcome) {
-        let entry = Entry {
+        let entry = HistoryEntry {
             time: outcome.at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64(),
             unit: outcome.unit.to_string(),
             step: outcome.step.clone(),
@@ -86,7 +86,7 @@ impl Journal {
         }
     }
 
-    fn write(&mut self, entry: &Entry) -> io::Result<()> {
+    fn write(&mut self, entry: &HistoryEntry) -> io::Result<()> {
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
         if self.file.as_ref().is_some_and(|(_, size)| *size >= MAX_BYTES) {
@@ -103,7 +103,7 @@ impl Journal {
     }
 
     /// The entries of a directory's journal, the oldest first. Lines that were cut off are left out.
-    pub fn read(directory: &Path) -> io::Result<Vec<Entry>> {
+    pub fn read(directory: &Path) -> io::Result<Vec<HistoryEntry>> {
         let path = directory.join("history.jsonl");
         let mut entries = Vec::new();
         for path in [older(&path), path] {
@@ -112,7 +112,7 @@ impl Journal {
                 file => file?,
             };
             for line in BufReader::new(file).lines() {
-                entries.extend(serde_json::from_str::<Entry>(&line?).ok());
+                entries.extend(serde_json::from_str::<HistoryEntry>(&line?).ok());
             }
         }
         Ok(entries)

@@ -19,13 +19,13 @@ use netagent_common::{
     counters::{
         ANY_PORT, ANY_VID, Direction, DropStats, RawDropKey, RawDropSlots, Reason, VlanStats,
     },
-    forward::{Bucket, Fresh, PathStats},
+    forward::{FdbBucket, Fresh, PathStats},
     limit::{MAC_SLOTS, MacSlot, StormState},
     policy::{Policy, PortMac, PortRef},
-    sample::{RING_BYTES, Unsampled, WINDOWS, Watch, Window},
+    sample::{RING_BYTES, SampleFilter, Unsampled, WINDOWS, Window},
 };
 
-use super::{memory::Memory, pins::Pins, stations};
+use super::{fdb, pins::Pins};
 
 /// The agent has the map as memory (include/uapi/linux/bpf.h).
 const BPF_F_MMAPABLE: u32 = 1 << 10;
@@ -60,7 +60,7 @@ const SPECS: [Spec; 20] = [
     spec::<PortMac, u32>("ALLOWED_MACS", MapType::Hash, MAX_MACS),
     spec::<u32, [MacSlot; MAC_SLOTS]>("PORT_MACS", MapType::Array, MAX_PORTS),
     spec::<u32, StormState>("STORM", MapType::Array, MAX_PORTS),
-    Spec { flags: BPF_F_MMAPABLE, ..spec::<u32, Bucket>("FDB", MapType::Array, BUCKETS) },
+    Spec { flags: BPF_F_MMAPABLE, ..spec::<u32, FdbBucket>("FDB", MapType::Array, BUCKETS) },
     spec::<u32, Fresh>("FDB_FRESH", MapType::Array, 1),
     spec::<u32, PathStats>("FORWARDED", MapType::PerCpuArray, MAX_PORTS),
     spec::<u32, u32>("XDP_NICS", MapType::Array, NIC_SLOTS),
@@ -68,7 +68,7 @@ const SPECS: [Spec; 20] = [
     spec::<u32, [u32; 2]>("XDP_PORTS", MapType::DevMap, MAX_PORTS),
     // The kernel takes a ring buffer for a map without keys and values, of so many bytes.
     spec::<(), ()>("DROP_EVENTS", MapType::RingBuf, RING_BYTES),
-    spec::<u32, Watch>("MONITOR", MapType::Array, 1),
+    spec::<u32, SampleFilter>("MONITOR", MapType::Array, 1),
     spec::<u32, Window>("MONITOR_RATE", MapType::Array, WINDOWS),
     spec::<u32, Unsampled>("MONITOR_MISSED", MapType::PerCpuArray, 1),
 ];
@@ -143,7 +143,7 @@ pub struct Maps {
     /// Ports that take frames from XDP.
     pub xdp_ports: DevMap<MapData>,
     /// Where stations are; see [`super::fdb`].
-    fdb: Array<MapData, Bucket>,
+    fdb: Array<MapData, FdbBucket>,
 }
 
 impl Maps {
@@ -201,8 +201,7 @@ impl Maps {
 
     /// How many stations are in their map.
     pub fn stations(&self) -> Result<usize> {
-        let memory = Memory::of(self.fdb.map(), BUCKETS).context("map the stations into memory")?;
-        Ok(stations::used(&memory).count())
+        fdb::count(self.fdb.map())
     }
 }
 

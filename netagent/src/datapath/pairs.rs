@@ -1,22 +1,18 @@
-//! Counters by (port, VID): which pair has which number, and the blocks in which programs look that up.
+//! Counters by (port, VID): the numbers of these pairs, and the blocks in which programs look them up.
 //!
-//! A block holds the numbers of 64 VIDs of one port; a policy record names those in which its port has a pair.
+//! A block has the pair numbers of 64 VIDs of one port. A policy record has the numbers of its blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
-use netagent_common::{
-    MAX_BLOCKS, MAX_PAIRS,
-    counters::VlanStats,
-    policy::{Policy, TUNNEL},
-};
+use netagent_common::{MAX_BLOCKS, MAX_PAIRS, counters::VlanStats, policy::Policy};
 
 use super::{batch, maps::Maps};
 
 /// Pair numbers of a port by VID; 0 stands for link-local frames.
 pub type Pairs = BTreeMap<u16, u32>;
 
-/// VIDs to a block.
+/// VIDs in a block.
 const VIDS: u16 = 64;
 
 /// Reads the pairs of each policy.
@@ -42,19 +38,14 @@ pub fn read<'a>(
     policies.map(of_policy).collect()
 }
 
-/// Whether a port counts a VID: that of link-local frames, and those of its VLANs inside the bridge.
-fn counts(policy: &Policy, vid: u16) -> bool {
-    vid == 0 || if policy.has(TUNNEL) { vid == policy.pvid } else { policy.allows(vid) }
-}
-
-/// Numbers that no port has.
+/// Numbers that no port uses.
 pub struct Free {
     pairs: Vec<u32>,
     blocks: Vec<u32>,
 }
 
 impl Free {
-    /// What these ports leave.
+    /// The numbers that these ports do not use.
     pub fn beside<'a>(ports: impl Iterator<Item = (&'a Policy, &'a Pairs)> + Clone) -> Self {
         let blocks = ports.clone().flat_map(|(policy, _)| policy.blocks).map(u32::from);
         let pairs = ports.flat_map(|(_, pairs)| pairs.values().copied());
@@ -62,7 +53,7 @@ impl Free {
     }
 }
 
-/// The lowest is the last: what is in use stays close together.
+/// In descending order: the lowest number is taken first, so that used numbers stay close together.
 fn unused(most: u32, used: impl Iterator<Item = u32>) -> Vec<u32> {
     let mut free = vec![true; most as usize];
     for number in used {
@@ -73,16 +64,17 @@ fn unused(most: u32, used: impl Iterator<Item = u32>) -> Vec<u32> {
     (1..most).rev().filter(|number| free[*number as usize]).collect()
 }
 
-/// Hands out counters for a policy that is not in force yet, beside those that the port has: the pairs that it had, and has.
+/// Allocates counters for the counted VIDs of a policy that no program reads yet. Returns the old and the
+/// new pairs of the port.
 ///
-/// Programs read some of the blocks already, but nobody asks them for a VID that is not in the allow-list yet.
+/// Programs read some of the blocks already, but no VID that the old policy does not allow.
 pub fn add(
     maps: &mut Maps,
     mut free: Free,
     policy: &mut Policy,
+    counted: &BTreeSet<u16>,
     old: Option<(&Policy, &Pairs)>,
 ) -> Result<Pairs> {
-    let counted: Vec<u16> = (0..4096).filter(|vid| counts(policy, *vid)).collect();
     let mut pairs = old.map(|(_, pairs)| pairs.clone()).unwrap_or_default();
     let new: Vec<u16> = counted.iter().filter(|vid| !pairs.contains_key(vid)).copied().collect();
     let mut reset = Vec::new();
@@ -108,13 +100,18 @@ pub fn add(
     Ok(pairs)
 }
 
-/// Takes back the counters of VIDs that a policy does not count; `blocks` are those in which they are.
-pub fn trim(maps: &mut Maps, blocks: &[u16; 64], policy: &Policy, pairs: &mut Pairs) -> Result<()> {
-    let gone: Vec<u16> = pairs.keys().filter(|vid| !counts(policy, **vid)).copied().collect();
+/// Frees the counters of VIDs that are not counted any more; `blocks` contain their numbers.
+pub fn trim(
+    maps: &mut Maps,
+    blocks: &[u16; 64],
+    counted: &BTreeSet<u16>,
+    pairs: &mut Pairs,
+) -> Result<()> {
+    let gone: Vec<u16> = pairs.keys().filter(|vid| !counted.contains(vid)).copied().collect();
     drop(maps, blocks, pairs, &gone)
 }
 
-/// Takes back the counters of VIDs that no packet can reach any more; `blocks` are those in which they are.
+/// Frees the counters of VIDs that no program uses any more; `blocks` contain their numbers.
 pub fn drop(maps: &mut Maps, blocks: &[u16; 64], pairs: &mut Pairs, vids: &[u16]) -> Result<()> {
     let unused = vids.iter().filter_map(|vid| Some((pairs.remove(vid)?, VlanStats::default())));
     let unused: Vec<_> = unused.collect();
@@ -122,7 +119,7 @@ pub fn drop(maps: &mut Maps, blocks: &[u16; 64], pairs: &mut Pairs, vids: &[u16]
     batch::set_per_cpu(&maps.stats, &unused).context("reset counters")
 }
 
-/// Writes the blocks in which some VIDs are.
+/// Writes the blocks that contain some VIDs.
 fn write(maps: &mut Maps, blocks: &[u16; 64], pairs: &Pairs, vids: &[u16]) -> Result<()> {
     let words: BTreeSet<u16> = vids.iter().map(|vid| vid / VIDS).collect();
     for word in words {

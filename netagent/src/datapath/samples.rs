@@ -4,7 +4,7 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
-use netagent_common::sample::{Sample, Unsampled, Watch};
+use netagent_common::sample::{Sample, SampleFilter, Unsampled};
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -26,13 +26,13 @@ pub struct Samples {
     /// The table may be read again for a port that is not in it.
     may_look: bool,
     ring: AsyncFd<RingBuf<MapData>>,
-    monitor: Array<MapData, Watch>,
+    monitor: Array<MapData, SampleFilter>,
     missed: PerCpuArray<MapData, Unsampled>,
     /// When sampling began, as the programs count time.
     began: u64,
     /// What was missed before that.
     before: Unsampled,
-    watch: Watch,
+    filter: SampleFilter,
     /// A ring has one reader.
     _lock: fs::File,
 }
@@ -60,7 +60,7 @@ impl Samples {
             missed: maps::pinned(pins, "MONITOR_MISSED")?.try_into()?,
             began: 0,
             before: Unsampled::default(),
-            watch: Watch::NOTHING,
+            filter: SampleFilter::NOTHING,
             _lock: lock,
         })
     }
@@ -71,13 +71,13 @@ impl Samples {
     }
 
     /// Starts sampling.
-    pub fn begin(&mut self, watch: Watch) -> Result<()> {
+    pub fn begin(&mut self, filter: SampleFilter) -> Result<()> {
         // One that was killed may have left its wishes, and samples that nobody wants any more.
         self.end()?;
         self.began = boot_time();
         while self.take().is_some() {}
         self.before = self.total()?;
-        self.watch = watch;
+        self.filter = filter;
         self.extend()
     }
 
@@ -88,16 +88,16 @@ impl Samples {
         }
         self.may_look = true;
         let until = boot_time() + u64::try_from(LEASE.as_nanos())?;
-        self.set(Watch { until, ..self.watch })
+        self.set(SampleFilter { until, ..self.filter })
     }
 
     /// Stops sampling. What was sampled before can still be read.
     pub fn end(&mut self) -> Result<()> {
-        self.set(Watch::NOTHING)
+        self.set(SampleFilter::NOTHING)
     }
 
-    fn set(&mut self, watch: Watch) -> Result<()> {
-        self.monitor.set(0, &watch, 0).context("tell the programs what to sample")
+    fn set(&mut self, filter: SampleFilter) -> Result<()> {
+        self.monitor.set(0, &filter, 0).context("tell the programs what to sample")
     }
 
     /// Waits until there is a sample, unless it returned before and [`rest`](Self::rest) was not called.

@@ -1,5 +1,5 @@
-//! The port table: who has which port number, counters and policy record. Rebuilt from the maps at every start, so
-//! that the kernel holds the only copy of the truth.
+//! The port table: the port number, the counters and the policy record of each device. It is rebuilt from
+//! the maps at every start: the kernel holds the only copy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,19 +26,19 @@ use crate::{
 
 /// A port in the table.
 #[derive(Clone, Debug)]
-pub struct Entry {
+pub struct PortEntry {
     /// The record that the programs read.
     pub record: u32,
-    /// Its content.
+    /// Content of the record.
     pub policy: Policy,
-    /// Its counters.
+    /// Numbers of the counters.
     pub pairs: Pairs,
-    /// Interface indexes of the NICs that lead to this port as well.
+    /// Interface indexes of the NICs beneath an uplink: the port index has an element for each.
     pub nics: BTreeSet<u32>,
 }
 
-impl Entry {
-    /// What the programs know of the port, which may use these addresses.
+impl PortEntry {
+    /// The policy that the programs apply, with the addresses that the VM may use.
     fn policy(&self, macs: BTreeSet<Mac>, links: &Observed) -> PortPolicy {
         let policy = &self.policy;
         let set = |has: &dyn Fn(u16) -> bool| {
@@ -50,7 +50,7 @@ impl Entry {
             bridge: links.name(policy.bridge).cloned(),
             pvid: Vid::new(policy.pvid),
             bridge_pvid: Vid::new(policy.bridge_pvid),
-            // Not the pairs: an agent that was killed half-way may have left more of them.
+            // Not from the pairs: an agent that was killed may have left more pairs than VIDs.
             vids: set(&|vid| policy.allows(vid)),
             services: set(&|vid| policy.is_service(vid)),
             macs,
@@ -65,23 +65,24 @@ impl Entry {
     }
 }
 
-/// A port's device, as it is now.
+/// The device of a port.
 #[derive(Clone, Copy)]
 pub struct Device<'a> {
-    /// Its name.
+    /// Name.
     pub name: &'a IfName,
-    /// Its interface index.
+    /// Interface index.
     pub index: u32,
-    /// That of its bridge.
+    /// Interface index of the bridge.
     pub bridge: Option<u32>,
 }
 
 /// The ports by device.
 #[derive(Default)]
 pub struct Table {
-    /// Who is there.
-    pub ports: BTreeMap<IfName, Entry>,
-    /// The addresses that VMs may use, by policy record. Some may be left from an agent that was killed half-way.
+    /// The ports.
+    pub ports: BTreeMap<IfName, PortEntry>,
+    /// The addresses that VMs may use, by policy record. An agent that was killed may have left addresses
+    /// of a record that is not in use.
     allowed_macs: BTreeMap<u16, BTreeSet<Mac>>,
 }
 
@@ -107,15 +108,15 @@ impl Table {
             nics.remove(&policy.ifindex);
             let pairs = pairs.next().unwrap_or_default();
             if let Ok(device) = text(&policy.device).parse() {
-                ports.insert(device, Entry { record, policy, pairs, nics });
+                ports.insert(device, PortEntry { record, policy, pairs, nics });
             }
         }
         Ok(Self { ports, allowed_macs })
     }
 
-    /// Gives a port its policy: all of it, or (the switch of the record being one store) nothing of it.
+    /// Sets the policy of a port. Programs see the old or the new policy: the switch is one store.
     pub fn set(&mut self, maps: &mut Maps, device: Device<'_>, wanted: &PortPolicy) -> Result<()> {
-        // A device that was replaced by another of its name starts anew: its index led elsewhere.
+        // Another device has the name now: the port of the old one is removed.
         if self.ports.get(device.name).is_some_and(|old| old.policy.ifindex != device.index) {
             self.forget(maps, device.name)?;
         }
@@ -125,15 +126,14 @@ impl Table {
         self.replace(maps, device, wanted)
     }
 
-    /// Where the counters that a policy adds do not all fit beside those that it gives back: what both policies have, so that the
-    /// port gives back first. Nothing where that would not do either.
+    /// An intermediate policy, for a change whose new counters fit only after the old ones are free: the
+    /// VIDs of both policies. `None` if the change does not need it, or if it would not help.
     fn to_make_room(&self, device: &IfName, wanted: &PortPolicy) -> Option<PortPolicy> {
         let had = &self.ports.get(device)?.pairs;
-        let vids = wanted.bridge_vids();
-        let kept = vids.iter().filter(|vid| had.contains_key(&vid.get())).count();
-        let (new, free) = (vids.len() - kept, (MAX_PAIRS - 1) as usize - self.pairs());
-        // But for link-local frames.
-        let gone = had.len() - 1 - kept;
+        let counted = wanted.counted_vids();
+        let kept = counted.iter().filter(|vid| had.contains_key(vid)).count();
+        let (new, free) = (counted.len() - kept, (MAX_PAIRS - 1) as usize - self.pairs());
+        let gone = had.len() - kept;
         (new > free && new <= free + gone).then(|| wanted.only(|vid| had.contains_key(&vid.get())))
     }
 
@@ -173,7 +173,8 @@ impl Table {
         }
         let before = old.as_ref().map(|old| (&old.policy, &old.pairs));
         let free = Free::beside(self.ports.values().map(|entry| (&entry.policy, &entry.pairs)));
-        let pairs = pairs::add(maps, free, &mut policy, before)?;
+        let counted = wanted.counted_vids();
+        let pairs = pairs::add(maps, free, &mut policy, &counted, before)?;
         policy.pvid_pair = match pairs.get(&policy.pvid) {
             Some(pair) if policy.pvid != 0 => u16::try_from(*pair)?,
             _ => 0,
@@ -205,10 +206,10 @@ impl Table {
         }
         maps.reserve_drops(policy.port, policy.flags)?;
         let nics = wanted.nics.clone();
-        let entry = Entry { record, policy, pairs, nics };
+        let entry = PortEntry { record, policy, pairs, nics };
         let entry = self.ports.entry(device.clone()).insert_entry(entry).into_mut();
         let Some(old) = old else { return Ok(()) };
-        pairs::trim(maps, &old.policy.blocks, &policy, &mut entry.pairs)
+        pairs::trim(maps, &old.policy.blocks, &counted, &mut entry.pairs)
     }
 
     /// Marks that the device takes no XDP program, so that it is not tried again and again.
@@ -218,7 +219,7 @@ impl Table {
         maps.policy.set(entry.record, &entry.policy, 0).context("write the policy")
     }
 
-    /// Takes a port out, with its counters.
+    /// Removes a port with its counters.
     pub fn forget(&mut self, maps: &mut Maps, device: &IfName) -> Result<()> {
         let Some(entry) = self.ports.get_mut(device) else { return Ok(()) };
         for index in entry.nics.iter().chain([&entry.policy.ifindex]) {
@@ -235,29 +236,30 @@ impl Table {
         reset(maps, &BTreeSet::from([policy.port]))
     }
 
-    /// Clears what an agent that was killed half-way has left: counters of VIDs that a port has no more, and whatever belongs to the
-    /// numbers of ports that are gone.
+    /// Clears the leftovers of an agent that was killed: counters of VIDs that a port no longer has, and
+    /// counters and limits of port numbers that are not in use.
     pub fn tidy(&mut self, maps: &mut Maps) -> Result<()> {
         for entry in self.ports.values_mut() {
-            pairs::trim(maps, &entry.policy.blocks, &entry.policy, &mut entry.pairs)?;
+            let counted = entry.policy(BTreeSet::new(), &Observed::default()).counted_vids();
+            pairs::trim(maps, &entry.policy.blocks, &counted, &mut entry.pairs)?;
         }
         let used: BTreeSet<u16> = self.ports.values().map(|entry| entry.policy.port).collect();
         let unused = (0..u16::try_from(MAX_PORTS)?).filter(|port| !used.contains(port)).collect();
         reset(maps, &unused)
     }
 
-    /// How many pairs are in use.
+    /// Number of pairs in use.
     pub fn pairs(&self) -> usize {
         self.ports.values().map(|entry| entry.pairs.len()).sum()
     }
 
-    /// What the programs know of a port.
-    pub fn policy(&self, entry: &Entry, links: &Observed) -> PortPolicy {
+    /// The policy of a port, as the programs apply it.
+    pub fn policy(&self, entry: &PortEntry, links: &Observed) -> PortPolicy {
         let macs = self.allowed_macs.get(&entry.policy.record).cloned();
         entry.policy(macs.unwrap_or_default(), links)
     }
 
-    /// Lists a VM's addresses under a policy record that is not in force yet.
+    /// Adds a VM's addresses for a policy record that no program reads yet.
     fn allow_macs(
         &mut self,
         maps: &mut Maps,
@@ -276,7 +278,7 @@ impl Table {
         Ok(())
     }
 
-    /// Takes the addresses of a policy record out that is not in force any more.
+    /// Removes the addresses of a policy record that no program reads any more.
     fn forget_macs(&mut self, maps: &mut Maps, record: u16) -> Result<()> {
         for Mac(mac) in self.allowed_macs.remove(&record).unwrap_or_default() {
             let key = PortMac { record, mac };
@@ -293,7 +295,7 @@ impl Table {
     }
 }
 
-/// Resets what is counted of ports, and what they have used of their limits.
+/// Resets the counters and the used limits of ports.
 fn reset(maps: &mut Maps, ports: &BTreeSet<u16>) -> Result<()> {
     let mut drops = Vec::new();
     batch::each_per_cpu(&maps.more_drops, usize::MAX, |key: RawDropKey, _| {

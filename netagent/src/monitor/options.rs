@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use netagent_common::sample::{ALL, Watch};
+use netagent_common::sample::{ALL, SampleFilter};
 
 use crate::{datapath::samples::Samples, names::IfName, reason};
 
@@ -31,16 +31,16 @@ pub struct Options {
 }
 
 impl Options {
-    /// The same for the programs.
-    pub fn watch(&self, samples: &Samples) -> Result<Watch> {
+    /// The filter that the programs apply.
+    pub fn filter(&self, samples: &Samples) -> Result<SampleFilter> {
         let reason = self.reason.as_deref().map(reason::named).transpose()?;
         let vlan = self.vlan.as_deref().map(vlan).transpose()?;
         let port = self.port.as_deref().map(|name| port(name, samples)).transpose()?;
-        Ok(Watch {
+        Ok(SampleFilter {
             port: port.map_or(ALL, u32::from),
             vid: vlan.map_or(ALL, u32::from),
             reason: reason.map_or(ALL, |reason| reason as u32),
-            ..Watch::NOTHING
+            ..SampleFilter::NOTHING
         })
     }
 }

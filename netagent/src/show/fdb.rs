@@ -1,6 +1,6 @@
-//! `show fdb`: the stations that frames reach past the bridge.
+//! `show fdb`: the stations that the fast path knows.
 
-use netagent_common::forward::Entry;
+use netagent_common::forward::FdbEntry;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -14,21 +14,22 @@ use crate::{
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Row {
     bridge: String,
-    /// `all`: the bridge learns for all VLANs together.
+    /// `all`: the bridge has one FDB for all VLANs.
     vlan: String,
     mac: String,
-    /// The port, or the bridge: the node itself.
+    /// The port, or the bridge if the station is the node itself.
     device: String,
-    /// It was heard elsewhere: the bridge has its frames until the agent knows where.
+    /// A frame of the station came in by another port: the bridge forwards its frames until the agent
+    /// knows the new port.
     moved: bool,
 }
 
-/// One row per station, as `bridge fdb show` would put them.
-pub fn rows(stations: &[Entry], links: &Observed) -> Vec<Row> {
+/// One row per station.
+pub fn rows(stations: &[FdbEntry], links: &Observed) -> Vec<Row> {
     let name = |index| links.name(index).map_or_else(|| format!("if{index}"), IfName::to_string);
     let mut stations = stations.to_vec();
-    stations.sort_by_key(Entry::station);
-    let row = |entry: Entry| Row {
+    stations.sort_by_key(FdbEntry::station);
+    let row = |entry: FdbEntry| Row {
         bridge: name(entry.bridge),
         vlan: match entry.vid {
             0 => "all".to_owned(),

@@ -39,12 +39,22 @@ pub struct PortPolicy {
 }
 
 impl PortPolicy {
-    /// Whether a flag of [`netagent_common::policy`] is set.
-    pub fn has(&self, flag: u32) -> bool {
-        self.flags & flag != 0
+    /// Whether all of some flags of [`netagent_common::policy`] are set.
+    pub fn has(&self, flags: u32) -> bool {
+        self.flags & flags == flags
     }
 
-    /// The VIDs inside the bridge: those that are counted.
+    /// Whether any of some flags of [`netagent_common::policy`] is set.
+    pub fn has_any(&self, flags: u32) -> bool {
+        self.flags & flags != 0
+    }
+
+    /// The VIDs that have counters: 0 for link-local frames, and the VIDs inside the bridge.
+    pub fn counted_vids(&self) -> BTreeSet<u16> {
+        std::iter::once(0).chain(self.bridge_vids().iter().map(Vid::get)).collect()
+    }
+
+    /// The VIDs inside the bridge.
     pub fn bridge_vids(&self) -> VidSet {
         if self.has(flags::TUNNEL) { self.pvid.into_iter().collect() } else { self.vids.clone() }
     }

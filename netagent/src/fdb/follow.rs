@@ -1,5 +1,5 @@
-//! Keeps the programs' map of stations as the bridges have it, in a thread of its own: nothing that the agent does else delays
-//! what a bridge has learned.
+//! Follows the bridges' FDBs and keeps the programs' map equal to them. Runs in its own thread, so that
+//! other work of the agent does not delay an update.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,20 +15,20 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
+use super::mirror::{Bridges, Mirror, Write};
 use crate::{
     datapath::{fdb::Stations, pins::Pins},
-    fdb::{Bridges, Mirror, Write},
     netlink::{FdbEvent, FdbWatch, Netlink},
 };
 
-/// How often the programs hear that the map is up to date; well within the time for which they believe it.
+/// Interval at which the map is declared up to date; a fraction of [`FRESH_FOR`].
 const BEAT: Duration = Duration::from_millis(250);
-/// How often all is compared, though no notification was missed.
+/// Interval of full dumps while no notification is lost.
 const COMPARE: Duration = Duration::from_secs(60);
-/// How soon it is tried again after a failure.
+/// Delay before the next attempt after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Starts the thread; it follows these bridges from then on, until the sender is dropped.
+/// Starts the thread. It follows the bridges that are sent to it, until the sender is dropped.
 pub fn spawn(pins: &Pins) -> Result<watch::Sender<Bridges>> {
     let (sender, bridges) = watch::channel(Bridges::default());
     let pins = pins.clone();
@@ -39,62 +39,62 @@ pub fn spawn(pins: &Pins) -> Result<watch::Sender<Bridges>> {
     thread::Builder::new()
         .name("fdb".to_owned())
         .spawn(move || runtime.block_on(run(&pins, bridges)))
-        .context("start the thread that follows the bridges")?;
+        .context("start the FDB thread")?;
     Ok(sender)
 }
 
 async fn run(pins: &Pins, mut bridges: watch::Receiver<Bridges>) {
-    let mut complaint = String::new();
+    let mut reported = String::new();
     loop {
         match follow(pins, &mut bridges).await {
-            Ok(true) => complaint.clear(),
+            Ok(true) => reported.clear(),
             Ok(false) => return,
             Err(error) => {
                 let text = format!("{error:#}");
-                if text != complaint {
-                    warn!("frames go by the bridge until this is mended: {text}");
+                if text != reported {
+                    warn!("fast path disabled: {text}");
                 }
-                complaint = text;
+                reported = text;
                 sleep(RETRY).await;
             }
         }
     }
 }
 
-/// Follows the bridges until others are to be followed (true), or none any more (false).
+/// Follows the bridges. Returns true when other bridges are to be followed, false when the sender is gone.
 async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bool> {
     let bridges = wanted.borrow_and_update().clone();
     let stations = if bridges.macs.is_empty() { None } else { Stations::open(pins)? };
     let Some(mut stations) = stations else { return Ok(wanted.changed().await.is_ok()) };
-    // Whoever was before us may have left it trusted.
+    // An earlier agent may have declared the map up to date.
     stations.distrust()?;
     let netlink = Netlink::open()?;
     let mut watch = FdbWatch::open()?;
     let found = stations.entries().into_iter().map(|entry| (entry.station(), entry.ifindex));
-    let mut copy = Copy {
+    let mut follower = Follower {
         mirror: Mirror::new(bridges, found),
         stations,
         up_to_date: false,
-        renewed: Instant::now(),
+        declared: Instant::now(),
         dumping: false,
-        again: false,
+        dump_again: false,
     };
-    copy.read_ports(&netlink).await?;
-    copy.dump(&mut watch).await?;
+    follower.read_ports(&netlink).await?;
+    follower.dump(&mut watch).await?;
     let mut beat = interval(BEAT);
-    let mut compared = Instant::now();
+    let mut dumped = Instant::now();
     loop {
         tokio::select! {
-            events = watch.events() => copy.take(&events?, &mut watch, &netlink).await?,
+            events = watch.events() => follower.take(&events?, &mut watch, &netlink).await?,
             _ = beat.tick() => {
-                if !copy.stations.is_pinned(pins) {
+                if !follower.stations.is_pinned(pins) {
                     return Ok(true);
                 }
-                copy.stations.tidy();
-                copy.renew(&mut watch).await?;
-                if compared.elapsed() >= COMPARE {
-                    compared = Instant::now();
-                    copy.dump(&mut watch).await?;
+                follower.stations.tidy();
+                follower.renew(&mut watch).await?;
+                if dumped.elapsed() >= COMPARE {
+                    dumped = Instant::now();
+                    follower.dump(&mut watch).await?;
                 }
             }
             changed = wanted.changed() => return Ok(changed.is_ok()),
@@ -102,21 +102,22 @@ async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bo
     }
 }
 
-/// The copy, and the map that it is written to.
-struct Copy {
+/// The mirror, the map that it is written to, and the state of the dump.
+struct Follower {
     mirror: Mirror,
     stations: Stations,
+    /// The map equals the FDBs, as far as notifications tell.
     up_to_date: bool,
-    /// When the programs heard last that it is.
-    renewed: Instant,
+    /// When the map was last declared up to date.
+    declared: Instant,
+    /// A dump is under way.
     dumping: bool,
-    /// There is something that the dump under way may not have seen.
-    again: bool,
+    /// Another dump must follow: the current one may miss a change.
+    dump_again: bool,
 }
 
-impl Copy {
-    /// Takes over what has happened: the last word on each station, so that nothing is written that was outdated when it
-    /// was read.
+impl Follower {
+    /// Applies events. Only the last event of each station is written.
     async fn take(
         &mut self,
         events: &[FdbEvent],
@@ -137,16 +138,16 @@ impl Copy {
                 }
                 FdbEvent::Dumped { interrupted } => {
                     self.dumping = false;
-                    dump |= interrupted || std::mem::take(&mut self.again);
+                    dump |= interrupted || std::mem::take(&mut self.dump_again);
                     if !dump {
                         writes.extend(self.mirror.end().into_iter().map(by_station));
                         self.up_to_date = true;
-                        self.renewed = Instant::now();
+                        self.declared = Instant::now();
                     }
                     None
                 }
                 FdbEvent::Lost => {
-                    debug!("notifications of bridges were lost: reading all again");
+                    debug!("FDB notifications were lost: dumping the FDBs again");
                     self.up_to_date = false;
                     self.stations.distrust()?;
                     dump = true;
@@ -165,10 +166,10 @@ impl Copy {
         self.renew(watch).await
     }
 
-    /// What has become of ports and of bonds' members; whether the bridges must be asked again.
+    /// Reads the bridge ports and the active members of bonds. Returns whether a new dump is needed.
     async fn read_ports(&mut self, netlink: &Netlink) -> Result<bool> {
         let ports = netlink.plain_ports().await.context("list bridge ports")?;
-        let (writes, ask) = self.mirror.set_ports(ports);
+        let (writes, dump) = self.mirror.set_ports(ports);
         for write in writes {
             self.write(write);
         }
@@ -178,27 +179,27 @@ impl Copy {
             nics.extend(members.into_iter().chain([*uplink]));
         }
         self.stations.set_nics(&nics)?;
-        Ok(ask)
+        Ok(dump)
     }
 
-    /// Says that the copy is up to date. Where nobody has said so for too long (this process was stopped, or had no processor), it may
-    /// be no more: what has happened meanwhile is read first.
+    /// Declares the map up to date. After a longer interruption (the process was stopped, or had no CPU)
+    /// the map may be outdated: then a dump is started instead.
     async fn renew(&mut self, watch: &mut FdbWatch) -> Result<()> {
-        if self.up_to_date && self.renewed.elapsed() >= Duration::from_nanos(FRESH_FOR) {
+        if self.up_to_date && self.declared.elapsed() >= Duration::from_nanos(FRESH_FOR) {
             self.up_to_date = false;
             return self.dump(watch).await;
         }
         if self.up_to_date {
-            self.renewed = Instant::now();
+            self.declared = Instant::now();
             self.stations.trust()?;
         }
         Ok(())
     }
 
     async fn dump(&mut self, watch: &mut FdbWatch) -> Result<()> {
-        // One at a time.
+        // The kernel runs one dump per socket.
         if self.dumping {
-            self.again = true;
+            self.dump_again = true;
             return Ok(());
         }
         let moved = self.stations.entries().into_iter().filter(|entry| entry.moved != 0);

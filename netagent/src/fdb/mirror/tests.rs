@@ -26,7 +26,7 @@ fn ports(ports: &[u32]) -> BTreeMap<u32, u32> {
 }
 
 #[test]
-fn only_differences_are_written() {
+fn only_changes_are_written() {
     let mut mirror = mirror();
     assert_eq!(mirror.known(station(1), VM, false), Some(Write::Set(station(1), VM)));
     assert_eq!(mirror.known(station(1), VM, false), None);
@@ -36,55 +36,55 @@ fn only_differences_are_written() {
 }
 
 #[test]
-fn other_bridges_and_ports_are_not_copied() {
+fn stations_of_other_bridges_and_ports_are_not_copied() {
     let mut mirror = mirror();
     assert_eq!(mirror.known(Station { bridge: 99, ..station(1) }, VM, false), None);
     assert_eq!(mirror.known(station(1), 99, false), None);
-    // A station that moves behind such a port is forgotten.
+    // A station that moves to such a port is removed.
     mirror.known(station(2), VM, false);
     assert_eq!(mirror.known(station(2), 99, false), Some(Write::Remove(station(2))));
 }
 
 #[test]
-fn the_node_is_known_by_the_bridges_address_only() {
+fn only_the_address_of_the_bridge_is_a_local_station() {
     let mut mirror = mirror();
     let node = Station { mac: [2; 6], ..station(0) };
-    // The bridge says that the first port of this address has it.
+    // The kernel reports the first port that has this address.
     assert_eq!(mirror.known(node, UPLINK, true), Some(Write::Set(node, BRIDGE)));
     assert_eq!(mirror.known(station(1), VM, true), None);
 }
 
 #[test]
-fn a_port_that_no_longer_forwards_loses_its_stations() {
+fn a_port_that_stops_forwarding_loses_its_stations() {
     let mut mirror = mirror();
     mirror.known(station(1), VM, false);
     mirror.known(station(2), OTHER, false);
     let (writes, ask) = mirror.set_ports(ports(&[UPLINK, OTHER]));
     assert_eq!((writes, ask), (vec![Write::Remove(station(1))], false));
     assert_eq!(mirror.known(station(1), VM, false), None);
-    // It is back: what it learned meanwhile must be asked for.
+    // The port forwards again: a dump gets the stations that it learned meanwhile.
     assert_eq!(mirror.set_ports(ports(&[UPLINK, VM, OTHER])), (vec![], true));
 }
 
 #[test]
-fn what_a_dump_does_not_tell_of_is_gone() {
+fn a_dump_removes_the_stations_that_it_lacks() {
     let mut mirror = mirror();
     mirror.known(station(1), VM, false);
     mirror.known(station(2), VM, false);
     mirror.known(station(3), VM, false);
     mirror.begin([station(3)]);
     assert_eq!(mirror.known(station(1), VM, false), None);
-    // The programs have seen it elsewhere: what the bridge says is written again.
+    // The programs have marked it as moved: an unchanged entry is written again.
     assert_eq!(mirror.known(station(3), VM, false), Some(Write::Set(station(3), VM)));
     assert_eq!(mirror.end(), [Write::Remove(station(2))]);
-    // One that was seen elsewhere and that the bridge has forgotten since does not stay in the map.
+    // A marked station that the bridge has removed since is removed from the map.
     mirror.begin([station(3)]);
     mirror.known(station(1), VM, false);
     assert_eq!(mirror.end(), [Write::Remove(station(3))]);
 }
 
 #[test]
-fn what_an_agent_before_has_left_is_compared() {
+fn stations_left_by_an_earlier_agent_are_compared() {
     let bridges = Bridges { macs: BTreeMap::from([(BRIDGE, Mac([2; 6]))]), ..Bridges::default() };
     let mut mirror = Mirror::new(bridges, [(station(1), VM), (station(2), VM), (station(3), 99)]);
     assert_eq!(mirror.set_ports(ports(&[VM])).0, [Write::Remove(station(3))]);
@@ -94,14 +94,14 @@ fn what_an_agent_before_has_left_is_compared() {
 }
 
 #[test]
-fn a_vm_that_invents_addresses_takes_no_others_place() {
+fn the_stations_of_one_port_are_limited() {
     let mut mirror = mirror();
     for number in 0..STATIONS_PER_PORT {
         assert!(mirror.known(station(number), VM, false).is_some());
     }
     let one_more = station(STATIONS_PER_PORT);
     assert_eq!(mirror.known(one_more, VM, false), None);
-    // One that was elsewhere is no longer there.
+    // A station that moves to a full port is removed from its old port.
     mirror.known(station(9999), OTHER, false);
     assert_eq!(mirror.known(station(9999), VM, false), Some(Write::Remove(station(9999))));
     assert!(matches!(mirror.known(one_more, OTHER, false), Some(Write::Set(..))));
@@ -109,7 +109,7 @@ fn a_vm_that_invents_addresses_takes_no_others_place() {
         mirror.known(Station { vid: 7, ..station(number) }, UPLINK, false);
     }
     assert_eq!(mirror.stations.len(), MAX_STATIONS as usize);
-    // Room again, for who comes then.
+    // A removed station frees its place.
     mirror.gone(station(0));
     assert!(matches!(mirror.known(station(0), VM, false), Some(Write::Set(..))));
 }

@@ -1,0 +1,152 @@
+//! An entry of the FDB map, and what it says about the source of a frame.
+
+use crate::BUCKET_BITS;
+
+/// A MAC address in a VLAN of a bridge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(C)]
+pub struct Station {
+    /// Interface index of the bridge.
+    pub bridge: u32,
+    /// The VLAN; 0 on a bridge that has one FDB for all VLANs.
+    pub vid: u16,
+    /// The address.
+    pub mac: [u8; 6],
+}
+
+/// Entries of a bucket.
+pub const WAYS: usize = 5;
+/// The entries of stations with one hash value. A station that finds its bucket full is left to the bridge.
+pub type FdbBucket = [FdbEntry; WAYS];
+
+/// The place of a station. Three words of eight bytes: station, place, and the programs' marks. The agent
+/// writes each word by one store: a program reads the old or the new word. An entry with the interface
+/// index 0 is a tombstone: its address stays until no program can have read it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C, align(8))]
+pub struct FdbEntry {
+    /// The address.
+    pub mac: [u8; 6],
+    /// The VLAN; 0 on a bridge that has one FDB for all VLANs.
+    pub vid: u16,
+    /// Interface index of the bridge.
+    pub bridge: u32,
+    /// Interface index of the port, or of the bridge if the station is the node itself.
+    pub ifindex: u32,
+    /// Not 0: a frame of the station came in by another port, and the agent has not written that port yet.
+    pub moved: u32,
+    /// The epoch in which the bridge last received a frame of the station; see [`super::epoch`].
+    pub epoch: u32,
+}
+
+/// The first word of an entry, from an address as a number.
+#[inline(always)]
+pub const fn who(mac: u64, vid: u16) -> u64 {
+    mac | (vid as u64) << 48
+}
+
+/// The second word of an entry.
+#[inline(always)]
+pub const fn at(bridge: u32, ifindex: u32) -> u64 {
+    bridge as u64 | (ifindex as u64) << 32
+}
+
+/// The third word of an entry: the programs' marks.
+#[inline(always)]
+pub const fn marks(moved: u32, epoch: u32) -> u64 {
+    moved as u64 | (epoch as u64) << 32
+}
+
+/// The bucket of a station. The seed is odd and secret, so that nobody can fill the bucket of another
+/// station on purpose. Dietzfelbinger's multiplicative hash: two stations share a bucket with a
+/// probability of at most 2 / BUCKETS.
+#[inline(always)]
+pub const fn bucket(who: u64, seed: u64) -> u32 {
+    (who.wrapping_mul(seed) >> (64 - BUCKET_BITS)) as u32
+}
+
+impl FdbEntry {
+    /// The station of the entry.
+    pub const fn station(&self) -> Station {
+        Station { bridge: self.bridge, vid: self.vid, mac: self.mac }
+    }
+}
+
+/// What the entry of its source says about a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The station is behind the port that received the frame: the fast path may forward it.
+    Settled,
+    /// The station has just moved to the port that received the frame. The bridge must receive the frame,
+    /// and the entry must be marked.
+    Moved,
+    /// The entry is marked: the bridge forwards until the agent has written the new port.
+    Moving,
+    /// The bridge has not received a frame of the station in this epoch. It must receive this one, and the
+    /// epoch must be written.
+    Unseen,
+}
+
+/// Judges the source of a frame that came in by a port in an epoch. `known` and `its_marks` are the interface
+/// index and the marks of the entry.
+#[inline(always)]
+pub const fn source(known: u32, its_marks: u64, ifindex: u32, epoch: u32) -> Source {
+    if known == ifindex && its_marks == marks(0, epoch) {
+        Source::Settled
+    } else if its_marks as u32 != 0 {
+        Source::Moving
+    } else if known != ifindex {
+        Source::Moved
+    } else {
+        Source::Unseen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::mem::{offset_of, size_of};
+
+    use super::*;
+    use crate::mac;
+
+    #[test]
+    fn an_entry_has_no_padding() {
+        assert_eq!(
+            (size_of::<FdbEntry>(), offset_of!(FdbEntry, bridge), offset_of!(FdbEntry, moved)),
+            (24, 8, 16)
+        );
+    }
+
+    #[test]
+    #[expect(unsafe_code, reason = "an entry's bytes")]
+    fn the_words_of_an_entry_are_its_fields() {
+        let (mac, vid) = ([2, 3, 4, 5, 6, 7], 100);
+        let entry = FdbEntry { mac, vid, bridge: 8, ifindex: 9, moved: 0, epoch: 1 };
+        // SAFETY: three words without padding.
+        let words: [u64; 3] = unsafe { core::mem::transmute(entry) };
+        assert_eq!(words[0], who(mac::number(mac), vid));
+        assert_eq!(words[1], at(8, 9));
+        assert_eq!(words[2], marks(0, 1));
+    }
+
+    #[test]
+    fn a_settled_source_may_use_the_fast_path() {
+        assert_eq!(source(4, marks(0, 7), 4, 7), Source::Settled);
+    }
+
+    #[test]
+    fn the_bridge_receives_the_first_frame_from_another_port() {
+        assert_eq!(source(4, marks(0, 7), 5, 7), Source::Moved);
+        assert_eq!(source(4, marks(0, 6), 5, 7), Source::Moved);
+    }
+
+    #[test]
+    fn a_marked_station_is_left_to_the_bridge_at_its_old_and_its_new_port() {
+        assert_eq!([4, 5].map(|port| source(4, marks(1, 7), port, 7)), [Source::Moving; 2]);
+    }
+
+    #[test]
+    fn the_bridge_receives_one_frame_in_each_epoch() {
+        assert_eq!(source(4, marks(0, 7), 4, 8), Source::Unseen);
+    }
+}

@@ -1,0 +1,158 @@
+//! A pure copy of the bridges' FDBs. It decides which stations are written to the programs' map.
+//! Its size is bounded for any traffic.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netagent_common::{MAX_STATIONS, STATIONS_PER_PORT, forward::Station};
+
+use crate::names::Mac;
+
+/// The bridges whose ports have a policy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bridges {
+    /// MAC addresses of the bridges by interface index. A frame to one of them is for the node.
+    pub macs: BTreeMap<u32, Mac>,
+    /// Interface indexes of the uplinks. The number of stations behind an uplink is not limited.
+    pub uplinks: BTreeSet<u32>,
+}
+
+/// A change of the map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// The station is behind the port with this interface index.
+    Set(Station, u32),
+    /// The programs may not forward to the station.
+    Remove(Station),
+}
+
+/// No interface has this index.
+const NOWHERE: u32 = 0;
+
+struct Known {
+    ifindex: u32,
+    /// Number of the last dump that contained the station.
+    dump: u64,
+}
+
+/// The copy of the FDBs.
+pub struct Mirror {
+    bridges: Bridges,
+    /// Ports that the programs may send to, with their bridge.
+    ports: BTreeMap<u32, u32>,
+    stations: BTreeMap<Station, Known>,
+    by_port: BTreeMap<u32, u32>,
+    dump: u64,
+}
+
+impl Mirror {
+    /// A copy that starts from the stations that an earlier agent left in the map.
+    pub fn new(bridges: Bridges, found: impl IntoIterator<Item = (Station, u32)>) -> Self {
+        let mut mirror = Self {
+            bridges,
+            ports: BTreeMap::new(),
+            stations: BTreeMap::new(),
+            by_port: BTreeMap::new(),
+            dump: 0,
+        };
+        for (station, ifindex) in found {
+            mirror.insert(station, ifindex);
+        }
+        mirror
+    }
+
+    /// Interface indexes of the uplinks.
+    pub fn uplinks(&self) -> &BTreeSet<u32> {
+        &self.bridges.uplinks
+    }
+
+    /// Sets the ports that forward and learn unconditionally, with their bridge. Returns the writes,
+    /// and whether a new dump is needed: the copy lacks the stations that a new port has learned.
+    pub fn set_ports(&mut self, ports: BTreeMap<u32, u32>) -> (Vec<Write>, bool) {
+        let lost = |ifindex: &u32, bridge: u32| {
+            ports.get(ifindex) != Some(&bridge) && !self.bridges.macs.contains_key(ifindex)
+        };
+        let gone: Vec<_> = self
+            .stations
+            .iter()
+            .filter(|(station, known)| lost(&known.ifindex, station.bridge))
+            .map(|(station, _)| *station)
+            .collect();
+        let new = ports.iter().any(|(port, bridge)| self.ports.get(port) != Some(bridge));
+        self.ports = ports;
+        (gone.into_iter().filter_map(|station| self.gone(station)).collect(), new)
+    }
+
+    /// A bridge has an FDB entry for a station; `local`: the entry is an address of this node.
+    pub fn known(&mut self, station: Station, ifindex: u32, local: bool) -> Option<Write> {
+        let mac = self.bridges.macs.get(&station.bridge)?;
+        let place = if local {
+            // Frames to the node have the bridge's own address as their destination.
+            (mac.0 == station.mac).then_some(station.bridge)
+        } else {
+            (self.ports.get(&ifindex) == Some(&station.bridge)).then_some(ifindex)
+        };
+        let Some(place) = place else { return self.gone(station) };
+        if let Some(known) = self.stations.get_mut(&station) {
+            known.dump = self.dump;
+            if known.ifindex == place {
+                return None;
+            }
+        }
+        let was_there = self.remove(station);
+        if self.has_room(place) {
+            self.insert(station, place);
+            return Some(Write::Set(station, place));
+        }
+        was_there.then_some(Write::Remove(station))
+    }
+
+    /// A bridge has removed the FDB entry of a station.
+    pub fn gone(&mut self, station: Station) -> Option<Write> {
+        self.remove(station).then_some(Write::Remove(station))
+    }
+
+    /// A dump begins. The programs have received frames of the `moved` stations by another port: the
+    /// dump's entries for them are written even if they are unchanged.
+    pub fn begin(&mut self, moved: impl IntoIterator<Item = Station>) {
+        for station in moved {
+            if self.remove(station) {
+                self.insert(station, NOWHERE);
+            }
+        }
+        self.dump += 1;
+    }
+
+    /// A dump has ended. Removes the stations that it did not contain.
+    pub fn end(&mut self) -> Vec<Write> {
+        let dump = self.dump;
+        let missing = self.stations.iter().filter(|(_, known)| known.dump != dump);
+        let missing: Vec<_> = missing.map(|(station, _)| *station).collect();
+        missing.into_iter().filter_map(|station| self.gone(station)).collect()
+    }
+
+    fn has_room(&self, place: u32) -> bool {
+        let unlimited =
+            self.bridges.uplinks.contains(&place) || self.bridges.macs.contains_key(&place);
+        let of_port = self.by_port.get(&place).copied().unwrap_or_default();
+        self.stations.len() < MAX_STATIONS as usize && (unlimited || of_port < STATIONS_PER_PORT)
+    }
+
+    fn insert(&mut self, station: Station, ifindex: u32) {
+        *self.by_port.entry(ifindex).or_default() += 1;
+        self.stations.insert(station, Known { ifindex, dump: self.dump });
+    }
+
+    fn remove(&mut self, station: Station) -> bool {
+        let Some(known) = self.stations.remove(&station) else { return false };
+        if let Some(of_port) = self.by_port.get_mut(&known.ifindex) {
+            *of_port -= 1;
+            if *of_port == 0 {
+                self.by_port.remove(&known.ifindex);
+            }
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;
