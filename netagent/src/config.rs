@@ -1,8 +1,8 @@
 //! The configuration file: YAML becomes an [`Intent`] and the agent's settings, or one line that
 //! names the place and the error.
 //!
-//! `raw` has the types of the file, `shapes` and `value` their parts, `read` their meaning as items,
-//! and `tree` the places of all keys. The checks between items are those of [`crate::intent`].
+//! `keys` has the keys of the file, `shapes` and `value` their values. `read` makes items of them,
+//! and `tree` has the places of all keys. The checks between items are those of [`crate::intent`].
 //! Nothing here depends on the node: one file gives one result everywhere.
 
 use std::{
@@ -18,8 +18,8 @@ use crate::{
 };
 
 mod error;
+mod keys;
 mod name;
-mod raw;
 mod read;
 mod schema;
 mod shapes;
