@@ -61,7 +61,7 @@ macro_rules! words {
             fn read(text: &str) -> Result<Self, String> {
                 match text {
                     $($text => Ok($value),)+
-                    _ => Err(format!("{text:?} is none of {}", [$($text),+].join(", "))),
+                    _ => Err(format!("{text:?} is not one of {}", [$($text),+].join(", "))),
                 }
             }
 

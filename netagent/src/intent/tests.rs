@@ -51,7 +51,8 @@ fn socket(port: PortIntent) -> Intent {
 }
 
 fn problems(compiled: &Compiled) -> Vec<String> {
-    compiled.rejected.iter().map(ToString::to_string).collect()
+    let rejected = compiled.rejected.iter();
+    rejected.map(|it| format!("{}: {}: {}", it.origin, it.item, it.problem)).collect()
 }
 
 /// The file's own state with the ports of other sources, and the problems of the rejected ports.
@@ -80,7 +81,7 @@ fn a_port_of_the_socket_joins_those_of_the_file() {
 }
 
 #[test]
-fn of_two_sources_that_claim_one_device_the_second_is_rejected_and_both_are_named() {
+fn the_second_of_two_sources_that_claim_one_device_is_rejected() {
     let devices = ["tap1", "eth2", "oob-bo", "oob-br", "oob-br.10", "lo"];
     let others = devices.map(|device| socket(port(device, "lab")));
     assert_added(
@@ -257,12 +258,12 @@ ports:
     assert_eq!(
         problems(&compiled),
         [
-            "later:2:3: cluster network oob: there is another of this name (node.yaml:2:3)",
+            "later:2:3: cluster network oob: another cluster network has this name (node.yaml:2:3)",
             "later:3:3: cluster network new: uplink.nics[1]: \"eth2\" cannot be a NIC of cluster \
              network new: it is already a NIC of cluster network oob (node.yaml:2:3)",
             "later:5:3: host of cluster network third: address[0]: the node would not know where \
              to send: 10.0.0.6/16 overlaps with 10.0.0.5/24 of oob-br.10 (node.yaml:2:3)",
-            "later:7:3: network corp: there is another of this name (node.yaml:5:3)",
+            "later:7:3: network corp: another network has this name (node.yaml:5:3)",
             "later:8:3: network stranded: clusterNetwork: cluster network oob is itself rejected; \
              correct it first",
             "later:11:5: port vm1: network: network corp is itself rejected; correct it first",
