@@ -14,6 +14,7 @@ pub fn schema() -> Schema {
     let mut schema =
         SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<FileKeys>();
     RecursiveTransform(without_null).transform(&mut schema);
+    RecursiveTransform(one_paragraph).transform(&mut schema);
     schema
 }
 
@@ -38,5 +39,12 @@ fn without_null(schema: &mut Schema) {
             }
             (_, _) => {}
         }
+    }
+}
+
+/// The lines of a doc comment are one paragraph.
+fn one_paragraph(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
     }
 }

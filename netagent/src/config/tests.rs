@@ -203,7 +203,8 @@ fn the_schema_describes_every_key_and_refuses_unknown_ones() {
             *objects += 1;
             assert_eq!(value.get("additionalProperties"), Some(&Value::Bool(false)), "{value}");
             for (key, property) in properties {
-                assert!(property.get("description").is_some(), "{key}: {property}");
+                let description = property.get("description").and_then(Value::as_str);
+                assert!(description.is_some_and(|text| !text.contains('\n')), "{key}: {property}");
             }
         }
         match value {
