@@ -37,7 +37,7 @@ macro_rules! named {
             fn from_str(text: &str) -> Result<Self, String> {
                 match text {
                     $($text => Ok(Self::$variant),)+
-                    _ => Err(format!("{text:?} is none of {}", Self::NAMES.join(", "))),
+                    _ => Err(format!("{text:?} is not one of {}", Self::NAMES.join(", "))),
                 }
             }
         }

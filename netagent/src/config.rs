@@ -1,8 +1,8 @@
 //! The configuration file: YAML becomes an [`Intent`] and the agent's settings, or one line that
 //! names the place and the error.
 //!
-//! `raw` has the types of the file, `shapes` and `value` their parts, `read` their meaning as items,
-//! and `tree` the places of all keys. The checks between items are those of [`crate::intent`].
+//! `keys` has the keys of the file, `shapes` and `value` their values. `read` makes items of them,
+//! and `tree` has the places of all keys. The checks between items are those of [`crate::intent`].
 //! Nothing here depends on the node: one file gives one result everywhere.
 
 use std::{
@@ -13,13 +13,13 @@ use std::{
 };
 
 use crate::{
-    intent::{self, Intent, Item, Refusal, Site},
+    intent::{self, Intent, Item, Rejection, Site},
     state::Desired,
 };
 
 mod error;
+mod keys;
 mod name;
-mod raw;
 mod read;
 mod schema;
 mod shapes;
@@ -65,10 +65,10 @@ pub fn load(path: &Path) -> Result<Config, ConfigError> {
 /// Checks the text of a file; `name` is its name in errors and origins.
 pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
     let (config, tree) = items(text, name)?;
-    let (_, refusals) = intent::judge(std::slice::from_ref(&config.intent));
-    match refusals.into_iter().next() {
+    let (_, rejections) = intent::judge(std::slice::from_ref(&config.intent));
+    match rejections.into_iter().next() {
         None => Ok(config),
-        Some(refusal) => Err(error(refusal, &config.intent, &tree, name)),
+        Some(rejection) => Err(error(rejection, &config.intent, &tree, name)),
     }
 }
 
@@ -88,7 +88,7 @@ pub fn unchecked(text: &str, name: &str) -> Intent {
 }
 
 /// The error of a file with a rejected item.
-fn error(refusal: Refusal, intent: &Intent, tree: &Tree, name: &str) -> ConfigError {
+fn error(rejection: Rejection, intent: &Intent, tree: &Tree, name: &str) -> ConfigError {
     let locate = |Site { origin, item, key }: &Site| {
         let path = match item {
             Item::Segment(name) => format!("clusterNetworks.{name}"),
@@ -101,7 +101,7 @@ fn error(refusal: Refusal, intent: &Intent, tree: &Tree, name: &str) -> ConfigEr
         };
         tree.locate(&path, key)
     };
-    let Refusal { origin, item, problem } = refusal;
+    let Rejection { origin, item, problem } = rejection;
     let (place, path) = locate(&Site { origin, item, key: problem.key });
     let message = match problem.earlier.map(|earlier| locate(&earlier)) {
         None => problem.text,

@@ -32,7 +32,7 @@ pub use self::{
 pub(crate) use self::{
     items::{MAC_LIMIT, MTU, RATE},
     judge::judge,
-    problem::{Refusal, Site},
+    problem::{Rejection, Site},
 };
 use crate::state::Desired;
 
@@ -77,6 +77,6 @@ pub struct Compiled {
 /// Judges all items. An item may refer to items of its own source and of the sources before it.
 /// When two sources claim one device or one name, the later source's item is rejected.
 pub fn compile(intents: &[Intent]) -> Compiled {
-    let (desired, refusals) = judge(intents);
-    Compiled { desired, rejected: refusals.into_iter().map(Rejected::from).collect() }
+    let (desired, rejections) = judge(intents);
+    Compiled { desired, rejected: rejections.into_iter().map(Rejected::from).collect() }
 }

@@ -1,12 +1,12 @@
-//! Names and addresses of links, checked once where they enter.
+//! Names and addresses of links. Their text is checked when they are made.
 
 use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A network interface's name that the kernel accepts: 1 to 15 bytes, no '/', no white space, no ':', neither "." nor ".."
-/// (`dev_valid_name` in net/core/dev.c).
+/// A network interface's name that the kernel accepts: 1 to 15 bytes, without '/', ':' and white
+/// space, neither "." nor ".." (`dev_valid_name` in net/core/dev.c).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IfName(String);
 
@@ -61,7 +61,7 @@ impl FromStr for Mac {
                 .next()
                 .filter(|part| part.len() == 2)
                 .and_then(|part| u8::from_str_radix(part, 16).ok())
-                .ok_or_else(|| format!("{text:?} is no MAC address (02:00:00:00:00:01)"))?;
+                .ok_or_else(|| format!("{text:?} is not a MAC address (02:00:00:00:00:01)"))?;
         }
         if parts.next().is_some() {
             return Err(format!("{text:?} is longer than a MAC address"));
@@ -88,7 +88,7 @@ impl fmt::Display for Mac {
 pub struct Cidr {
     /// The address.
     pub address: IpAddr,
-    /// Bits of the network's part.
+    /// The prefix length in bits.
     pub prefix: u8,
 }
 
@@ -96,7 +96,7 @@ impl FromStr for Cidr {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let complaint = || format!("{text:?} is no address with prefix length (10.0.0.5/24)");
+        let complaint = || format!("{text:?} is not an address with prefix length (10.0.0.5/24)");
         let (address, prefix) = text.split_once('/').ok_or_else(complaint)?;
         let address: IpAddr = address.parse().map_err(|_| complaint())?;
         let prefix: u8 = prefix.parse().map_err(|_| complaint())?;
@@ -105,7 +105,7 @@ impl FromStr for Cidr {
             return Err(format!("{text:?} has a prefix length outside 1 to {bits}"));
         }
         if address.is_multicast() || address.is_unspecified() {
-            return Err(format!("{text:?} is no address that an interface can have"));
+            return Err(format!("{text:?} is not an address that an interface can have"));
         }
         Ok(Self { address, prefix })
     }
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_read_and_written_alike() {
+    fn addresses_are_written_as_they_are_read() {
         for text in ["10.0.0.5/24", "fd00::5/64"] {
             assert_eq!(text.parse::<Cidr>().unwrap().to_string(), text);
         }

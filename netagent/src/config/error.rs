@@ -1,23 +1,23 @@
-//! What is wrong with a file, and where: always one line.
+//! Errors of a file. An error is one line.
 
 use std::fmt;
 
 use serde_saphyr::Location;
 
-/// Longest message, in characters: values of the file are quoted in it, and may be of any length.
+/// Maximum length of a message in characters. It quotes values, which may have any length.
 const MAX_CHARS: usize = 400;
 
 /// A line and column of the file, from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
-    /// Line.
+    /// The line.
     pub line: u64,
-    /// Column, in characters.
+    /// The column in characters.
     pub column: u64,
 }
 
 impl Place {
-    /// Where a file starts.
+    /// The start of a file.
     pub const START: Self = Self { line: 1, column: 1 };
 }
 
@@ -27,53 +27,53 @@ impl From<Location> for Place {
     }
 }
 
-/// What is wrong at a place.
+/// An error at a place.
 #[derive(Debug)]
 pub struct Fault {
-    /// Where.
+    /// The place.
     pub place: Place,
-    /// Which node of those that start there.
-    pub node: Node,
-    /// What is wrong, and what would be right.
+    /// The node at that place.
+    pub blame: Blame,
+    /// The error and the remedy.
     pub message: String,
 }
 
-/// A block mapping starts where its first key does, so a place alone does not say which is meant.
+/// A block mapping starts at its first key, so a place alone does not identify the wrong node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Node {
+pub enum Blame {
     /// The mapping.
-    Outer,
-    /// Its first key or value.
-    Inner,
+    Mapping,
+    /// The innermost key or value.
+    Key,
 }
 
 impl Fault {
-    /// A fault of the value or key at a place.
+    /// An error of the key or value at a place.
     pub fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { place, node: Node::Inner, message: message.into() }
+        Self { place, blame: Blame::Key, message: message.into() }
     }
 }
 
-/// Why a configuration file was refused: `FILE:LINE:COLUMN: path.to.key: what is wrong, and what would be right`.
+/// The reason why a file is refused: `FILE:LINE:COLUMN: path.to.key: error; remedy`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
 
 impl ConfigError {
-    /// An error at a place; `path` is empty where no key is to blame.
+    /// An error at a place; `path` is that of the wrong key, or empty.
     pub(super) fn new(file: &str, path: &str, fault: Fault) -> Self {
-        let Fault { place: Place { line, column }, node: _, message } = fault;
+        let Fault { place: Place { line, column }, blame: _, message } = fault;
         let colon = if path.is_empty() { "" } else { ": " };
         Self(format!("{file}:{line}:{column}: {}{colon}{}", OneLine(path), OneLine(&message)))
     }
 
-    /// An error of the file as a whole, which has no place.
+    /// An error of the file as a whole, without a place.
     pub(super) fn of_file(file: &str, message: &str) -> Self {
         Self(format!("{file}: {}", OneLine(message)))
     }
 }
 
-/// Text without what would end the line or move the terminal's cursor.
+/// Text without characters that end the line or move the terminal's cursor.
 struct OneLine<'a>(&'a str);
 
 impl fmt::Display for OneLine<'_> {

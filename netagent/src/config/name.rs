@@ -1,12 +1,12 @@
-//! Our own names, those of cluster networks and networks.
+//! The names of cluster networks and networks.
 
 use schemars::{Schema, json_schema};
 
 use super::value::Value;
 
-/// The name of a cluster network: with `-br` or `-bo` it still fits a device's name.
+/// The name of a cluster network. With `-br` or `-bo` it fits a device's name.
 pub type ClusterName = Name<12>;
-/// The name of a network: what Kubernetes takes as a label.
+/// The name of a network. It is valid as a Kubernetes label.
 pub type NetworkName = Name<63>;
 
 /// A name of at most `MAX` characters.
@@ -21,12 +21,14 @@ impl<const MAX: usize> Value for Name<MAX> {
             Ok(Self(text.to_owned()))
         } else {
             Err(format!(
-                "{text:?} is not a name: 1 to {MAX} of a-z, 0-9 and '-', with a letter or digit first"
+                "{text:?} is not a name: 1 to {MAX} of a-z, 0-9 and '-', with a letter or digit \
+                 first"
             ))
         }
     }
 
     fn schema() -> Schema {
-        json_schema!({ "type": "string", "pattern": format!("^[a-z0-9][a-z0-9-]{{0,{}}}$", MAX - 1) })
+        let pattern = format!("^[a-z0-9][a-z0-9-]{{0,{}}}$", MAX - 1);
+        json_schema!({ "type": "string", "pattern": pattern })
     }
 }

@@ -1,9 +1,12 @@
-//! The types of the file become the items of an intent.
+//! The keys of a file become the items of an intent.
 
 use super::{
     Config,
     error::Place,
-    raw,
+    keys::{
+        BondKeys, ClusterNetworkKeys, FileKeys, HostKeys, NetworkKeys, PortKeys, SecurityKeys,
+        StormKeys, UplinkKeys,
+    },
     shapes::{List, Placed, Scalar},
     value::{BondMode, Mtu, Xdp},
 };
@@ -18,8 +21,8 @@ use crate::{
 };
 
 /// The contents of a file; `path` is its name in origins.
-pub fn config(file: raw::File, path: &str) -> Config {
-    let raw::File { cluster_networks, networks, ports, metrics } = file;
+pub fn config(file: FileKeys, path: &str) -> Config {
+    let FileKeys { cluster_networks, networks, ports, metrics } = file;
     let mut intent = Intent::default();
     let origin = |Place { line, column }| Origin::File { path: path.to_owned(), line, column };
     for (name, value) in cluster_networks.unwrap_or_default().0 {
@@ -43,9 +46,9 @@ fn scalar<T>(value: Option<Scalar<T>>) -> Option<T> {
     value.map(|Scalar(value)| value)
 }
 
-fn segment(name: String, raw: raw::ClusterNetwork) -> (SegmentIntent, Option<HostIntent>) {
-    let raw::ClusterNetwork { bridge, vlan_filtering, uplink: raw_uplink, host, fast_path } = raw;
-    let host = host.map(|raw::Host { vlan, address: List(addresses) }| HostIntent {
+fn segment(name: String, keys: ClusterNetworkKeys) -> (SegmentIntent, Option<HostIntent>) {
+    let ClusterNetworkKeys { bridge, vlan_filtering, uplink: uplink_keys, host, fast_path } = keys;
+    let host = host.map(|HostKeys { vlan, address: List(addresses) }| HostIntent {
         segment: name.clone(),
         vlan: scalar(vlan),
         addresses,
@@ -54,18 +57,18 @@ fn segment(name: String, raw: raw::ClusterNetwork) -> (SegmentIntent, Option<Hos
         name,
         bridge: scalar(bridge),
         filtering: scalar(vlan_filtering).unwrap_or(Filtering::Auto),
-        uplink: raw_uplink.map(uplink),
+        uplink: uplink_keys.map(uplink),
         fast_path: scalar(fast_path).unwrap_or_default(),
     };
     (segment, host)
 }
 
-fn uplink(raw: raw::Uplink) -> UplinkIntent {
-    let raw::Uplink { nics, bond: raw_bond, mtu, tx_queue_len, mac, native, native_tagged, xdp } =
-        raw;
+fn uplink(keys: UplinkKeys) -> UplinkIntent {
+    let UplinkKeys { nics, bond: bond_keys, mtu, tx_queue_len, mac, native, native_tagged, xdp } =
+        keys;
     UplinkIntent {
         nics: nics.0,
-        bond: bond(raw_bond.unwrap_or_default()),
+        bond: bond(bond_keys.unwrap_or_default()),
         mtu: scalar(mtu).map(|Mtu(bytes)| bytes),
         tx_queue_len: scalar(tx_queue_len).map(|length| length.0),
         mac: scalar(mac),
@@ -75,8 +78,8 @@ fn uplink(raw: raw::Uplink) -> UplinkIntent {
     }
 }
 
-fn bond(raw: raw::Bond) -> BondIntent {
-    let raw::Bond {
+fn bond(keys: BondKeys) -> BondIntent {
+    let BondKeys {
         mode,
         miimon,
         updelay,
@@ -90,7 +93,7 @@ fn bond(raw: raw::Bond) -> BondIntent {
         min_links,
         lacp_rate,
         ad_select,
-    } = raw;
+    } = keys;
     BondIntent {
         mode: scalar(mode).map_or(Some(Mode::ActiveBackup), |BondMode(mode)| mode),
         miimon: scalar(miimon).map(|time| time.0),
@@ -108,8 +111,8 @@ fn bond(raw: raw::Bond) -> BondIntent {
     }
 }
 
-fn network(name: String, raw: raw::Network) -> NetworkIntent {
-    let raw::Network {
+fn network(name: String, keys: NetworkKeys) -> NetworkIntent {
+    let NetworkKeys {
         cluster_network: Scalar(segment),
         vlan,
         trunk,
@@ -120,9 +123,9 @@ fn network(name: String, raw: raw::Network) -> NetworkIntent {
         tpid,
         admit,
         priority_tags,
-        security: raw_security,
+        security: security_keys,
         fast_path,
-    } = raw;
+    } = keys;
     NetworkIntent {
         name,
         segment: segment.0,
@@ -135,7 +138,7 @@ fn network(name: String, raw: raw::Network) -> NetworkIntent {
         tpid: scalar(tpid),
         admit: scalar(admit),
         priority_tags: scalar(priority_tags),
-        security: security(raw_security),
+        security: security(security_keys),
         fast_path: scalar(fast_path),
     }
 }
@@ -144,20 +147,20 @@ fn union(List(sets): List<VidSet>) -> VidSet {
     sets.iter().flat_map(VidSet::iter).collect()
 }
 
-fn port(raw: raw::Port) -> PortIntent {
-    let raw::Port { device, network, mtu, security: raw_security } = raw;
+fn port(keys: PortKeys) -> PortIntent {
+    let PortKeys { device, network, mtu, security: security_keys } = keys;
     PortIntent {
         device: device.0,
         network: network.0.0,
         mtu: scalar(mtu).map(|Mtu(bytes)| bytes),
-        security: security(raw_security),
+        security: security(security_keys),
     }
 }
 
-fn security(raw: Option<raw::Security>) -> SecurityIntent {
-    let raw::Security { macs, max_macs, dhcp_guard, ra_guard, isolated, allow_link_local, storm } =
-        raw.unwrap_or_default();
-    let raw::Storm { broadcast, multicast, unknown } = storm.unwrap_or_default();
+fn security(keys: Option<SecurityKeys>) -> SecurityIntent {
+    let SecurityKeys { macs, max_macs, dhcp_guard, ra_guard, isolated, allow_link_local, storm } =
+        keys.unwrap_or_default();
+    let StormKeys { broadcast, multicast, unknown } = storm.unwrap_or_default();
     SecurityIntent {
         macs: macs.map(|List(macs)| macs),
         max_macs: scalar(max_macs).map(|limit| limit.0),

@@ -7,17 +7,18 @@ use schemars::{
 };
 use serde_json::{Value, json};
 
-use super::raw;
+use super::keys::FileKeys;
 
 /// The JSON schema of the file.
 pub fn schema() -> Schema {
     let mut schema =
-        SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<raw::File>();
+        SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<FileKeys>();
     RecursiveTransform(without_null).transform(&mut schema);
+    RecursiveTransform(one_paragraph).transform(&mut schema);
     schema
 }
 
-/// A key that may be left out has an `Option` here, which schemars reads as "or null"; the file's reader refuses null.
+/// An optional key is an `Option` in Rust, and "or null" in schemars. A file with null is refused.
 fn without_null(schema: &mut Schema) {
     let is_null = |value: &Value| {
         value.is_null() || *value == json!("null") || *value == json!({ "type": "null" })
@@ -38,5 +39,12 @@ fn without_null(schema: &mut Schema) {
             }
             (_, _) => {}
         }
+    }
+}
+
+/// The lines of a doc comment are one paragraph.
+fn one_paragraph(schema: &mut Schema) {
+    if let Some(Value::String(description)) = schema.get_mut("description") {
+        *description = description.replace('\n', " ");
     }
 }

@@ -194,6 +194,10 @@ impl<K: Value, T: JsonSchema> JsonSchema for Section<K, T> {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         let values = generator.subschema_for::<T>();
-        json_schema!({ "type": "object", "propertyNames": K::schema(), "additionalProperties": values })
+        json_schema!({
+            "type": "object",
+            "propertyNames": K::schema(),
+            "additionalProperties": values,
+        })
     }
 }

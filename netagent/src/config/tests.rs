@@ -15,7 +15,7 @@ use crate::{
 mod example;
 mod refused;
 
-fn taken(text: &str) -> Config {
+fn accepted(text: &str) -> Config {
     parse(text, "f.yaml").unwrap_or_else(|error| panic!("{error}\n{text}"))
 }
 
@@ -35,27 +35,27 @@ fn vid(vid: u16) -> Option<Vid> {
 fn options(bond: &str) -> Vec<BondOption> {
     let text =
         format!("clusterNetworks: {{ oob: {{ uplink: {{ nics: [eth2, eth3], bond: {bond} }} }} }}");
-    taken(&text).desired().bonds[&name("oob-bo")].options.clone()
+    accepted(&text).desired().bonds[&name("oob-bo")].options.clone()
 }
 
-/// The only VM port, plugged into a network with these keys, on an uplink with these.
+/// The only VM port, in a network with the second keys, on an uplink with the first.
 fn port(uplink: &str, network: &str) -> Port {
     let text = format!(
         "clusterNetworks: {{ oob: {{ uplink: {{ nics: [eth2], {uplink} }} }} }}\n\
          networks: {{ a: {{ clusterNetwork: oob, {network} }} }}\n\
          ports: [{{ device: tap7, network: a }}]"
     );
-    taken(&text).desired().ports[&name("tap7")].clone()
+    accepted(&text).desired().ports[&name("tap7")].clone()
 }
 
 fn uplink(keys: &str) -> Port {
     let text = format!("clusterNetworks: {{ oob: {{ uplink: {{ nics: [eth2], {keys} }} }} }}");
-    let mut ports = taken(&text).desired().ports.into_values();
+    let mut ports = accepted(&text).desired().ports.into_values();
     ports.next().unwrap()
 }
 
 #[test]
-fn every_example_is_taken() {
+fn every_example_is_accepted() {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
     let paths = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let examples: Vec<_> =
@@ -85,7 +85,8 @@ fn bond_options_come_in_the_order_of_the_kernel() {
     );
     assert_eq!(
         names(
-            "{ arpTargets: [10.0.0.1, 10.0.0.2], mode: balance-xor, xmitHashPolicy: layer2+3, arpInterval: 1s }"
+            "{ arpTargets: [10.0.0.1, 10.0.0.2], mode: balance-xor, xmitHashPolicy: layer2+3, \
+             arpInterval: 1s }"
         ),
         "mode arp_interval arp_ip_target xmit_hash_policy"
     );
@@ -93,7 +94,7 @@ fn bond_options_come_in_the_order_of_the_kernel() {
         names("{ adSelect: count, lacpRate: fast, minLinks: 2, mode: 802.3ad }"),
         "mode miimon min_links lacp_rate ad_select"
     );
-    // The kernel's own zero may be said, and so is not.
+    // `miimon: 0` is the kernel's default, and so is not an option.
     assert_eq!(
         names("{ arpInterval: 1s, arpTargets: 10.0.0.1, miimon: 0 }"),
         "mode arp_interval arp_ip_target"
@@ -119,7 +120,7 @@ fn lists_of_vids_are_strings_numbers_or_both() {
 }
 
 #[test]
-fn a_trunk_has_no_native_vlan_but_the_one_given() {
+fn a_trunk_has_no_native_vlan_by_default() {
     let trunk = port("mtu: 1500", "trunk: 10-12");
     assert_eq!((trunk.role, trunk.pvid, trunk.admit), (Role::Trunk, None, Admit::All));
     let trunk = port("mtu: 1500", "trunk: 10-12, native: 5, nativeTagged: true, admit: tagged");
@@ -143,7 +144,7 @@ fn an_uplink_without_bond_is_the_nic() {
 }
 
 #[test]
-fn xdp_is_asked_for_unless_it_is_off() {
+fn xdp_is_on_by_default() {
     for (keys, expected) in [
         ("mtu: 1500", true),
         ("bond: { mode: balance-xor, xmitHashPolicy: layer2 }", true),
@@ -157,16 +158,17 @@ fn xdp_is_asked_for_unless_it_is_off() {
 
 #[test]
 fn a_host_without_vlan_has_its_address_on_the_bridge() {
-    let text = "clusterNetworks: { mgmt: { bridge: br0, uplink: { nics: [eth0], native: 3, bond: { mode: none } },\n\
+    let text = "clusterNetworks: { mgmt: { bridge: br0, \
+                uplink: { nics: [eth0], native: 3, bond: { mode: none } },\n\
                 host: { address: [10.0.0.5/24, 10.0.0.6/24, \"fd00::5/64\"] } } }";
-    let desired = taken(text).desired();
+    let desired = accepted(text).desired();
     let host = &desired.hosts[&name("br0")];
     assert_eq!((host.vid.get(), host.tagged, host.addresses.len()), (3, false, 3));
     assert_eq!(desired.protected, names(&["br0", "eth0"]));
 }
 
 #[test]
-fn metrics_are_served_on_the_loopback_unless_the_file_says_otherwise() {
+fn metrics_are_served_on_the_loopback_by_default() {
     for (text, expected) in [
         ("ports: []", Some("127.0.0.1:9469")),
         ("metrics: {}", Some("127.0.0.1:9469")),
@@ -174,7 +176,7 @@ fn metrics_are_served_on_the_loopback_unless_the_file_says_otherwise() {
         ("metrics: { listen: none }", None),
     ] {
         assert_eq!(
-            taken(text).metrics.map(|address| address.to_string()).as_deref(),
+            accepted(text).metrics.map(|address| address.to_string()).as_deref(),
             expected,
             "{text}"
         );
@@ -182,11 +184,15 @@ fn metrics_are_served_on_the_loopback_unless_the_file_says_otherwise() {
 }
 
 #[test]
-fn empty_sections_and_anchors_are_taken() {
-    assert_eq!(taken("clusterNetworks:\nnetworks:\nports:\nmetrics:\n").desired(), <_>::default());
-    let text = "clusterNetworks:\n  a: { uplink: { nics: [eth0], bond: &fast { mode: 802.3ad, lacpRate: fast } } }\n  \
+fn empty_sections_and_anchors_are_accepted() {
+    assert_eq!(
+        accepted("clusterNetworks:\nnetworks:\nports:\nmetrics:\n").desired(),
+        <_>::default()
+    );
+    let text = "clusterNetworks:\n  \
+                a: { uplink: { nics: [eth0], bond: &fast { mode: 802.3ad, lacpRate: fast } } }\n  \
                 b: { uplink: { nics: [eth1], bond: *fast } }\n";
-    let bonds = taken(text).desired().bonds;
+    let bonds = accepted(text).desired().bonds;
     assert_eq!(bonds[&name("a-bo")].options, bonds[&name("b-bo")].options);
 }
 
@@ -197,7 +203,8 @@ fn the_schema_describes_every_key_and_refuses_unknown_ones() {
             *objects += 1;
             assert_eq!(value.get("additionalProperties"), Some(&Value::Bool(false)), "{value}");
             for (key, property) in properties {
-                assert!(property.get("description").is_some(), "{key}: {property}");
+                let description = property.get("description").and_then(Value::as_str);
+                assert!(description.is_some_and(|text| !text.contains('\n')), "{key}: {property}");
             }
         }
         match value {

@@ -9,7 +9,7 @@ use super::value::Value;
 pub struct Millis(pub u32);
 
 impl Millis {
-    /// One hour: beyond it, a slip of the unit is the likelier reading.
+    /// One hour. A longer time is likely to have the wrong unit.
     const MAX: u32 = 3_600_000;
 }
 

@@ -1,4 +1,4 @@
-//! The file as a tree of places, for the one thing that typed values cannot tell: which key a place belongs to.
+//! The file as a tree of places: it finds the key at a place, and the place of a key.
 
 use std::fmt;
 
@@ -8,20 +8,20 @@ use serde::{
 };
 use serde_saphyr::Spanned;
 
-use super::error::{Fault, Node, Place};
+use super::error::{Blame, Fault, Place};
 
 /// All keys and values of a file, parents before children.
-pub struct Tree(Vec<Entry>);
+pub struct Tree(Vec<TreeEntry>);
 
-struct Entry {
+struct TreeEntry {
     place: Place,
-    /// Index of the entry above.
+    /// Index of the parent.
     parent: usize,
     step: Step,
     is_null: bool,
 }
 
-/// How an entry is reached from its parent.
+/// The step from the parent to an entry.
 enum Step {
     Root,
     /// A key of a mapping.
@@ -41,7 +41,7 @@ impl Tree {
     }
 
     fn push(&mut self, place: Place, parent: usize, step: Step, is_null: bool) -> usize {
-        self.0.push(Entry { place, parent, step, is_null });
+        self.0.push(TreeEntry { place, parent, step, is_null });
         self.0.len() - 1
     }
 
@@ -49,7 +49,7 @@ impl Tree {
         let is_null = matches!(node.value, Yaml::Null);
         let this = self.push(node.referenced.into(), parent, step, is_null);
         if node.referenced != node.defined {
-            // What is behind an alias all has the alias's own place: the alias is to blame.
+            // All values behind an alias have the alias's place: the alias is to blame.
             return;
         }
         match &node.value {
@@ -73,16 +73,17 @@ impl Tree {
         }
     }
 
-    /// Whether the file says nothing at all.
+    /// Whether the file has no key at all.
     pub fn is_empty(&self) -> bool {
         self.0.first().is_none_or(|root| root.is_null)
     }
 
-    /// A key without a value is refused: `uplink:` with its lines commented out would else silently mean "no uplink".
-    /// A section of the file may be empty.
+    /// Refuses keys without a value: `uplink:` with its lines commented out would otherwise mean
+    /// "no uplink". A section of the file may be empty.
     pub fn refuse_nulls(&self) -> Result<(), Fault> {
-        let is_section =
-            |entry: &Entry| matches!(entry.step, Step::Value) && self.0[entry.parent].parent == 0;
+        let is_section = |entry: &TreeEntry| {
+            matches!(entry.step, Step::Value) && self.0[entry.parent].parent == 0
+        };
         match self.0.iter().find(|entry| entry.is_null && !is_section(entry)) {
             None => Ok(()),
             Some(entry) => Err(Fault::new(
@@ -92,23 +93,22 @@ impl Tree {
         }
     }
 
-    /// The path of the node that is to blame; empty for the whole file.
+    /// The path of the node to blame; empty for the whole file.
     pub fn path(&self, fault: &Fault) -> String {
         let mut here = self.0.iter().filter(|entry| entry.place == fault.place);
-        let entry = match fault.node {
-            // serde-saphyr gives a mapping the place of its first key, also where it starts with a brace before.
-            Node::Outer => here.next().map(|entry| match entry.step {
+        let entry = match fault.blame {
+            // serde-saphyr gives a mapping the place of its first key, even after a brace.
+            Blame::Mapping => here.next().map(|entry| match entry.step {
                 Step::Key(_) => &self.0[entry.parent],
                 Step::Root | Step::Value | Step::Item(_) => entry,
             }),
-            Node::Inner => here.next_back(),
+            Blame::Key => here.next_back(),
         };
         entry.map_or_else(String::new, |entry| self.path_of(entry))
     }
 
-    /// The place of an item's key, and its path. An item that is a key itself is at that key.
-    /// A key that is not there (its default is to blame), or is behind an alias, is at the node
-    /// above.
+    /// The place of an item's key, and its path. The place of an item as a whole is that of its
+    /// name. For a key that is absent or behind an alias, the place is that of its parent.
     pub fn locate(&self, item: &str, key: &str) -> (Place, String) {
         let mut path = match key {
             "" => item.to_owned(),
@@ -125,10 +125,10 @@ impl Tree {
         }
     }
 
-    fn path_of(&self, entry: &Entry) -> String {
+    fn path_of(&self, entry: &TreeEntry) -> String {
         let mut steps = Vec::new();
         let mut entry = Some(entry);
-        while let Some(Entry { parent, step, .. }) = entry {
+        while let Some(TreeEntry { parent, step, .. }) = entry {
             match step {
                 Step::Root => break,
                 Step::Key(name) => steps.push(format!(".{name}")),
@@ -142,7 +142,7 @@ impl Tree {
     }
 }
 
-/// Any YAML. The values of scalars do not matter here.
+/// Any YAML. The tree does not need the values of scalars.
 pub enum Yaml {
     Null,
     Scalar,

@@ -1,4 +1,4 @@
-//! The scalars of the file: how each is read, and what the schema says of it.
+//! The scalars of the file: their text, and their JSON schema.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -15,14 +15,14 @@ use crate::{
 
 /// A scalar.
 pub trait Value: Sized {
-    /// From its text in the file; else what is wrong with it.
+    /// Reads the text in the file, or says what is wrong with it.
     fn read(text: &str) -> Result<Self, String>;
 
-    /// What it looks like.
+    /// The JSON schema.
     fn schema() -> Schema;
 }
 
-/// A name or an address has its schema for JSON as well.
+/// Names and addresses, whose schema for JSON is the same.
 macro_rules! from_json {
     ($($type:ty),+) => { $(
         impl Value for $type {
@@ -39,7 +39,7 @@ macro_rules! from_json {
 
 from_json!(IfName, Mac);
 
-/// A scalar that reads itself, with the schema given.
+/// Scalars whose text is that of `FromStr`, and their schemas.
 macro_rules! from_str {
     ($($type:ty: $schema:tt,)+) => { $(
         impl Value for $type {
@@ -54,14 +54,14 @@ macro_rules! from_str {
     )+ };
 }
 
-/// A word that stands for a value.
+/// Scalars that are one of several words.
 macro_rules! words {
     ($($type:ty { $($text:literal => $value:expr,)+ })+) => { $(
         impl Value for $type {
             fn read(text: &str) -> Result<Self, String> {
                 match text {
                     $($text => Ok($value),)+
-                    _ => Err(format!("{text:?} is none of {}", [$($text),+].join(", "))),
+                    _ => Err(format!("{text:?} is not one of {}", [$($text),+].join(", "))),
                 }
             }
 
@@ -72,10 +72,10 @@ macro_rules! words {
     )+ };
 }
 
-/// A number with its range in the schema.
+/// Numbers with a range.
 macro_rules! numbers {
     ($($type:ident($inner:ty) $range:expr, $unit:literal;)+) => { $(
-        /// A number whose range was checked.
+        /// A number within its range.
         #[derive(Clone, Copy, Debug)]
         pub struct $type(pub $inner);
 
@@ -83,8 +83,11 @@ macro_rules! numbers {
             fn read(text: &str) -> Result<Self, String> {
                 let (first, last) = $range.into_inner();
                 let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-                let number = text.parse().ok().filter(|number| digits && (first..=last).contains(number));
-                number.map(Self).ok_or_else(|| format!("{text:?} is not {} from {first} to {last}", $unit))
+                let number = text.parse().ok();
+                let number = number.filter(|number| digits && (first..=last).contains(number));
+                number.map(Self).ok_or_else(|| {
+                    format!("{text:?} is not {} from {first} to {last}", $unit)
+                })
             }
 
             fn schema() -> Schema {
@@ -134,10 +137,10 @@ numbers! {
     Rate(u32) RATE, "a number of frames per second";
 }
 
-/// Whether to put XDP on an uplink.
+/// Whether an uplink gets an XDP program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Xdp {
-    /// Where the bond takes it.
+    /// If the device supports it.
     Auto,
     /// No.
     Off,
@@ -201,7 +204,7 @@ impl Value for BondMode {
 
 impl Value for Ipv4Addr {
     fn read(text: &str) -> Result<Self, String> {
-        // What the kernel takes as arp_ip_target (bond_is_ip_target_ok in include/net/bonding.h).
+        // The kernel's check of arp_ip_target (bond_is_ip_target_ok in include/net/bonding.h).
         let address = text
             .parse()
             .ok()
@@ -214,7 +217,7 @@ impl Value for Ipv4Addr {
     }
 }
 
-/// Where metrics are served.
+/// The address of the metrics server; `None`: no server.
 #[derive(Clone, Copy, Debug)]
 pub struct Listen(pub Option<SocketAddr>);
 
@@ -229,7 +232,10 @@ impl Value for Listen {
         match text {
             "none" => Ok(Self(None)),
             _ => text.parse().map(|address| Self(Some(address))).map_err(|_| {
-                format!("{text:?} is neither an IP address with port (127.0.0.1:9469, [::]:9469) nor \"none\"")
+                format!(
+                    "{text:?} is neither an IP address with port (127.0.0.1:9469, [::]:9469) nor \
+                     \"none\""
+                )
             }),
         }
     }

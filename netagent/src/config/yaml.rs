@@ -1,4 +1,4 @@
-//! serde-saphyr, with limits, and its errors in our words.
+//! The YAML parser with limits, and its errors in plain words.
 
 use serde_saphyr::{
     DuplicateKeyPolicy, Error, MergeKeyPolicy, NonFiniteFloatPolicy, Options, Spanned,
@@ -6,12 +6,13 @@ use serde_saphyr::{
 };
 
 use super::{
-    error::{Fault, Node, Place},
-    raw,
+    error::{Blame, Fault, Place},
+    keys::FileKeys,
     tree::{Tree, Yaml},
 };
 
-/// The places of all keys. Duplicate keys pass, so that the error of [`file()`] about them finds its path.
+/// The places of all keys. Duplicate keys are accepted, so that the error of [`file()`] about them
+/// has a path.
 pub fn tree(text: &str) -> Result<Tree, Fault> {
     let root: Spanned<Yaml> =
         serde_saphyr::from_str_with_options(text, limits(DuplicateKeyPolicy::PassThrough))
@@ -26,19 +27,19 @@ pub fn tree(text: &str) -> Result<Tree, Fault> {
     Ok(tree)
 }
 
-/// The file in its types.
-pub fn file(text: &str) -> Result<raw::File, Fault> {
+/// The keys of the file.
+pub fn file(text: &str) -> Result<FileKeys, Fault> {
     serde_saphyr::from_str_with_options(text, limits(DuplicateKeyPolicy::Error))
         .map_err(|error| fault(&error))
 }
 
-/// Room for any sensible use of anchors in a file of 1 MiB, and none for a bomb.
+/// Limits above any sensible use of anchors in a file of 1 MiB, and below that of a bomb.
 fn limits(duplicate_keys: DuplicateKeyPolicy) -> Options {
     options! {
         budget: budget! { max_depth: 16, max_aliases: 256, max_anchors: 256, max_documents: 2 },
         alias_limits: alias_limits! { max_total_replayed_events: 20_000, max_replay_stack_depth: 4 },
         duplicate_keys: duplicate_keys,
-        // Merged keys have no places of their own, and YAML 1.2 dropped them.
+        // Merged keys have no places of their own, and YAML 1.2 has none.
         merge_keys: MergeKeyPolicy::Error,
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         strict_booleans: true,
@@ -53,7 +54,7 @@ fn fault(error: &Error) -> Fault {
     let place = error.location().filter(|location| location.line() > 0);
     let mut fault = Fault::new(place.map_or(Place::START, Place::from), message(error));
     if let Error::SerdeMissingField { .. } = error {
-        fault.node = Node::Outer;
+        fault.blame = Blame::Mapping;
     }
     fault
 }
@@ -63,7 +64,9 @@ fn message(error: &Error) -> String {
         Error::Budget { .. }
         | Error::AliasReplayLimitExceeded { .. }
         | Error::AliasReplayStackDepthExceeded { .. } => {
-            "nested too deep, too large, or with too many aliases for a configuration; write it plainly".to_owned()
+            "nested too deep, too large, or with too many aliases for a configuration; write it \
+             plainly"
+                .to_owned()
         }
         Error::Message { msg, .. } => msg.clone(),
         Error::AliasError { error, .. } => message(error.without_snippet()),
@@ -72,22 +75,28 @@ fn message(error: &Error) -> String {
         }
         Error::SerdeMissingField { field, .. } => format!("the key {field:?} is missing; add it"),
         Error::DuplicateMappingKey { .. } => "the key appears twice; remove one".to_owned(),
-        Error::MergeKeyNotAllowed { .. } => "merge keys (<<) are not taken; write the keys out".to_owned(),
+        Error::MergeKeyNotAllowed { .. } => {
+            "merge keys (<<) are not supported; write the keys out".to_owned()
+        }
         Error::MultipleDocuments { .. } => {
             "a second document starts here; a file holds one: remove the \"---\"".to_owned()
         }
         Error::Unexpected { expected: "mapping start", .. } => {
             "must be a mapping of keys to values ({ key: value })".to_owned()
         }
-        Error::Unexpected { expected: "sequence start", .. } => "must be a list ([a, b])".to_owned(),
+        Error::Unexpected { expected: "sequence start", .. } => {
+            "must be a list ([a, b])".to_owned()
+        }
         Error::Unexpected { expected: "string scalar", .. } => {
             "must be a single value, neither a list nor a mapping".to_owned()
         }
-        Error::InvalidScalar { ty, .. } if ty.contains("bool") => "must be true or false".to_owned(),
+        Error::InvalidScalar { ty, .. } if ty.contains("bool") => {
+            "must be true or false".to_owned()
+        }
         Error::InvalidBooleanStrict { .. } => "must be true or false".to_owned(),
         other => {
             let text = other.render();
-            // The place is printed by us, in front.
+            // The place is in front of the message.
             let end = text.find(" at line ").unwrap_or(text.len());
             format!("not valid YAML: {}", &text[..end])
         }

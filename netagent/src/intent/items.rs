@@ -106,7 +106,8 @@ pub enum Tpid {
 pub struct HostIntent {
     /// The cluster network.
     pub segment: String,
-    /// The VLAN, on the interface `<bridge>.<vlan>`. Default: the native VLAN, on the bridge itself.
+    /// The VLAN, on the interface `<bridge>.<vlan>`. Default: the native VLAN, on the bridge
+    /// itself.
     pub vlan: Option<Vid>,
     /// The addresses.
     pub addresses: Vec<Cidr>,

@@ -1,7 +1,7 @@
 //! The order in which items are judged.
 
 use super::{
-    Intent, Item, Origin, Refusal, Site, Sourced,
+    Intent, Item, Origin, Rejection, Site, Sourced,
     claims::Claim,
     host,
     node::Node,
@@ -11,16 +11,16 @@ use super::{
 use crate::{names::IfName, state::Desired};
 
 /// Judges all items: the sources in their order, and in each source first what others refer to.
-pub fn judge(intents: &[Intent]) -> (Desired, Vec<Refusal>) {
+pub fn judge(intents: &[Intent]) -> (Desired, Vec<Rejection>) {
     let mut node = Node::default();
-    let mut refusals = Vec::new();
+    let mut rejections = Vec::new();
     for intent in intents {
         node.begin_source(created(intent, &node).into_iter());
         let mut record = |node: &mut Node, site: Site, result: Result<(), Problem>| {
             if let Err(problem) = result {
                 let Site { origin, item, key: _ } = site;
-                node.refuse(item.clone());
-                refusals.push(Refusal { origin, item, problem });
+                node.reject(item.clone());
+                rejections.push(Rejection { origin, item, problem });
             }
         };
         for Sourced { origin, value } in &intent.segments {
@@ -47,7 +47,7 @@ pub fn judge(intents: &[Intent]) -> (Desired, Vec<Refusal>) {
             record(&mut node, site, result);
         }
     }
-    (node.desired(), refusals)
+    (node.desired(), rejections)
 }
 
 /// The claims of a source to devices that the agent creates, by priority.

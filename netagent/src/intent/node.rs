@@ -35,19 +35,19 @@ pub struct Node {
     subnets: Subnets,
     room: Room,
     /// The rejected items of the current source.
-    refused: BTreeSet<Item>,
+    rejected: BTreeSet<Item>,
 }
 
 impl Node {
     /// Begins a source, with its claims to devices that the agent creates.
     pub fn begin_source(&mut self, created: impl Iterator<Item = Claim>) {
         self.claims.set_created(created);
-        self.refused.clear();
+        self.rejected.clear();
     }
 
     /// Records a rejected item of the current source.
-    pub fn refuse(&mut self, item: Item) {
-        self.refused.insert(item);
+    pub fn reject(&mut self, item: Item) {
+        self.rejected.insert(item);
     }
 
     /// The bridge of an accepted cluster network.
@@ -58,7 +58,8 @@ impl Node {
     /// Checks and adds a cluster network.
     pub fn add_segment(&mut self, site: &Site, intent: &SegmentIntent) -> Result<(), Problem> {
         if let Some(earlier) = self.segments.get(&intent.name) {
-            return Err(Problem::clash("", "there is another of this name", &earlier.site));
+            let text = "another cluster network has this name";
+            return Err(Problem::clash("", text, &earlier.site));
         }
         let segment = Segment::new(site, intent)?;
         let claims = segment::claims(site, intent);
@@ -106,7 +107,8 @@ impl Node {
     /// Checks and adds a network.
     pub fn add_network(&mut self, site: &Site, intent: &NetworkIntent) -> Result<(), Problem> {
         if let Some(earlier) = self.networks.get(&intent.name) {
-            return Err(Problem::clash("", "there is another of this name", &earlier.site));
+            let text = "another network has this name";
+            return Err(Problem::clash("", text, &earlier.site));
         }
         let segment = self.segment(&intent.segment, "clusterNetwork")?;
         let network = network::network(site, intent, segment)?;
@@ -184,7 +186,7 @@ impl Node {
         key: &str,
         noun: &str,
     ) -> Result<&'a T, Problem> {
-        if self.refused.contains(item) {
+        if self.rejected.contains(item) {
             return Err(Problem::new(key, format!("{item} is itself rejected; correct it first")));
         }
         accepted.get(name).ok_or_else(|| {

@@ -1,7 +1,5 @@
 //! Why an item is rejected.
 
-use std::fmt;
-
 use serde::Serialize;
 
 use super::{Item, Origin};
@@ -15,12 +13,6 @@ pub struct Rejected {
     pub item: Item,
     /// The reason and the remedy, with the key within the item in front.
     pub problem: String,
-}
-
-impl fmt::Display for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.origin, self.item, self.problem)
-    }
 }
 
 /// A key of an item. A source that knows the places of its keys can find the place of this one.
@@ -71,7 +63,7 @@ impl Problem {
 
 /// A rejected item, with its problem in parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct Rejection {
     /// The item's origin.
     pub origin: Origin,
     /// The item.
@@ -80,8 +72,8 @@ pub struct Refusal {
     pub problem: Problem,
 }
 
-impl From<Refusal> for Rejected {
-    fn from(Refusal { origin, item, problem }: Refusal) -> Self {
+impl From<Rejection> for Rejected {
+    fn from(Rejection { origin, item, problem }: Rejection) -> Self {
         let Problem { key, text, earlier } = problem;
         let colon = if key.is_empty() { "" } else { ": " };
         let earlier = earlier.map(|site| format!(" ({})", site.origin)).unwrap_or_default();

@@ -51,7 +51,8 @@ fn socket(port: PortIntent) -> Intent {
 }
 
 fn problems(compiled: &Compiled) -> Vec<String> {
-    compiled.rejected.iter().map(ToString::to_string).collect()
+    let rejected = compiled.rejected.iter();
+    rejected.map(|it| format!("{}: {}: {}", it.origin, it.item, it.problem)).collect()
 }
 
 /// The file's own state with the ports of other sources, and the problems of the rejected ports.
@@ -80,35 +81,34 @@ fn a_port_of_the_socket_joins_those_of_the_file() {
 }
 
 #[test]
-fn of_two_sources_that_claim_one_device_the_second_is_rejected_and_both_are_named() {
+fn the_second_of_two_sources_that_claim_one_device_is_rejected() {
     let devices = ["tap1", "eth2", "oob-bo", "oob-br", "oob-br.10", "lo"];
     let others = devices.map(|device| socket(port(device, "lab")));
     assert_added(
         &others,
         &[],
         &[
-            "control socket: port tap1: device: \"tap1\" cannot be a port of network lab: it is already a port of \
-             network corp (node.yaml:10:5)",
-            "control socket: port eth2: device: \"eth2\" cannot be a port of network lab: it is already a NIC of \
-             cluster network oob (node.yaml:2:3)",
-            "control socket: port oob-bo: device: \"oob-bo\" cannot be a port of network lab: it is already the bond of \
-             cluster network oob (node.yaml:2:3)",
-            "control socket: port oob-br: device: \"oob-br\" cannot be a port of network lab: it is already the bridge \
-             of cluster network oob (node.yaml:2:3)",
-            "control socket: port oob-br.10: device: \"oob-br.10\" cannot be a port of network lab: it is already the \
-             host interface of cluster network oob (node.yaml:2:3)",
+            "control socket: port tap1: device: \"tap1\" cannot be a port of network lab: it is \
+             already a port of network corp (node.yaml:10:5)",
+            "control socket: port eth2: device: \"eth2\" cannot be a port of network lab: it is \
+             already a NIC of cluster network oob (node.yaml:2:3)",
+            "control socket: port oob-bo: device: \"oob-bo\" cannot be a port of network lab: it \
+             is already the bond of cluster network oob (node.yaml:2:3)",
+            "control socket: port oob-br: device: \"oob-br\" cannot be a port of network lab: it \
+             is already the bridge of cluster network oob (node.yaml:2:3)",
+            "control socket: port oob-br.10: device: \"oob-br.10\" cannot be a port of network \
+             lab: it is already the host interface of cluster network oob (node.yaml:2:3)",
             "control socket: port lo: device: \"lo\" is reserved by the kernel; use another name",
         ],
     );
     assert_added(
         &[later(
-            "ports: [{ device: tap9, network: corp }, { device: tap9, network: lab }, { device: tap8, network: corp }]",
+            "ports: [{ device: tap9, network: corp }, { device: tap9, network: lab }, { device: \
+             tap8, network: corp }]",
         )],
         &["tap9", "tap8"],
-        &[
-            "later:1:42: port tap9: device: \"tap9\" cannot be a port of network lab: it is already a port of \
-           network corp (later:1:9)",
-        ],
+        &["later:1:42: port tap9: device: \"tap9\" cannot be a port of network lab: it is \
+             already a port of network corp (later:1:9)"],
     );
 }
 
@@ -140,17 +140,22 @@ fn a_bad_port_of_the_socket_is_rejected_alone() {
         &others,
         &["tap12"],
         &[
-            "control socket: port tap3: network: there is no network \"nowhere\"; defined: corp, lab, low, service",
-            "control socket: port tap4: mtu: 1400 is above the 1000 of cluster network small; lower it, or raise \
-             uplink.mtu there",
+            "control socket: port tap3: network: there is no network \"nowhere\"; defined: corp, \
+             lab, low, service",
+            "control socket: port tap4: mtu: 1400 is above the 1000 of cluster network small; \
+             lower it, or raise uplink.mtu there",
             "control socket: port tap5: mtu: 70000 is not an MTU in bytes from 576 to 65535",
             "control socket: port tap6: mtu: 10 is not an MTU in bytes from 576 to 65535",
-            "control socket: port tap7: security.macs[1]: 02:00:00:00:00:01 is in the list twice; remove one",
-            "control socket: port tap8: security.macs: is empty; list the VM's addresses, or remove it",
+            "control socket: port tap7: security.macs[1]: 02:00:00:00:00:01 is in the list twice; \
+             remove one",
+            "control socket: port tap8: security.macs: is empty; list the VM's addresses, or \
+             remove it",
             "control socket: port tap9: security.macs: 2 addresses; a port may have 1",
-            "control socket: port tap10: security.maxMacs: 0 is not a number of addresses from 1 to 32",
-            "control socket: port tap11: device: frames of 1500 bytes and the customer's tag need 1504 bytes, and \
-             cluster network oob has 1500; raise uplink.mtu there, or give the port a lower mtu",
+            "control socket: port tap10: security.maxMacs: 0 is not a number of addresses from 1 \
+             to 32",
+            "control socket: port tap11: device: frames of 1500 bytes and the customer's tag need \
+             1504 bytes, and cluster network oob has 1500; raise uplink.mtu there, or give the \
+             port a lower mtu",
         ],
     );
 }
@@ -182,10 +187,8 @@ fn a_port_without_room_is_rejected_alone_and_takes_no_room() {
     assert_eq!(compiled.desired.ports.len(), MAX_PORTS as usize);
     assert_eq!(
         problems(&compiled),
-        [
-            "control socket: port tap9: device: with tap9 the ports so far need 1025 ports (uplinks included); a node has \
-          room for 1024: remove some"
-        ]
+        ["control socket: port tap9: device: with tap9 the ports so far need 1025 ports \
+             (uplinks included); a node has room for 1024: remove some"]
     );
     assert_eq!(compile(&all[..all.len() - 1]), Compiled { rejected: Vec::new(), ..compiled });
 
@@ -209,10 +212,8 @@ fn a_port_without_room_is_rejected_alone_and_takes_no_room() {
     let compiled = compile(&sources);
     assert_eq!(
         problems(&compiled),
-        [
-            "control socket: port tap8: device: with tap8 the ports so far need 8193 addresses; a node has room for 8192: \
-          list fewer"
-        ]
+        ["control socket: port tap8: device: with tap8 the ports so far need 8193 addresses; a \
+             node has room for 8192: list fewer"]
     );
     assert!(compiled.desired.ports.contains_key(&name("tap9")));
 }
@@ -239,8 +240,7 @@ fn the_order_of_good_items_does_not_matter() {
 #[test]
 fn items_of_a_later_source_do_not_replace_those_of_an_earlier_one() {
     let other = later(
-        "\
-clusterNetworks:
+        "clusterNetworks:
   oob: { uplink: { nics: [eth7] } }
   new: { uplink: { nics: [eth8, eth2] } }
   fine: { uplink: { nics: [eth8, eth9], native: none }, host: { vlan: 20, address: 10.0.4.6/24 } }
@@ -258,13 +258,14 @@ ports:
     assert_eq!(
         problems(&compiled),
         [
-            "later:2:3: cluster network oob: there is another of this name (node.yaml:2:3)",
-            "later:3:3: cluster network new: uplink.nics[1]: \"eth2\" cannot be a NIC of cluster network new: it is already \
-         a NIC of cluster network oob (node.yaml:2:3)",
-            "later:5:3: host of cluster network third: address[0]: the node would not know where to send: 10.0.0.6/16 \
-         overlaps with 10.0.0.5/24 of oob-br.10 (node.yaml:2:3)",
-            "later:7:3: network corp: there is another of this name (node.yaml:5:3)",
-            "later:8:3: network stranded: clusterNetwork: cluster network oob is itself rejected; correct it first",
+            "later:2:3: cluster network oob: another cluster network has this name (node.yaml:2:3)",
+            "later:3:3: cluster network new: uplink.nics[1]: \"eth2\" cannot be a NIC of cluster \
+             network new: it is already a NIC of cluster network oob (node.yaml:2:3)",
+            "later:5:3: host of cluster network third: address[0]: the node would not know where \
+             to send: 10.0.0.6/16 overlaps with 10.0.0.5/24 of oob-br.10 (node.yaml:2:3)",
+            "later:7:3: network corp: another network has this name (node.yaml:5:3)",
+            "later:8:3: network stranded: clusterNetwork: cluster network oob is itself rejected; \
+             correct it first",
             "later:11:5: port vm1: network: network corp is itself rejected; correct it first",
         ]
     );
@@ -297,13 +298,18 @@ fn a_vlan_on_one_wire_is_either_a_service_vlan_or_a_vlan() {
     assert_eq!(
         has,
         [
-            "later:1:13: network n: its service VLAN 10 is the node's own; use another (node.yaml:2:3)",
-            "later:1:13: network n: its service VLAN 250 is a VLAN of network lab too; use another for one of them",
-            "later:1:13: network n: its VLAN 300 is the service VLAN of network service too; use another for one of them",
-            "later:1:13: network n: its VLAN 300 is the service VLAN of network service too; use another for one of them",
+            "later:1:13: network n: its service VLAN 10 is the node's own; use another \
+             (node.yaml:2:3)",
+            "later:1:13: network n: its service VLAN 250 is a VLAN of network lab too; use another \
+             for one of them",
+            "later:1:13: network n: its VLAN 300 is the service VLAN of network service too; use \
+             another for one of them",
+            "later:1:13: network n: its VLAN 300 is the service VLAN of network service too; use \
+             another for one of them",
             "",
             "",
-            "later:1:20: host of cluster network oob: vlan: 300 is the service VLAN of network service (node.yaml:8:3)",
+            "later:1:20: host of cluster network oob: vlan: 300 is the service VLAN of network \
+             service (node.yaml:8:3)",
         ]
     );
 }
@@ -311,8 +317,7 @@ fn a_vlan_on_one_wire_is_either_a_service_vlan_or_a_vlan() {
 #[test]
 fn names_of_devices_that_the_agent_creates_have_priority_within_a_source() {
     let items = later(
-        "\
-clusterNetworks:
+        "clusterNetworks:
   a: { uplink: { nics: [b-bo] } }
   c: { uplink: { nics: [b-br.5] } }
   b: { uplink: { nics: [eth5] }, host: { vlan: 5, address: 10.0.0.5/24 } }
@@ -326,8 +331,9 @@ clusterNetworks:
 
 #[test]
 fn a_port_has_one_form_in_json() {
-    let text = r#"{"device":"tap7","network":"corp","mtu":1400,"security":{"macs":["02:00:00:00:00:0a"],"maxMacs":2,"dhcpGuard":true,"storm":{"broadcast":100}}}"#;
-    let read: PortIntent = serde_json::from_str(text).unwrap();
+    let security = r#"{"macs":["02:00:00:00:00:0a"],"maxMacs":2,"storm":{"broadcast":100}}"#;
+    let text = format!(r#"{{"device":"tap7","network":"corp","mtu":1400,"security":{security}}}"#);
+    let read: PortIntent = serde_json::from_str(&text).unwrap();
     assert_eq!(read.device, name("tap7"));
     assert_eq!(read.security.storm.broadcast, Some(100));
     assert_eq!(serde_json::to_string(&read).unwrap(), text);

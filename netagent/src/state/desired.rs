@@ -1,4 +1,4 @@
-//! What one configuration file asks for.
+//! The desired state of the node.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,33 +11,34 @@ use crate::{
     vids::VidSet,
 };
 
-/// What one configuration file asks for.
+/// The desired state of the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Desired {
     /// Bonds by name.
     pub bonds: BTreeMap<IfName, Bond>,
     /// Bridges by name.
     pub bridges: BTreeMap<IfName, Bridge>,
-    /// The node's own interfaces: a VLAN interface on a bridge, or the bridge itself.
+    /// The node's own interfaces: VLAN interfaces on bridges, or bridges themselves.
     pub hosts: BTreeMap<IfName, Host>,
     /// Bridge ports by device: uplinks and VM ports.
     pub ports: BTreeMap<IfName, Port>,
-    /// Links that carry the node itself: changed only where the operator names them.
+    /// Links that carry the node itself. They change only if the operator names them.
     pub protected: BTreeSet<IfName>,
 }
 
 /// A bond.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bond {
-    /// Its NICs.
+    /// The NICs.
     pub members: BTreeSet<IfName>,
-    /// The options that the file sets, and the defaults that differ from the kernel's; in the order in which they must be set.
+    /// The given options, and defaults that differ from the kernel's, in the order in which the
+    /// kernel accepts them.
     pub options: Vec<BondOption>,
-    /// Bytes.
+    /// MTU in bytes; `None`: unchanged.
     pub mtu: Option<u32>,
-    /// Packets.
+    /// Length of the transmit queue in packets; `None`: unchanged.
     pub txqlen: Option<u32>,
-    /// Fixed address; else the bond takes its first member's.
+    /// Fixed MAC address; `None`: that of the first member.
     pub mac: Option<Mac>,
 }
 
@@ -48,33 +49,35 @@ pub struct Bridge {
     pub segment: String,
     /// Whether the kernel's own VLAN filter is on.
     pub filtering: Filtering,
-    /// Bytes.
+    /// MTU in bytes; `None`: unchanged.
     pub mtu: Option<u32>,
-    /// The device whose address the bridge keeps: its uplink. Without one it keeps what it was born with.
+    /// The device whose MAC address the bridge has. Without an uplink the bridge keeps its first
+    /// address.
     pub mac_of: Option<IfName>,
 }
 
-/// Whether a bridge filters VLANs itself.
+/// Whether the kernel's VLAN filter of a bridge is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filtering {
-    /// Where the kernel can.
+    /// If the kernel supports it.
     Auto,
-    /// Yes; an error where the kernel cannot.
+    /// Yes. It is an error if the kernel does not support it.
     On,
-    /// No: eBPF alone keeps VLANs apart.
+    /// No: eBPF alone filters VLANs.
     Off,
 }
 
 /// An interface of the node itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// The bridge beneath.
+    /// The bridge of the interface.
     pub bridge: IfName,
     /// The VLAN.
     pub vid: Vid,
-    /// Tagged: a VLAN interface `<bridge>.<vid>`. Untagged: the bridge itself has the address.
+    /// Whether the interface is the VLAN interface `<bridge>.<vid>`. Otherwise it is the bridge
+    /// itself.
     pub tagged: bool,
-    /// Its addresses; others of global scope are removed.
+    /// The addresses. Other addresses of global scope are removed.
     pub addresses: BTreeSet<Cidr>,
 }
 
@@ -85,9 +88,9 @@ pub struct Port {
     pub origin: String,
     /// The bridge.
     pub bridge: IfName,
-    /// What the port is plugged into: a network, or for an uplink a cluster network.
+    /// The network of a VM port, or the cluster network of an uplink.
     pub network: String,
-    /// What kind of port.
+    /// The kind of port.
     pub role: Role,
     /// The VID of untagged frames.
     pub pvid: Option<Vid>,
@@ -95,17 +98,17 @@ pub struct Port {
     pub pvid_tagged: bool,
     /// The allow-list, with the PVID.
     pub vids: VidSet,
-    /// Which frames may come in.
+    /// Acceptable frame types.
     pub admit: Admit,
-    /// Whether the VM's untagged frames show their priority.
+    /// Whether untagged frames show their priority to the VM.
     pub priority_tags: PriorityTags,
-    /// Of a QinQ port: the customer's VIDs. Its `vids` has the service VLAN.
+    /// The customer's VIDs on a QinQ port, whose `vids` has the service VLAN.
     pub customer_vids: VidSet,
-    /// Of an uplink: the VLANs whose outer tag on the wire is an S-tag.
+    /// The VLANs of an uplink whose outer tag on the wire is an S-tag.
     pub services: VidSet,
-    /// What is checked of the VM's frames besides their VLAN.
+    /// Checks of the VM's frames besides their VLAN.
     pub security: Security,
-    /// Which way known unicast goes to it; of an uplink: the fastest of its ports'.
+    /// The path of known unicast frames to the port. An uplink has the fastest of its networks.
     pub fast_path: FastPath,
     /// MTU in bytes; `None`: unchanged.
     pub mtu: Option<u32>,
@@ -113,26 +116,26 @@ pub struct Port {
     pub network_mtu: Option<u32>,
 }
 
-/// What a port is for.
+/// The kind of a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Towards the wire.
+    /// The way to the wire.
     Uplink {
-        /// The NICs beneath: the bond's members, or the device itself.
+        /// The bond's members, or the device itself.
         nics: BTreeSet<IfName>,
-        /// Whether XDP is to be on it, where it can.
+        /// Whether it gets an XDP program if the device supports it.
         xdp: bool,
     },
     /// A VM in one VLAN.
     Access,
-    /// A VM in several.
+    /// A VM in several VLANs.
     Trunk,
-    /// A customer whose VLANs travel inside one of ours (IEEE 802.1ad, QinQ, dot1q-tunnel).
+    /// A customer whose VLANs are inside a service VLAN (IEEE 802.1ad, QinQ, dot1q-tunnel).
     Tunnel,
 }
 
 impl Role {
-    /// The programs that such a port must have. XDP on an uplink comes on top, where it can.
+    /// The programs that the port must have. The XDP program of an uplink is optional.
     pub const fn hooks(&self) -> &'static [Hook] {
         match self {
             Self::Uplink { .. } => &[Hook::UplinkIn, Hook::UplinkOut],
@@ -142,7 +145,8 @@ impl Role {
 }
 
 impl Port {
-    /// Whether frames of the PVID leave a VLAN-aware bridge untagged. A tag that shows the priority is made of theirs.
+    /// Whether frames of the PVID leave a VLAN-aware bridge untagged. The programs need the tag to
+    /// show its priority.
     pub fn bridge_untags(&self) -> bool {
         self.pvid.is_some() && !self.pvid_tagged && self.priority_tags == PriorityTags::Never
     }
@@ -151,55 +155,55 @@ impl Port {
 /// Whether frames of the PVID reach the VM with a priority tag (VID 0).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PriorityTags {
-    /// No: PCP and DEI end here.
+    /// Never: PCP and DEI are dropped.
     #[default]
     Never,
-    /// Those that have a priority.
+    /// Frames with a priority.
     IfNonzero,
-    /// All.
+    /// All frames.
     Always,
 }
 
-/// What a port checks of a VM's frames besides their VLAN.
+/// Checks of a VM's frames besides their VLAN.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "independent switches, as in the file")]
 pub struct Security {
     /// The only addresses that the VM may use; empty: any.
     pub macs: BTreeSet<Mac>,
-    /// Most addresses that the VM may use.
+    /// Maximum number of addresses that the VM may use.
     pub max_macs: Option<u16>,
-    /// The VM may be no DHCP server.
+    /// Frames that only a DHCP or DHCPv6 server sends are dropped.
     pub dhcp_guard: bool,
-    /// The VM may be no IPv6 router.
+    /// IPv6 router advertisements and redirects are dropped.
     pub ra_guard: bool,
-    /// The VM talks to the uplink only.
+    /// The VM reaches only the uplink and the node.
     pub isolated: bool,
-    /// The node hears the VM's LLDP and the like.
+    /// The node receives the VM's link-local frames.
     pub allow_link_local: bool,
-    /// Limits in frames per second.
+    /// Limits of flooded frames.
     pub storm: Storm,
 }
 
-/// Frames per second that a VM may send; 0: no limit.
+/// Maximum frames per second that a VM may send; 0: no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Storm {
-    /// To all.
+    /// Broadcast frames.
     pub broadcast: u32,
-    /// To groups.
+    /// Multicast frames.
     pub multicast: u32,
-    /// To stations that the bridge does not know.
+    /// Unicast frames to stations that the bridge does not know.
     pub unknown: u32,
 }
 
-/// How known unicast goes between the ports of a bridge.
+/// The path of known unicast frames between the ports of a bridge.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FastPath {
-    /// By the bridge.
+    /// Through the bridge.
     Off,
-    /// Past the bridge, by TC redirect.
+    /// TC redirect, which bypasses the bridge.
     #[default]
     Tc,
-    /// From the uplink by XDP redirect, else as by TC.
+    /// XDP redirect from the uplink, and TC redirect otherwise.
     Xdp,
 }
 

@@ -2,7 +2,7 @@
 
 use netagent_common::vlan::Vid;
 
-use super::{name, names, taken, vid};
+use super::{accepted, name, names, vid};
 use crate::{
     bond::{BondOption, LacpRate, Mode, XmitHashPolicy},
     state::{Admit, Bond, Bridge, FastPath, Filtering, Host, Port, PriorityTags, Role, Security},
@@ -32,7 +32,7 @@ metrics: { listen: "127.0.0.1:9469" }
 
 #[test]
 fn a_file_becomes_bonds_bridges_hosts_and_ports() {
-    let config = taken(EXAMPLE);
+    let config = accepted(EXAMPLE);
     let (desired, metrics) = (config.desired(), config.metrics);
     assert_eq!(metrics, Some("127.0.0.1:9469".parse().unwrap()));
     assert_eq!(desired.bonds.keys().collect::<Vec<_>>(), [&name("mgmt-bo"), &name("oob-bo")]);

@@ -94,7 +94,8 @@ fn files_that_need_more_room_than_the_maps_have_are_refused() {
             .map(|number| format!("  - {{ device: vm{number}, network: a{} }}\n", port(number)));
         let ports = ports.collect::<Vec<_>>().concat();
         format!(
-            "clusterNetworks: {{ oob: {{ uplink: {{ nics: [eth2], bond: {{ mode: none }}, native: none }} }} }}\n\
+            "clusterNetworks: {{ oob: {{ uplink: {{ nics: [eth2], bond: {{ mode: none }}, native: \
+             none }} }} }}\n\
              networks: {{ a: {{ clusterNetwork: oob, {network} }} }}\nports:\n{ports}"
         )
     };
@@ -108,20 +109,21 @@ fn files_that_need_more_room_than_the_maps_have_are_refused() {
         (
             file("vlan: 5", 1023, &plain),
             file("vlan: 5", 1024, &plain),
-            "f.yaml:1027:15: ports[1023].device: with vm1023 the ports so far need 1025 ports (uplinks included); a node has \
-             room for 1024: remove some",
+            "f.yaml:1027:15: ports[1023].device: with vm1023 the ports so far need 1025 ports \
+             (uplinks included); a node has room for 1024: remove some",
         ),
         (
             file(all, 2, &plain),
             file(all, 3, &plain),
-            "f.yaml:6:15: ports[2].device: with vm2 the ports so far need 16380 counters: one for each VLAN of each port, and \
-             one for its link-local frames; a node has room for 14335: allow fewer VLANs",
+            "f.yaml:6:15: ports[2].device: with vm2 the ports so far need 16380 counters: one for \
+             each VLAN of each port, and one for its link-local frames; a node has room for 14335: \
+             allow fewer VLANs",
         ),
         (
             file("vlan: 5", 128, &macs),
             file("vlan: 5", 129, &macs),
-            "f.yaml:132:15: ports[128].device: with vm128 the ports so far need 8256 addresses; a node has room for 8192: \
-             list fewer",
+            "f.yaml:132:15: ports[128].device: with vm128 the ports so far need 8256 addresses; a \
+             node has room for 8192: list fewer",
         ),
     ] {
         parse(&taken, "f.yaml").unwrap();

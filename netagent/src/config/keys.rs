@@ -1,0 +1,238 @@
+//! The keys of the file. Doc comments here are the descriptions in the JSON schema.
+
+use std::net::Ipv4Addr;
+
+use netagent_common::vlan::Vid;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::{
+    name::{ClusterName, NetworkName},
+    shapes::{List, Placed, Scalar, Section},
+    time::Millis,
+    value::{Announcements, BondMode, Links, Listen, MacLimit, Mtu, QueueLength, Rate, Xdp},
+};
+use crate::{
+    bond::{AdSelect, FailOverMac, LacpRate, XmitHashPolicy},
+    intent::{Native, Tpid},
+    names::{Cidr, IfName, Mac},
+    state::{Admit, FastPath, Filtering, PriorityTags},
+    vids::VidSet,
+};
+
+/// The configuration of netagent on one node.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(title = "netagent")]
+pub struct FileKeys {
+    /// L2 segments of the node by name. Each has a bridge and, optionally, an uplink. `mgmt`
+    /// carries the node itself and is protected. Devices are named `<name>-br` and `<name>-bo`, so
+    /// a name has at most 12 characters.
+    pub cluster_networks: Option<Section<ClusterName, ClusterNetworkKeys>>,
+    /// Networks by name. A VM port belongs to one network. The VIDs of all networks are on their
+    /// uplinks, with or without a VM.
+    pub networks: Option<Section<NetworkName, NetworkKeys>>,
+    /// VM ports: existing devices, such as taps and veth ends, and their networks.
+    pub ports: Option<Vec<Placed<PortKeys>>>,
+    /// The metrics server for Prometheus.
+    pub metrics: Option<MetricsKeys>,
+}
+
+/// An L2 segment of the node.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "ClusterNetwork")]
+pub struct ClusterNetworkKeys {
+    /// The bridge's name. Default: `<name>-br`.
+    pub bridge: Option<Scalar<IfName>>,
+    /// Whether the kernel's bridge filters VLANs as well: `auto` (default) if the kernel supports
+    /// it; `on`, otherwise an error; `off`, eBPF alone filters.
+    pub vlan_filtering: Option<Scalar<Filtering>>,
+    /// The uplink. Default: none, a segment of this node only.
+    pub uplink: Option<UplinkKeys>,
+    /// The node's own interface on this segment. Default: none.
+    pub host: Option<HostKeys>,
+    /// The path of unicast frames to stations that the bridge knows: `tc` (default), redirected by
+    /// the TC programs; `xdp`, redirected from the uplink to VMs by the XDP program, for VMs that
+    /// receive many small packets; `off`, by the bridge, like all other frames. Needs
+    /// `netagent run`.
+    pub fast_path: Option<Scalar<FastPath>>,
+}
+
+/// The device that joins a bridge to the wire.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Uplink")]
+pub struct UplinkKeys {
+    /// The NICs, at least one.
+    pub nics: List<IfName>,
+    /// The bond of the NICs. Default: active-backup with miimon 100ms.
+    pub bond: Option<BondKeys>,
+    /// MTU of the bond (or NIC) and of the bridge in bytes, 576 to 65535. Default: unchanged (1500
+    /// for a new bond).
+    pub mtu: Option<Scalar<Mtu>>,
+    /// Length of the bond's transmit queue in packets. Default: unchanged.
+    pub tx_queue_len: Option<Scalar<QueueLength>>,
+    /// Fixed MAC address of the bond. Default: that of its first NIC.
+    pub mac: Option<Scalar<Mac>>,
+    /// VID of untagged frames on the wire; `none` drops untagged frames. Default: 1.
+    pub native: Option<Scalar<Native>>,
+    /// Whether frames of the native VLAN leave tagged. Needs `native`. Default: false.
+    pub native_tagged: Option<Scalar<bool>>,
+    /// XDP on the uplink: `auto` (default) if the device supports it; `off`.
+    pub xdp: Option<Scalar<Xdp>>,
+}
+
+/// A bond's mode and options. Names and values are those of the kernel's
+/// Documentation/networking/bonding.rst. Times are in milliseconds, or have a unit: 100, 100ms, 1s.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Bond")]
+pub struct BondKeys {
+    /// The mode; `none`: no bond, the one NIC itself is the uplink. Default: active-backup.
+    pub mode: Option<Scalar<BondMode>>,
+    /// Interval of the link check. Default: 100ms, or no link check with `arpInterval`.
+    pub miimon: Option<Scalar<Millis>>,
+    /// Delay between link up and the use of a NIC; a multiple of `miimon`. Default: 0.
+    pub updelay: Option<Scalar<Millis>>,
+    /// Delay between link down and the disuse of a NIC; a multiple of `miimon`. Default: 0.
+    pub downdelay: Option<Scalar<Millis>>,
+    /// Interval of the ARP check, which replaces `miimon`; not in 802.3ad, balance-tlb,
+    /// balance-alb. Default: no ARP check.
+    pub arp_interval: Option<Scalar<Millis>>,
+    /// IPv4 addresses that the ARP check requests, 1 to 16.
+    pub arp_targets: Option<List<Ipv4Addr>>,
+    /// The NIC that is active whenever it is up; in active-backup, balance-tlb, balance-alb.
+    /// Default: none.
+    pub primary: Option<Scalar<IfName>>,
+    /// Which NICs have the bond's MAC address; in active-backup. Default: none, all NICs have it.
+    pub fail_over_mac: Option<Scalar<FailOverMac>>,
+    /// The header fields that select the NIC of a frame; in balance-xor, 802.3ad, balance-tlb.
+    /// Default: layer2.
+    pub xmit_hash_policy: Option<Scalar<XmitHashPolicy>>,
+    /// Announcements (gratuitous ARP, unsolicited NA) after a failover, 0 to 255; in
+    /// active-backup. Default: 1.
+    pub num_grat_arp: Option<Scalar<Announcements>>,
+    /// Number of NICs that must be up for the bond to have a carrier; in 802.3ad. Default: 1 (the
+    /// kernel treats 0 as 1).
+    pub min_links: Option<Scalar<Links>>,
+    /// Interval of LACPDUs that the bond requests from the switch: `slow` (default), 30 seconds;
+    /// `fast`, 1 second; in 802.3ad.
+    pub lacp_rate: Option<Scalar<LacpRate>>,
+    /// Selection of the active aggregator; in 802.3ad. Default: stable.
+    pub ad_select: Option<Scalar<AdSelect>>,
+}
+
+/// The node's own interface on a segment.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Host")]
+pub struct HostKeys {
+    /// The VLAN, on the interface `<bridge>.<vlan>`. Default: the uplink's native VLAN, on the
+    /// bridge itself.
+    pub vlan: Option<Scalar<Vid>>,
+    /// The addresses with prefix length, IPv4 or IPv6, one or a list.
+    pub address: List<Cidr>,
+}
+
+/// The policy of VM ports: one VLAN (`vlan`), several (`trunk`), a customer's VLANs inside one
+/// service VLAN (`qinq`), or the uplink's native VLAN (without these keys).
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Network")]
+pub struct NetworkKeys {
+    /// The cluster network.
+    pub cluster_network: Scalar<ClusterName>,
+    /// The VID of a network with one VLAN; VMs send and receive untagged frames.
+    pub vlan: Option<Scalar<Vid>>,
+    /// The VIDs that VMs tag themselves: "200-299,500", or a list.
+    pub trunk: Option<List<VidSet>>,
+    /// With `trunk`: VID of untagged frames, which need not be in the list of `trunk`; `none`
+    /// (default) drops untagged frames.
+    pub native: Option<Scalar<Native>>,
+    /// With `trunk`: whether frames of the native VLAN reach the VM tagged. Default: false.
+    pub native_tagged: Option<Scalar<bool>>,
+    /// The service VLAN (802.1ad, dot1q-tunnel). It contains all frames of the VMs, tagged and
+    /// untagged. Kernel 6.12 or later.
+    pub qinq: Option<Scalar<Vid>>,
+    /// With `qinq`: the VIDs that VMs may use inside the service VLAN. Default: all.
+    pub customer_vids: Option<List<VidSet>>,
+    /// With `qinq`: type of the service tag on the wire: `802.1ad` (default), 0x88A8; `802.1Q`,
+    /// 0x8100.
+    pub tpid: Option<Scalar<Tpid>>,
+    /// The frame types that a VM may send. Default: `all` with `trunk` and `qinq`, otherwise
+    /// `untagged-and-priority`.
+    pub admit: Option<Scalar<Admit>>,
+    /// Whether frames that reach the VM untagged show their priority in a tag with VID 0: `never`
+    /// (default), `if-nonzero`, `always`.
+    pub priority_tags: Option<Scalar<PriorityTags>>,
+    /// Checks of the VMs' frames besides their VLAN.
+    pub security: Option<SecurityKeys>,
+    /// The path of unicast frames to these VMs. Default: that of the cluster network.
+    pub fast_path: Option<Scalar<FastPath>>,
+}
+
+/// Checks of a VM's frames besides their VLAN. Those of a network hold for all of its ports, unless
+/// the port overrides them.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Security")]
+pub struct SecurityKeys {
+    /// On a port: the only MAC addresses that the VM may use: as source, as sender in ARP and RARP,
+    /// and in IPv6 neighbour discovery. Default: any.
+    pub macs: Option<List<Mac>>,
+    /// Maximum number of MAC addresses that a VM may use within 5 minutes, 1 to 32. Default: no
+    /// limit.
+    pub max_macs: Option<Scalar<MacLimit>>,
+    /// Whether frames that only a DHCP or DHCPv6 server sends are dropped. Default: false.
+    pub dhcp_guard: Option<Scalar<bool>>,
+    /// Whether IPv6 router advertisements and redirects are dropped. Default: false.
+    pub ra_guard: Option<Scalar<bool>>,
+    /// Whether the VM reaches only the uplink and the node, and no other VM of the node. Default:
+    /// false.
+    pub isolated: Option<Scalar<bool>>,
+    /// Whether the node receives the VM's link-local frames (LLDP, LACP, STP: 01:80:C2:00:00:0X).
+    /// Default: false.
+    pub allow_link_local: Option<Scalar<bool>>,
+    /// Limits of flooded frames.
+    pub storm: Option<StormKeys>,
+}
+
+/// Maximum frames per second that a VM may send; 0: no limit. After silence the VM may send the
+/// frames of one second at once.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Storm")]
+pub struct StormKeys {
+    /// Broadcast frames (ff:ff:ff:ff:ff:ff). Default: no limit.
+    pub broadcast: Option<Scalar<Rate>>,
+    /// Multicast frames. Default: no limit.
+    pub multicast: Option<Scalar<Rate>>,
+    /// Unicast frames to stations that the bridge does not know, and so floods. Needs
+    /// `netagent run`. Default: no limit.
+    pub unknown: Option<Scalar<Rate>>,
+}
+
+/// A VM port.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Port")]
+pub struct PortKeys {
+    /// The device on the node: a tap, or the node's end of a veth pair.
+    pub device: Scalar<IfName>,
+    /// The network.
+    pub network: Scalar<NetworkName>,
+    /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: unchanged.
+    pub mtu: Option<Scalar<Mtu>>,
+    /// Checks of the VM's frames besides their VLAN. A value here overrides that of the network.
+    pub security: Option<SecurityKeys>,
+}
+
+/// The metrics server for Prometheus.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Metrics")]
+pub struct MetricsKeys {
+    /// IP address and TCP port; `none`: no server. Default: 127.0.0.1:9469.
+    pub listen: Option<Scalar<Listen>>,
+}
