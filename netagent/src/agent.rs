@@ -6,10 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use netagent_common::{
-    forward::FdbEntry,
-    policy::{FAST, STORM, UPLINK},
-};
+use netagent_common::{forward::FdbEntry, policy::UPLINK};
 use tracing::warn;
 
 use crate::{
@@ -217,7 +214,7 @@ impl Agent {
 /// The bridges whose ports have a policy.
 fn bridges(links: &Observed, datapath: &ObservedDatapath) -> Bridges {
     let mut bridges = Bridges::default();
-    for port in datapath.ports.values().filter(|port| port.policy.has_any(FAST | STORM)) {
+    for port in datapath.ports.values() {
         let Some(link) = port.policy.bridge.as_ref().and_then(|bridge| links.link(bridge)) else {
             continue;
         };
