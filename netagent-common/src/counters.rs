@@ -54,13 +54,15 @@ pub enum Reason {
     BroadcastStorm = 17,
     /// Above the port's limit of multicast frames.
     MulticastStorm = 18,
-    /// Above the port's limit of frames to unknown stations: reserved.
+    /// Above the port's limit of frames to unknown stations.
     UnknownStorm = 19,
+    /// Longer than the MTU of the egress port allows.
+    TooLong = 20,
 }
 
 impl Reason {
     /// Every reason, in the order of the discriminants.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Untagged,
         Self::VlanNotAllowed,
         Self::TaggedOnAccess,
@@ -81,6 +83,7 @@ impl Reason {
         Self::BroadcastStorm,
         Self::MulticastStorm,
         Self::UnknownStorm,
+        Self::TooLong,
     ];
 
     /// The name in metrics, tables and documents.
@@ -106,6 +109,7 @@ impl Reason {
             Self::BroadcastStorm => "broadcast-storm",
             Self::MulticastStorm => "multicast-storm",
             Self::UnknownStorm => "unknown-storm",
+            Self::TooLong => "too-long",
         }
     }
 
@@ -132,7 +136,8 @@ impl Reason {
             | Self::StackedTag
             | Self::EgressFiltered
             | Self::NoPolicy
-            | Self::TagFailed => 0,
+            | Self::TagFailed
+            | Self::TooLong => 0,
         }
     }
 
@@ -159,7 +164,9 @@ impl Reason {
             | Self::BroadcastStorm
             | Self::MulticastStorm
             | Self::UnknownStorm => matches!(direction, Direction::Receive),
-            Self::EgressFiltered | Self::Isolated => matches!(direction, Direction::Transmit),
+            Self::EgressFiltered | Self::Isolated | Self::TooLong => {
+                matches!(direction, Direction::Transmit)
+            }
             Self::Malformed
             | Self::LinkLocal
             | Self::StackedTag
@@ -349,6 +356,6 @@ mod tests {
             assert_eq!(reason as usize, position);
             assert_eq!(Reason::from_u16(reason as u16), Some(reason));
         }
-        assert_eq!(Reason::from_u16(20), None);
+        assert_eq!(Reason::from_u16(21), None);
     }
 }

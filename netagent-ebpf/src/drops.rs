@@ -36,14 +36,14 @@ static MONITOR_RATE: Array<Window, { WINDOWS as usize }> = Array::new();
 #[btf_map]
 static MONITOR_MISSED: PerCpuArray<Unsampled, 1> = PerCpuArray::new();
 
-/// Counts a dropped frame, and takes a sample of it.
+/// Counts a frame that is dropped at a device, and takes a sample of it.
 // Not inlined, with few arguments: the code for frames that pass keeps its registers.
 #[cold]
 #[inline(never)]
-pub fn skb(skb: *mut __sk_buff, drop: Drop) {
+pub fn skb(skb: *mut __sk_buff, ifindex: u32, drop: Drop) {
     maps::count_drop(drop, skb_bytes(skb));
     let Some(time) = wanted(&drop) else { return };
-    take(time, &drop, |to| copy_skb(skb, to));
+    take(time, &drop, |to| copy_skb(skb, ifindex, to));
 }
 
 /// Counts a frame that XDP drops, and takes a sample of it.

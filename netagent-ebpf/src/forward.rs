@@ -8,7 +8,7 @@ use core::mem::offset_of;
 
 use aya_ebpf::{
     bindings::{
-        BPF_F_MMAPABLE,
+        BPF_F_MMAPABLE, TC_ACT_SHOT, TC_ACT_UNSPEC,
         xdp_action::{XDP_DROP, XDP_PASS, XDP_REDIRECT},
     },
     btf_maps::{Array, DevMap, PerCpuArray},
@@ -29,7 +29,8 @@ use netagent_common::{
 };
 
 use crate::{
-    maps,
+    drops,
+    maps::{self, Drop},
     packet::{self, Skb},
 };
 
@@ -113,41 +114,66 @@ impl Found {
     }
 }
 
-/// The egress port of a frame in this VLAN, if the fast path may forward the frame. Must be called for every
-/// frame that a port receives: it notices that a station moves.
+/// The port by which the bridge would transmit a frame.
+#[derive(Clone, Copy)]
+pub struct Egress {
+    pub port: &'static Policy,
+    /// The fast path may forward the frame; otherwise the bridge must.
+    pub bypass: bool,
+}
+
+/// The egress port of a frame in this VLAN, if it is known. Must be called for every frame that a port
+/// receives: it notices that a station moves. For frames that the bridge must forward, the port is looked up
+/// only if they may be too long for it.
 #[inline(always)]
-pub fn port(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<&'static Policy> {
-    if policy.flags & FAST == 0 || vid == 0 {
+pub fn egress(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<Egress> {
+    let fast = policy.flags & FAST != 0;
+    if vid == 0 || !fast && !skb.may_be_too_long() {
         return None;
     }
     let [destination, source] = packet::addresses(skb.linear())?;
     let fdb = FdbState::read()?;
-    let found = find(fdb, policy, vid, source)?;
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    match found.source(policy.ifindex, epoch(now)) {
-        Source::Settled => {}
-        Source::Moving => return None,
-        Source::Moved => {
-            found.mark_moved();
-            return None;
-        }
-        Source::Unseen => {
-            found.mark_seen(epoch(now));
-            return None;
-        }
+    let settled = fast && is_settled(fdb, policy, vid, source, epoch(now));
+    if !settled && !skb.may_be_too_long() {
+        return None;
     }
     // After the source: a station announces a move by a broadcast.
     if is_group(destination) || now >= fdb.until() {
         return None;
     }
-    other_port(fdb, policy, vid, destination)
+    let port = other_port(fdb, policy, vid, destination)?;
+    Some(Egress { port, bypass: settled && port.flags & FAST != 0 })
 }
 
-/// Redirects a frame to the egress hook of another port. The frame must be tagged as inside the bridge.
-/// Returns the TC action.
+/// Whether the fast path may forward frames of a source; marks its entry if the bridge must receive this one.
 #[inline(always)]
-pub fn redirect(skb: &Skb<'_>, policy: &Policy, to: &Policy) -> i32 {
+fn is_settled(fdb: FdbState, policy: &Policy, vid: u16, source: u64, epoch: u32) -> bool {
+    let Some(found) = find(fdb, policy, vid, source) else { return false };
+    match found.source(policy.ifindex, epoch) {
+        Source::Settled => return true,
+        Source::Moving => {}
+        Source::Moved => found.mark_moved(),
+        Source::Unseen => found.mark_seen(epoch),
+    }
+    false
+}
+
+/// Sends a frame to its egress port: by a redirect to the port's egress hook, or by the bridge. The frame must
+/// be tagged as inside the bridge. Returns the TC action.
+#[inline(always)]
+pub fn send(skb: &Skb<'_>, policy: &Policy, vid: u16, egress: Egress) -> i32 {
+    let to = egress.port;
+    if !skb.fits(to.ifindex) {
+        // The bridge drops such a frame before the egress hook, and does not count it.
+        let (direction, reason) = (Direction::Transmit, Reason::TooLong);
+        drops::skb(skb.raw(), to.ifindex, Drop { port: to.port, vid, direction, reason });
+        return if egress.bypass { TC_ACT_SHOT } else { TC_ACT_UNSPEC };
+    }
+    if !egress.bypass {
+        return TC_ACT_UNSPEC;
+    }
     count(policy.port, offset_of!(PathStats, tc), skb.packets());
     // SAFETY: an interface index and no flags.
     unsafe { bpf_redirect(to.ifindex, 0) as i32 }
@@ -227,10 +253,14 @@ fn redirect_xdp(
         return None;
     }
     let to = other_port(fdb, policy, vid, destination)?;
-    if to.flags & (FAST_XDP | TUNNEL) != FAST_XDP || !packet::xdp_fits(ctx, to.ifindex) {
+    if to.flags & (FAST | FAST_XDP | TUNNEL) != FAST | FAST_XDP {
         return None;
     }
     let retag = crossing(to, headers, tagging)?;
+    // TC counts a frame that is too long.
+    if !packet::xdp_fits(ctx, to.ifindex, retag) {
+        return None;
+    }
     // Before the frame is changed: XDP_PASS needs the whole frame.
     if XDP_PORTS.redirect(u32::from(to.port), u64::from(XDP_PASS)) != Ok(XDP_REDIRECT) {
         return None;

@@ -33,25 +33,25 @@ use netagent_common::{
     policy::{FAST_XDP, OPTIONAL, Policy, TAGS_IN_BYTES},
 };
 
-use crate::{maps::Drop, packet::Skb};
+use crate::{forward::Egress, maps::Drop, packet::Skb};
 
-/// The optional flags that ports of this program may have. Frozen when the program is loaded: the verifier removes the code
-/// of all others.
+/// The optional flags that ports of this program may have. They are frozen when the program is loaded: the
+/// verifier removes the code for all other flags.
 #[unsafe(no_mangle)]
 static FLAGS: Global<u32> = Global::new(OPTIONAL);
 
-/// The flags of a port, as far as this program knows them.
+/// The flags of a port that this program has code for.
 #[inline(always)]
 fn flags(policy: &Policy) -> u32 {
     policy.flags & (!OPTIONAL | FLAGS.load())
 }
 
-/// Drops early what `uplink_in` would drop for its VID, and forwards known unicast to ports that take it from here, where the
-/// tag is known to be in the bytes. Everything else goes on to `uplink_in`, which is the authority: link-local frames
-/// above all, or LACP would die here.
+/// Drops frames early that `uplink_in` would drop for their VID, and redirects known unicast to ports that
+/// support it, if the tag is known to be in the bytes. All other frames are passed to `uplink_in`, which
+/// decides: link-local frames above all, because LACP would fail otherwise.
 #[xdp(frags)]
 pub fn uplink_xdp(ctx: XdpContext) -> u32 {
-    // On a bond this runs on the member, whose ifindex leads to the bond's policy.
+    // On a bond the program runs on the member. The port index leads from its ifindex to the bond's policy.
     let Some(policy) = maps::policy(ctx.ingress_ifindex() as u32) else { return XDP_PASS };
     if !policy.has(TAGS_IN_BYTES) {
         return XDP_PASS;
@@ -97,33 +97,35 @@ pub fn port_out(ctx: TcContext) -> i32 {
     filter(&ctx, Direction::Transmit, checks::to_vm)
 }
 
-/// What a port checks besides VLANs, of a frame in this VLAN: the flags are those that the port has.
+/// The checks of a port besides VLANs, for a port with these flags and a frame in this VLAN.
 type Checks = fn(&Skb<'_>, &Policy, u32, u16) -> Option<Reason>;
 
 fn no_checks(_: &Skb<'_>, _: &Policy, _: u32, _: u16) -> Option<Reason> {
     None
 }
 
-/// Decides, tags and counts. What passes goes past the bridge where its way is known, else on to the programs and the
-/// bridge behind (`TC_ACT_UNSPEC`, which is `TCX_NEXT`); whatever goes wrong drops the frame.
+/// Decides, tags and counts. A frame that passes is sent by the fast path, or goes on to the next program and
+/// the bridge (`TC_ACT_UNSPEC`, which is `TCX_NEXT`). An error drops the frame.
 #[inline(always)]
 fn filter(ctx: &TcContext, direction: Direction, checks: Checks) -> i32 {
     let skb = Skb(ctx);
     let Some(policy) = maps::policy(skb.ifindex()) else {
         let reason = Reason::NoPolicy;
-        drops::skb(skb.raw(), Drop { port: ANY_PORT, vid: ANY_VID, direction, reason });
+        let drop = Drop { port: ANY_PORT, vid: ANY_VID, direction, reason };
+        drops::skb(skb.raw(), skb.ifindex(), drop);
         return TC_ACT_SHOT;
     };
     match pass(&skb, policy, direction, checks) {
         Ok(action) => action,
         Err((vid, reason)) => {
-            drops::skb(skb.raw(), Drop { port: policy.port, vid, direction, reason });
+            let drop = Drop { port: policy.port, vid, direction, reason };
+            drops::skb(skb.raw(), skb.ifindex(), drop);
             TC_ACT_SHOT
         }
     }
 }
 
-/// What to return to TC of a frame that passes; else its VID and what is wrong with it.
+/// The TC action for a frame that passes; otherwise the VID of the frame and the reason to drop it.
 #[inline(always)]
 fn pass(
     skb: &Skb<'_>,
@@ -136,22 +138,25 @@ fn pass(
     let headers = skb.headers(flags, direction).map_err(|reason| (0, reason))?;
     match decide(policy, flags, headers, direction) {
         Verdict::Pass(vid, tagging) => {
-            // Before the tag changes, which moves bytes.
+            // Before the tag is changed: that moves bytes.
             if let Some(reason) = checks(skb, policy, flags, vid) {
                 return Err((vid, reason));
             }
-            let to = match direction {
-                Direction::Receive => forward::port(skb, policy, vid),
+            let egress = match direction {
+                Direction::Receive => forward::egress(skb, policy, vid),
                 Direction::Transmit => None,
             };
-            if let Some(to) = to
+            if let Some(Egress { port: to, bypass: true }) = egress
                 && let Some(sent) = forward::into_peer(skb, policy, to, headers, vid, tagging)
             {
                 return sent.map_err(|reason| (vid, reason));
             }
             skb.tag(tagging).map_err(|reason| (vid, reason))?;
             maps::count(policy, vid, direction, skb.packets(), bytes);
-            Ok(to.map_or(TC_ACT_UNSPEC, |to| forward::redirect(skb, policy, to)))
+            Ok(match egress {
+                Some(egress) => forward::send(skb, policy, vid, egress),
+                None => TC_ACT_UNSPEC,
+            })
         }
         Verdict::Drop(vid, reason) => Err((vid, reason)),
     }

@@ -1,4 +1,4 @@
-//! The frame: reading its headers, changing its tag. All unsafe access to packets is here.
+//! Reads the headers of a frame and changes its tag. All unsafe access to packets is here.
 
 use aya_ebpf::{
     EbpfContext as _, Global,
@@ -22,21 +22,26 @@ use netagent_common::{
 
 /// Length of an Ethernet header.
 const ETHERNET: usize = 14;
-/// A full frame of Ethernet fits everywhere: what receives it minds no more than its own buffers.
-const FULL: u64 = 1514;
 /// Length of a tag.
 const TAG_LENGTH: usize = 4;
+/// The longest frame that fits every device: the smallest MTU (ETH_MIN_MTU), an Ethernet header, a tag.
+const ALWAYS_FITS: u64 = (68 + ETHERNET + TAG_LENGTH) as u64;
+/// The kernel allows a frame one tag above MTU and Ethernet header, whether it has a tag or not (VLAN_HLEN
+/// in `__is_skb_forwardable` and `xdp_ok_fwd_dev`).
+const TAG_ALLOWANCE: i32 = TAG_LENGTH as i32;
+/// Result of `bpf_check_mtu` for a frame that is too long (BPF_MTU_CHK_RET_FRAG_NEEDED).
+const FRAG_NEEDED: i64 = 1;
 
-/// Whether the kernel can push a tag over one that is in the metadata. Before 6.12 (commit 938863727076) that left
-/// `mac_len` four bytes too long behind TC ingress, and the frame went on with a header cut out of its middle.
+/// Whether the kernel can push a tag over a tag in the metadata. Before 6.12 (commit 938863727076) that left
+/// `mac_len` four bytes too long after TC ingress, and the kernel cut four bytes out of the frame.
 #[unsafe(no_mangle)]
 static CAN_STACK_TAGS: Global<u8> = Global::new(0);
 
-/// What the programs need of a frame that is an skb.
+/// A frame that is an skb.
 pub struct Skb<'a>(pub &'a TcContext);
 
 impl Skb<'_> {
-    /// The context as the kernel gave it.
+    /// The context of the program.
     pub fn raw(&self) -> *mut __sk_buff {
         self.0.as_ptr().cast()
     }
@@ -47,20 +52,20 @@ impl Skb<'_> {
         unsafe { (*self.raw()).ifindex }
     }
 
-    /// The device on which the frame came into the node; 0: it was born here.
+    /// The device by which the frame came into the node; 0: the node itself has sent it.
     pub fn origin_ifindex(&self) -> u32 {
-        // SAFETY: as above.
+        // SAFETY: the verifier checks field reads of the context.
         unsafe { (*self.raw()).ingress_ifindex }
     }
 
-    /// Frames that this skb stands for: the segments of a GSO frame, else one.
+    /// Number of frames: the segments of a GSO frame, otherwise one.
     pub fn packets(&self) -> u64 {
-        // SAFETY: as above.
+        // SAFETY: the verifier checks field reads of the context.
         let segments = unsafe { (*self.raw()).gso_segs };
         if segments > 1 { u64::from(segments) } else { 1 }
     }
 
-    /// Bytes, with the Ethernet header.
+    /// Bytes, with the Ethernet header, without the tag in the metadata.
     pub fn bytes(&self) -> u64 {
         u64::from(self.0.len())
     }
@@ -71,13 +76,13 @@ impl Skb<'_> {
         (self.0.data(), self.0.data_end())
     }
 
-    /// The headers. The kernel has moved the outer tag into the metadata before TC ingress (`skb_vlan_untag`), and
-    /// the bridge keeps its tag there, so on the way out a tag that is only in the bytes is an inner one. `flags` as in
+    /// The headers. The kernel moves the outer tag into the metadata before TC ingress (`skb_vlan_untag`), and
+    /// the bridge keeps its tag there: on transmit a tag in the bytes is an inner tag. `flags` as in
     /// [`netagent_common::decide::decide`].
     #[inline(always)]
     pub fn headers(&self, flags: u32, direction: Direction) -> Result<Headers, Reason> {
         if self.0.data() + ETHERNET > self.0.data_end() {
-            // Not linear that far. Afterwards the pointers are read, and checked, again.
+            // The linear part is shorter than the header. The pointers are read and checked again below.
             self.0.pull_data(ETHERNET as u32).map_err(|_| Reason::Malformed)?;
         }
         let (start, end) = self.linear();
@@ -100,7 +105,7 @@ impl Skb<'_> {
         Ok(headers)
     }
 
-    /// Changes the outer tag. In the metadata where it can be: the bytes do not move.
+    /// Changes the outer tag, in the metadata if possible: then the bytes do not move.
     #[inline(always)]
     pub fn tag(&self, tagging: Tagging) -> Result<(), Reason> {
         match tagging {
@@ -133,21 +138,30 @@ impl Skb<'_> {
         }
     }
 
-    /// Whether the frame is within the MTU of a device, or is segmented there.
+    /// Whether the frame is longer than the smallest MTU allows.
     #[inline(always)]
-    pub fn fits(&self, ifindex: u32) -> bool {
-        let mut mtu = 0;
-        // SAFETY: the context is this program's own, and so is the word.
-        self.bytes() <= FULL
-            || unsafe { bpf_check_mtu(self.raw().cast(), ifindex, &raw mut mtu, 0, 0) } == 0
+    pub fn may_be_too_long(&self) -> bool {
+        self.bytes() > ALWAYS_FITS
     }
 
-    /// Makes the frame one for the stack of whoever receives it, as a device does that finds its own address in it: this one's
-    /// was another.
+    /// Whether the bridge would transmit the frame by a device (`is_skb_forwardable`): it is a GSO frame, or
+    /// its length without the tag in the metadata is at most MTU + Ethernet header + tag.
+    #[inline(always)]
+    pub fn fits(&self, ifindex: u32) -> bool {
+        if !self.may_be_too_long() {
+            return true;
+        }
+        let (skb, mut mtu) = (self.raw().cast(), 0);
+        // SAFETY: the context, and a variable of this function.
+        unsafe { bpf_check_mtu(skb, ifindex, &raw mut mtu, -TAG_ALLOWANCE, 0) != FRAG_NEEDED }
+    }
+
+    /// Marks the frame as addressed to the receiving host. The device that received the frame has another
+    /// address and marked it as addressed to another host.
     #[inline(always)]
     pub fn is_for_host(&self) {
         const PACKET_HOST: u32 = 0;
-        // SAFETY: the context is this program's own.
+        // SAFETY: the context.
         unsafe { bpf_skb_change_type(self.raw(), PACKET_HOST) };
     }
 
@@ -157,28 +171,28 @@ impl Skb<'_> {
         if CAN_STACK_TAGS.load() == 0 && unsafe { (*self.raw()).vlan_present } != 0 {
             return Err(Reason::StackedTag);
         }
-        // SAFETY: the context is this program's own.
+        // SAFETY: the context.
         let result = unsafe { bpf_skb_vlan_push(self.raw(), tpid.to_be(), tci) };
         if result == 0 { Ok(()) } else { Err(Reason::TagFailed) }
     }
 
     #[inline(always)]
     fn pop(&self) -> Result<(), Reason> {
-        // SAFETY: the context is this program's own.
+        // SAFETY: the context.
         let result = unsafe { bpf_skb_vlan_pop(self.raw()) };
         if result == 0 { Ok(()) } else { Err(Reason::TagFailed) }
     }
 }
 
 impl Bytes for Skb<'_> {
-    /// Also where the frame is not linear that far.
+    /// Reads beyond the linear part, too.
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.0.load(offset).ok()
     }
 }
 
-/// The headers of a frame at XDP: what is in the bytes. A tag that the NIC has taken out is invisible here.
+/// The headers of a frame at XDP, from its bytes. A tag that the NIC has moved into the metadata is invisible.
 #[inline(always)]
 pub fn xdp_headers(ctx: &XdpContext) -> Result<Headers, Reason> {
     let (start, end) = (ctx.data(), ctx.data_end());
@@ -193,7 +207,7 @@ pub fn xdp_headers(ctx: &XdpContext) -> Result<Headers, Reason> {
 /// Destination and source address, as numbers, if they are within these bounds of a packet.
 #[inline(always)]
 pub fn addresses((start, end): (usize, usize)) -> Option<[u64; 2]> {
-    // The farthest first: one check of the bounds.
+    // The last word first: one check of the bounds.
     let rest = word::<u32>(start, end, 8).ok()?;
     let first = word::<u16>(start, end, 6).ok()?;
     Some([destination(start, end).ok()?, u64::from(first) | u64::from(rest) << 16])
@@ -209,7 +223,7 @@ fn destination(start: usize, end: usize) -> Result<u64, Reason> {
 /// Whether the frame is link-local, and its Ethertype.
 #[inline(always)]
 fn ethernet(start: usize, end: usize) -> Result<(bool, u16), Reason> {
-    // The farther one first: one check of the bounds.
+    // The last word first: one check of the bounds.
     let ethertype = u16::from_be(word(start, end, 12)?);
     Ok((is_link_local(destination(start, end)?), ethertype))
 }
@@ -221,53 +235,57 @@ fn tag_in_bytes(start: usize, end: usize, tpid: u16, link_local: bool) -> Result
     Ok(Headers { tpid, tci, ethertype, inner_tci: 0, link_local })
 }
 
-/// A word at an offset that is a multiple of its size, or `Malformed` where the frame (its linear part) ends before. One load, where
-/// bytes would be one each: BPF runs where the machine (x86-64, arm64) reads words at any address, or is refused by the verifier.
+/// A word at an offset that is a multiple of its size, or `Malformed` if the linear part of the frame ends before
+/// it. One load: the machine (x86-64, arm64) reads words at any address, or the verifier refuses the program.
 #[inline(always)]
 fn word<T: Copy>(start: usize, end: usize, offset: usize) -> Result<T, Reason> {
     if start + offset + size_of::<T>() > end {
         return Err(Reason::Malformed);
     }
-    // SAFETY: within the packet, as just checked; as aligned as the machine wants it.
+    // SAFETY: within the packet, as just checked; aligned as the machine requires.
     Ok(unsafe { *((start + offset) as *const T) })
 }
 
-/// Bytes of a frame, as they are counted.
+/// Bytes of a frame for the counters.
 #[inline(always)]
 pub fn skb_bytes(skb: *mut __sk_buff) -> u64 {
     // SAFETY: the verifier checks field reads of the context.
     u64::from(unsafe { (*skb).len })
 }
 
-/// Bytes of a frame at XDP, as they are counted.
+/// Bytes of a frame at XDP for the counters.
 #[inline(always)]
 pub fn xdp_bytes(xdp: *mut xdp_md) -> u64 {
     let xdp = XdpContext::new(xdp);
     (xdp.data_end() - xdp.data()) as u64
 }
 
-/// Whether a frame at XDP is in one piece, and within the MTU of a device: what is redirected else is dropped, as not every device
-/// takes several pieces (NETDEV_XDP_ACT_NDO_XMIT_SG), and none segments.
+/// Whether XDP can transmit a frame by a device after a change of its tag. The frame must be in one buffer,
+/// because not every device supports several (NETDEV_XDP_ACT_NDO_XMIT_SG). Its length with the tag must be at most
+/// MTU + Ethernet header + tag (`xdp_ok_fwd_dev`).
 #[inline(always)]
-pub fn xdp_fits(ctx: &XdpContext, ifindex: u32) -> bool {
+pub fn xdp_fits(ctx: &XdpContext, ifindex: u32, retag: Retag) -> bool {
+    let tag = |tci: Option<u16>| if tci.is_some() { TAG_LENGTH as i32 } else { 0 };
+    let growth = tag(retag.after) - tag(retag.before) - TAG_ALLOWANCE;
     let mut mtu = 0;
-    // SAFETY: the context is this program's own, and so is the word.
+    // SAFETY: the context, and a variable of this function.
     unsafe {
         let bytes = bpf_xdp_get_buff_len(ctx.ctx);
         bytes == (ctx.data_end() - ctx.data()) as u64
-            && (bytes <= FULL || bpf_check_mtu(ctx.ctx.cast(), ifindex, &raw mut mtu, 0, 0) == 0)
+            && (bytes <= ALWAYS_FITS - TAG_LENGTH as u64
+                || bpf_check_mtu(ctx.ctx.cast(), ifindex, &raw mut mtu, growth, 0) == 0)
     }
 }
 
-/// Bytes of a whole frame at XDP, without the outer tag: as TC counts it, which finds the tag in the metadata.
+/// Bytes of a whole frame at XDP without the outer tag: TC counts them so, with the tag in the metadata.
 #[inline(always)]
 pub fn xdp_untagged_bytes(ctx: &XdpContext, tagged: bool) -> u64 {
-    // SAFETY: the context is this program's own.
+    // SAFETY: the context.
     let bytes = unsafe { bpf_xdp_get_buff_len(ctx.ctx) };
     if tagged { bytes - TAG_LENGTH as u64 } else { bytes }
 }
 
-/// Changes the C-tag of a frame at XDP; `None` where that cannot be done, and the frame is no longer what it was.
+/// Changes the C-tag of a frame at XDP; `None`: the change failed, and the frame must be dropped.
 #[inline(always)]
 pub fn xdp_retag(
     ctx: &XdpContext,
@@ -284,7 +302,7 @@ pub fn xdp_retag(
         (None, Some(_)) => -SHIFT,
     };
     if moved != 0 {
-        // SAFETY: the context is this program's own.
+        // SAFETY: the context.
         if unsafe { bpf_xdp_adjust_head(ctx.ctx, moved) } != 0 {
             return None;
         }
@@ -301,12 +319,12 @@ fn write<T: Copy>(ctx: &XdpContext, offset: usize, words: T) -> Option<()> {
     if start + offset + size_of::<T>() > end {
         return None;
     }
-    // SAFETY: within the packet, as just checked; as aligned as the machine wants it.
+    // SAFETY: within the packet, as just checked; aligned as the machine requires.
     unsafe { *((start + offset) as *mut T) = words };
     Some(())
 }
 
-/// What of a frame went into its sample; see there.
+/// Fields of a sample that depend on the hook.
 pub struct Copied {
     pub ifindex: u32,
     pub length: u32,
@@ -315,9 +333,9 @@ pub struct Copied {
     pub tci: u16,
 }
 
-/// Copies the beginning of a frame to `CAPTURE` bytes.
+/// Copies the beginning of a frame, which is dropped at a device, to `CAPTURE` bytes.
 #[inline(always)]
-pub fn copy_skb(skb: *mut __sk_buff, to: *mut u8) -> Copied {
+pub fn copy_skb(skb: *mut __sk_buff, ifindex: u32, to: *mut u8) -> Copied {
     // SAFETY: the verifier checks field reads of the context, and that the copy stays within the buffer.
     unsafe {
         let length = (*skb).len;
@@ -328,14 +346,14 @@ pub fn copy_skb(skb: *mut __sk_buff, to: *mut u8) -> Copied {
             _ => (u16::from_be((*skb).vlan_proto as u16), (*skb).vlan_tci as u16),
         };
         let captured = if failed == 0 { captured } else { 0 };
-        Copied { ifindex: (*skb).ifindex, length, captured, tpid, tci }
+        Copied { ifindex, length, captured, tpid, tci }
     }
 }
 
-/// The same at XDP, where all tags that can be seen are in the bytes.
+/// Copies the beginning of a frame at XDP. Its tags are in the bytes.
 #[inline(always)]
 pub fn copy_xdp(xdp: *mut xdp_md, to: *mut u8) -> Copied {
-    // SAFETY: as above.
+    // SAFETY: the verifier checks the context, and that the copy stays within the buffer.
     unsafe {
         let length = bpf_xdp_get_buff_len(xdp) as u32;
         let captured = capture(length);
@@ -345,8 +363,8 @@ pub fn copy_xdp(xdp: *mut xdp_md, to: *mut u8) -> Copied {
     }
 }
 
-/// How much to copy, from 1 to `CAPTURE`, in a form that lets the verifier of 6.1 see both bounds: it learns nothing from
-/// a comparison with 0. Of an empty frame it asks for too much, which the helpers refuse.
+/// Number of bytes to copy, from 1 to `CAPTURE`, in a form from which the verifier of 6.1 learns both bounds: it
+/// learns nothing from a comparison with 0. For an empty frame the helpers refuse the number.
 #[inline(always)]
 fn capture(length: u32) -> u32 {
     const { assert!(CAPTURE.is_power_of_two()) };

@@ -10,10 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use netagent_common::{
-    forward::FdbEntry,
-    policy::{FAST, STORM, UPLINK},
-};
+use netagent_common::{forward::FdbEntry, policy::UPLINK};
 
 pub use self::{
     apply::{Applied, Progress},
@@ -274,7 +271,7 @@ fn names(links: &Observed, indexes: &BTreeSet<u32>) -> BTreeSet<IfName> {
 /// The bridges whose ports have a policy that asks for the FDB.
 fn bridges(links: &Observed, datapath: &ObservedDatapath) -> Bridges {
     let mut bridges = Bridges::default();
-    for port in datapath.ports.values().filter(|port| port.policy.has_any(FAST | STORM)) {
+    for port in datapath.ports.values() {
         let Some(link) = port.policy.bridge.as_ref().and_then(|bridge| links.link(bridge)) else {
             continue;
         };

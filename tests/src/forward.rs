@@ -4,6 +4,7 @@
 mod bonds;
 mod bulk;
 mod movement;
+mod too_long;
 
 use std::{cell::Cell, collections::BTreeSet, time::Duration};
 

@@ -3,7 +3,7 @@
 use crate::{
     counters::Direction,
     decide::{Headers, Tagging, Verdict, decide},
-    policy::{FAST, ISOLATED, PEER, Policy, SERVICES, TUNNEL, UPLINK},
+    policy::{ISOLATED, PEER, Policy, SERVICES, TUNNEL, UPLINK},
     vlan::TPID_C,
 };
 
@@ -16,12 +16,12 @@ pub struct Retag {
     pub after: Option<u16>,
 }
 
-/// Whether frames that a port receives may leave by another port without the bridge. `to` is the policy that
-/// the port index has for the interface index of the FDB entry: if the index was reused, the policy
-/// may belong to another device or another bridge.
+/// Whether the port of an FDB entry is still a port of the ingress port's bridge. `to` is the policy that the port
+/// index has for the interface index of the entry: if the index was reused, the policy may belong to
+/// another device or another bridge.
 #[inline(always)]
 pub const fn is_reachable(from: &Policy, to: &Policy, ifindex: u32) -> bool {
-    to.bridge == from.bridge && to.ifindex == ifindex && to.flags & FAST != 0
+    to.bridge == from.bridge && to.ifindex == ifindex
 }
 
 /// Whether frames may skip the egress hook of `to` (`bpf_redirect_peer`): [`crossing`] decides everything
@@ -70,7 +70,7 @@ pub const fn retag(tag: Option<u16>, tagging: Tagging) -> Option<Option<u16>> {
 mod tests {
     use super::*;
     use crate::{
-        policy::{ADMIT_TAGGED, ADMIT_UNTAGGED, BRIDGE_STRIPS},
+        policy::{ADMIT_TAGGED, ADMIT_UNTAGGED, BRIDGE_STRIPS, FAST},
         vlan::TPID_S,
     };
 
@@ -90,13 +90,12 @@ mod tests {
     }
 
     #[test]
-    fn only_a_fast_port_of_the_bridge_that_still_has_its_index_is_reachable() {
+    fn only_a_port_of_the_bridge_that_still_has_its_index_is_reachable() {
         let from = port(4, 100, &[100]);
         let to = port(5, 100, &[100]);
         assert!(is_reachable(&from, &to, 5));
         assert!(!is_reachable(&from, &to, 6), "the index has another device's policy");
         assert!(!is_reachable(&from, &Policy { bridge: 3, ..to }, 5));
-        assert!(!is_reachable(&from, &Policy { flags: to.flags & !FAST, ..to }, 5));
     }
 
     #[test]

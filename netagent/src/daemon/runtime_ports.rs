@@ -1,18 +1,18 @@
 //! Ports that were added through the control socket. They survive a restart of the agent in a file on `/run`, and end
 //! with their device.
 
-use std::{collections::BTreeMap, fs, io, path::PathBuf};
+use std::{fs, io, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
 use crate::{intent::PortIntent, names::IfName, state::Observed};
 
-/// The ports by device.
+/// The ports in the order in which they were added: where there is no room for all, the last ones are rejected.
 #[derive(Clone, Debug, Default)]
 pub struct RuntimePorts {
     path: PathBuf,
-    ports: BTreeMap<IfName, RuntimePort>,
+    ports: Vec<RuntimePort>,
 }
 
 /// A port, and the device that it was added for.
@@ -26,7 +26,7 @@ struct RuntimePort {
 impl RuntimePorts {
     /// Reads the file; one that cannot be used counts as empty.
     pub fn read(path: PathBuf) -> Self {
-        let list: Vec<RuntimePort> = match fs::read(&path) {
+        let ports: Vec<RuntimePort> = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
                 warn!("{}: {error}: ports that were added before are forgotten", path.display());
                 Vec::new()
@@ -38,43 +38,44 @@ impl RuntimePorts {
                 Vec::new()
             }
         };
-        let ports = list.into_iter().map(|port| (port.port.device.clone(), port)).collect();
         Self { path, ports }
     }
 
     /// The ports.
     pub fn iter(&self) -> impl Iterator<Item = &PortIntent> {
-        self.ports.values().map(|port| &port.port)
+        self.ports.iter().map(|port| &port.port)
     }
 
     /// Adds a port, or replaces it.
     pub fn insert(&mut self, port: PortIntent, ifindex: Option<u32>) {
-        self.ports.insert(port.device.clone(), RuntimePort { port, ifindex });
+        let new = RuntimePort { port, ifindex };
+        match self.ports.iter_mut().find(|old| old.port.device == new.port.device) {
+            Some(old) => *old = new,
+            None => self.ports.push(new),
+        }
     }
 
     /// Removes a port. Returns whether it was there.
     pub fn remove(&mut self, device: &IfName) -> bool {
-        self.ports.remove(device).is_some()
+        let before = self.ports.len();
+        self.ports.retain(|port| port.port.device != *device);
+        self.ports.len() < before
     }
 
     /// Forgets the ports whose device is gone, and notes the devices that have appeared.
     pub fn forget_gone(&mut self, links: &Observed) -> Vec<IfName> {
         let mut gone = Vec::new();
         let mut appeared = false;
-        for (device, port) in &mut self.ports {
-            let now = links.link(device).map(|link| link.index);
-            match port.ifindex {
-                Some(index) if now != Some(index) => gone.push(device.clone()),
-                None if now.is_some() => {
-                    port.ifindex = now;
-                    appeared = true;
-                }
-                Some(_) | None => {}
+        self.ports.retain_mut(|RuntimePort { port, ifindex }| {
+            let now = links.link(&port.device).map(|link| link.index);
+            if ifindex.is_some() && *ifindex != now {
+                gone.push(port.device.clone());
+                return false;
             }
-        }
-        for device in &gone {
-            self.ports.remove(device);
-        }
+            appeared |= *ifindex != now;
+            *ifindex = now;
+            true
+        });
         if appeared || !gone.is_empty() {
             self.save();
         }
@@ -83,9 +84,8 @@ impl RuntimePorts {
 
     /// Writes the file, in one step.
     pub fn save(&self) {
-        let list: Vec<&RuntimePort> = self.ports.values().collect();
         let temporary = self.path.with_extension("new");
-        let written = serde_json::to_vec(&list)
+        let written = serde_json::to_vec(&self.ports)
             .map_err(io::Error::from)
             .and_then(|bytes| fs::write(&temporary, bytes))
             .and_then(|()| fs::rename(&temporary, &self.path));

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use aya::maps::{Array, IterableMap as _, MapData};
 use netagent_common::{
-    BUCKETS, NIC_SLOTS,
+    NIC_SLOTS,
     forward::{FRESH_FOR, FdbBucket, FdbEntry, Fresh, Station, epoch},
 };
 
@@ -43,7 +43,7 @@ impl Stations {
             0 => RandomState::new().hash_one(0) | 1,
             seed => seed,
         };
-        let memory = Memory::of(fdb.map(), BUCKETS).context("map the FDB into memory")?;
+        let memory = Memory::of(fdb.map()).context("map the FDB into memory")?;
         let buckets = Buckets::new(memory, seed);
         Ok(Some(Self {
             fdb,
@@ -109,7 +109,6 @@ impl Stations {
 
 /// Number of stations in the map.
 pub fn count(fdb: &MapData) -> Result<usize> {
-    let memory: Memory<AtomicBucket> =
-        Memory::of(fdb, BUCKETS).context("map the FDB into memory")?;
+    let memory: Memory<AtomicBucket> = Memory::of(fdb).context("map the FDB into memory")?;
     Ok(buckets::used(&memory).count())
 }

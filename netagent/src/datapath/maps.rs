@@ -1,6 +1,6 @@
 //! The maps, opened by their pins.
 //!
-//! aya opens whatever is pinned under a map's name; [`check`] compares it first.
+//! aya opens any map that is pinned under the name; [`check`] compares its definition first.
 
 use std::{fs, mem::size_of};
 
@@ -27,10 +27,10 @@ use netagent_common::{
 
 use super::{fdb, pins::Pins};
 
-/// The agent has the map as memory (include/uapi/linux/bpf.h).
-const BPF_F_MMAPABLE: u32 = 1 << 10;
+/// The map can be mapped into memory (include/uapi/linux/bpf.h).
+pub const BPF_F_MMAPABLE: u32 = 1 << 10;
 
-/// A map's definition: what must be equal for a pin to be used.
+/// A map's definition. A pinned map must have the same one.
 struct Spec {
     name: &'static str,
     kind: MapType,
@@ -44,7 +44,7 @@ const fn spec<K, V>(name: &'static str, kind: MapType, entries: u32) -> Spec {
     Spec { name, kind, key: size_of::<K>(), value: size_of::<V>(), entries, flags: 0 }
 }
 
-/// As netagent-ebpf/src/maps.rs, forward.rs and drops.rs define them.
+/// The definitions in netagent-ebpf/src/maps.rs, forward.rs and drops.rs.
 const SPECS: [Spec; 20] = [
     Spec {
         flags: BPF_F_MMAPABLE,
@@ -64,9 +64,9 @@ const SPECS: [Spec; 20] = [
     spec::<u32, Fresh>("FDB_FRESH", MapType::Array, 1),
     spec::<u32, PathStats>("FORWARDED", MapType::PerCpuArray, MAX_PORTS),
     spec::<u32, u32>("XDP_NICS", MapType::Array, NIC_SLOTS),
-    // An interface index, and no program behind it.
+    // An interface index, and no program.
     spec::<u32, [u32; 2]>("XDP_PORTS", MapType::DevMap, MAX_PORTS),
-    // The kernel takes a ring buffer for a map without keys and values, of so many bytes.
+    // A ring buffer has no keys and values; its entries are bytes.
     spec::<(), ()>("DROP_EVENTS", MapType::RingBuf, RING_BYTES),
     spec::<u32, SampleFilter>("MONITOR", MapType::Array, 1),
     spec::<u32, Window>("MONITOR_RATE", MapType::Array, WINDOWS),
@@ -78,12 +78,12 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     SPECS.iter().map(|spec| spec.name)
 }
 
-/// Whether all are pinned. Some of them are no more than none: an agent was killed when it made them.
+/// Whether all maps are pinned. An agent that was killed may have pinned some of them only.
 pub fn are_there(pins: &Pins) -> bool {
     names().all(|name| pins.maps().join(name).exists())
 }
 
-/// Compares what is pinned with what the programs expect, and names every difference.
+/// Compares the pinned maps with the definitions, and names every difference.
 pub fn check(pins: &Pins) -> Result<()> {
     let mut differences = Vec::new();
     for spec in &SPECS {
@@ -102,12 +102,12 @@ pub fn check(pins: &Pins) -> Result<()> {
         compare("key size", info.key_size().into(), spec.key as u64);
         compare("value size", info.value_size().into(), spec.value as u64);
         compare("entries", info.max_entries().into(), spec.entries.into());
-        // The kernel adds some of its own.
+        // The kernel adds flags of its own.
         compare("flags", (info.map_flags() & spec.flags).into(), spec.flags.into());
     }
     if !differences.is_empty() {
         bail!(
-            "the pinned maps are not this netagent's ({}): `netagent detach` removes them",
+            "the pinned maps belong to another version of netagent ({}): `netagent detach` removes them",
             differences.join(", ")
         );
     }
@@ -126,28 +126,28 @@ pub struct Maps {
     pub blocks: Array<MapData, [u16; 64]>,
     /// Traffic.
     pub stats: PerCpuArray<MapData, VlanStats>,
-    /// Drops by port, under its first keys.
+    /// Drops by port: its first keys.
     pub drops: PerCpuArray<MapData, RawDropSlots>,
-    /// Drops under all other keys.
+    /// Drops by all other keys.
     pub more_drops: PerCpuHashMap<MapData, RawDropKey, DropStats>,
-    /// Keys of `more_drops` in use, by port.
+    /// Keys of `more_drops` that each port has used.
     pub quota: Array<MapData, u32>,
     /// Addresses that VMs may use, with the interface index of their port.
     pub allowed_macs: HashMap<MapData, PortMac, u32>,
-    /// Addresses that VMs use, where they are limited.
+    /// Source addresses of ports that have a limit of them.
     pub port_macs: Array<MapData, [MacSlot; MAC_SLOTS]>,
-    /// What VMs have used of their limits.
+    /// State of the limits of ports.
     pub storm: Array<MapData, StormState>,
-    /// Frames that went past the bridge, by port.
+    /// Frames that the fast path forwarded, by port.
     pub forwarded: PerCpuArray<MapData, PathStats>,
-    /// Ports that take frames from XDP.
+    /// Ports that support XDP_REDIRECT.
     pub xdp_ports: DevMap<MapData>,
-    /// Where stations are; see [`super::fdb`].
+    /// The FDB map; see [`super::fdb`].
     fdb: Array<MapData, FdbBucket>,
 }
 
 impl Maps {
-    /// Opens the pins.
+    /// Opens the pinned maps.
     pub fn open(pins: &Pins) -> Result<Self> {
         check(pins)?;
         let open = |name| pinned(pins, name);
@@ -169,13 +169,14 @@ impl Maps {
         })
     }
 
-    /// Whether these are the maps that are pinned, rather than ones whose pins were removed behind our back.
+    /// Whether the open maps are still the pinned ones.
     pub fn are_pinned(&self, pins: &Pins) -> bool {
         is_pinned(self.policy.map(), pins, "POLICY")
     }
 
-    /// Makes the keys under which all that finds no room is counted: for no port of ours here, for each port when it gets
-    /// its policy, for the reasons that its flags allow. However many VIDs the VMs of other ports invent, a port's drops stay its own.
+    /// Makes the keys for drops that find no key of their own: for each port when it gets its policy, for the
+    /// reasons that its flags allow; and for frames that belong to no port. The drops of a port are counted
+    /// separately, however many VIDs other VMs send.
     pub fn reserve_drops(&mut self, port: u16, flags: u32) -> Result<()> {
         for reason in Reason::ALL {
             for direction in [Direction::Receive, Direction::Transmit] {
@@ -186,7 +187,7 @@ impl Maps {
                     direction: direction as u16,
                     reason: reason as u16,
                 };
-                // A map that is full already leaves the port with the keys of no port.
+                // If the map is full, drops of the port are counted under the keys of no port.
                 if (of_port || port == ANY_PORT) && self.more_drops.get(&key, 0).is_err() {
                     let zero = per_cpu(DropStats::default())?;
                     let full = self.more_drops.insert(&key, zero, 0).is_err();
@@ -199,13 +200,13 @@ impl Maps {
         Ok(())
     }
 
-    /// How many stations are in their map.
+    /// Number of stations in the FDB map.
     pub fn stations(&self) -> Result<usize> {
         fdb::count(self.fdb.map())
     }
 }
 
-/// Whether this map is the one that is pinned under its name.
+/// Whether a map is the pinned one.
 pub fn is_pinned(map: &MapData, pins: &Pins, name: &str) -> bool {
     let pinned = MapInfo::from_pin(pins.maps().join(name));
     matches!((pinned, map.info()), (Ok(pinned), Ok(open)) if pinned.id() == open.id())
@@ -219,13 +220,13 @@ pub fn pinned(pins: &Pins, name: &str) -> Result<Map> {
     Ok(Map::from_map_data(data)?)
 }
 
-/// The same value for every CPU.
+/// One value for every CPU.
 pub fn per_cpu<T: Pod>(value: T) -> Result<PerCpuValues<T>> {
     let values = vec![value; possible_cpus()?];
     PerCpuValues::try_from(values).context("make per-CPU values")
 }
 
-/// How many values an element of a per-CPU map has.
+/// Number of values of an element of a per-CPU map.
 pub fn possible_cpus() -> Result<usize> {
     let cpus = nr_cpus().map_err(|(path, error)| anyhow::anyhow!("read {path}: {error}"))?;
     Ok(cpus.get() as usize)

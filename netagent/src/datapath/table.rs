@@ -180,43 +180,61 @@ impl Table {
             _ => 0,
         };
 
-        self.allow_macs(maps, &policy, &wanted.macs)?;
-        let number = u32::from(policy.port);
-        // XDP finds the device as soon as the policy sends it there, and until no policy does.
-        let takes_xdp = policy.flags & (UPLINK | FAST_XDP) == FAST_XDP;
-        if takes_xdp {
-            maps.xdp_ports.set(number, ifindex, None, 0).context("list the port for XDP")?;
-        }
-        maps.policy.set(record, &policy, 0).context("write the policy")?;
-        let before = old.as_ref().map(|old| old.nics.clone()).unwrap_or_default();
-        for index in std::iter::once(&ifindex).chain(&wanted.nics) {
-            point(maps, *index, record)?;
-        }
-        for index in before.difference(&wanted.nics) {
-            unpoint(maps, *index, record / 2)?;
-        }
-        if old.is_some() {
-            // The other record is free for the next change once no program reads it any more.
-            wait_for_programs();
-            self.forget_macs(maps, u16::try_from(record ^ 1)?)?;
-        }
-        // No device.
-        if !takes_xdp {
-            maps.xdp_ports.set(number, 0, None, 0).context("take the port off XDP's list")?;
-        }
-        maps.reserve_drops(policy.port, policy.flags)?;
         let nics = wanted.nics.clone();
         let entry = PortEntry { record, policy, pairs, nics };
-        let entry = self.ports.entry(device.clone()).insert_entry(entry).into_mut();
+        let entry = self.switch_to(maps, device, entry, &wanted.macs)?;
         let Some(old) = old else { return Ok(()) };
         pairs::trim(maps, &old.policy.blocks, &counted, &mut entry.pairs)
     }
 
-    /// Marks that the device takes no XDP program, so that it is not tried again and again.
+    /// Writes the record of an entry, which no program reads yet, and switches the programs to it. Returns
+    /// when no program reads the old record any more: the next change may write it.
+    fn switch_to(
+        &mut self,
+        maps: &mut Maps,
+        device: &IfName,
+        new: PortEntry,
+        macs: &BTreeSet<Mac>,
+    ) -> Result<&mut PortEntry> {
+        let PortEntry { record, policy, nics, .. } = &new;
+        self.allow_macs(maps, policy, macs)?;
+        let number = u32::from(policy.port);
+        // The device map has the device while any policy lets XDP forward to it.
+        let supports_xdp = policy.flags & (UPLINK | FAST_XDP) == FAST_XDP;
+        if supports_xdp {
+            let ports = &mut maps.xdp_ports;
+            ports.set(number, policy.ifindex, None, 0).context("add the port to XDP_PORTS")?;
+        }
+        maps.policy.set(*record, policy, 0).context("write the policy")?;
+        let old = self.ports.get(device).map(|old| old.nics.clone());
+        for index in std::iter::once(&policy.ifindex).chain(nics) {
+            point(maps, *index, *record)?;
+        }
+        for index in old.iter().flat_map(|old| old.difference(nics)) {
+            unpoint(maps, *index, record / 2)?;
+        }
+        if old.is_some() {
+            wait_for_programs();
+            self.forget_macs(maps, u16::try_from(record ^ 1)?)?;
+        }
+        if !supports_xdp {
+            let no_device = 0;
+            let ports = &mut maps.xdp_ports;
+            ports.set(number, no_device, None, 0).context("remove the port from XDP_PORTS")?;
+        }
+        maps.reserve_drops(policy.port, policy.flags)?;
+        Ok(self.ports.entry(device.clone()).insert_entry(new).into_mut())
+    }
+
+    /// Notes that the device does not support XDP programs, so that later plans do not attach one again.
     pub fn refuse_xdp(&mut self, maps: &mut Maps, device: &IfName) -> Result<()> {
-        let Some(entry) = self.ports.get_mut(device) else { return Ok(()) };
+        let Some(mut entry) = self.ports.get(device).cloned() else { return Ok(()) };
+        let macs = self.allowed_macs.get(&entry.policy.record).cloned().unwrap_or_default();
+        entry.record ^= 1;
+        entry.policy.record = u16::try_from(entry.record)?;
         entry.policy.flags |= XDP_REFUSED;
-        maps.policy.set(entry.record, &entry.policy, 0).context("write the policy")
+        self.switch_to(maps, device, entry, &macs)?;
+        Ok(())
     }
 
     /// Removes a port with its counters.
@@ -232,7 +250,7 @@ impl Table {
         self.ports.remove(device);
         self.forget_macs(maps, policy.record)?;
         let number = u32::from(policy.port);
-        maps.xdp_ports.set(number, 0, None, 0).context("take the port off XDP's list")?;
+        maps.xdp_ports.set(number, 0, None, 0).context("remove the port from XDP_PORTS")?;
         reset(maps, &BTreeSet::from([policy.port]))
     }
 
@@ -271,7 +289,7 @@ impl Table {
         for Mac(mac) in allowed {
             let key = PortMac { record: policy.record, mac: *mac };
             maps.allowed_macs.insert(&key, &policy.ifindex, 0).with_context(|| {
-                format!("list an address (the node has room for {MAX_MACS}): list fewer in security.macs")
+                format!("add an allowed address (the node has room for {MAX_MACS}): list fewer in security.macs")
             })?;
             listed.insert(Mac(*mac));
         }
@@ -282,7 +300,7 @@ impl Table {
     fn forget_macs(&mut self, maps: &mut Maps, record: u16) -> Result<()> {
         for Mac(mac) in self.allowed_macs.remove(&record).unwrap_or_default() {
             let key = PortMac { record, mac };
-            maps.allowed_macs.remove(&key).context("take an address off the list")?;
+            maps.allowed_macs.remove(&key).context("remove an allowed address")?;
         }
         Ok(())
     }

@@ -109,7 +109,9 @@ fn first_vid(reason: Reason, pvid: Option<Vid>) -> Option<u16> {
     match reason {
         Reason::Untagged | Reason::Malformed | Reason::LinkLocal => Some(0),
         Reason::ReservedVid => Some(RESERVED_VID),
-        Reason::TaggedOnAccess | Reason::StackedTag | Reason::TagFailed => pvid.map(Vid::get),
+        Reason::TaggedOnAccess | Reason::StackedTag | Reason::TagFailed | Reason::TooLong => {
+            pvid.map(Vid::get)
+        }
         Reason::VlanNotAllowed
         | Reason::EgressFiltered
         | Reason::NoPolicy

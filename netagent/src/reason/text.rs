@@ -122,5 +122,12 @@ pub const fn of(reason: Reason) -> [&'static str; 3] {
             "Look at what it sends (`netagent monitor --reason unknown-storm`) and whether the stations are there \
              (`bridge fdb show`); raise `storm.unknown` (packets per second) if that is meant.",
         ],
+        Reason::TooLong => [
+            "longer than the MTU of the port allows",
+            "The MTU of the port's device is below the MTU of its network, or a sender uses a larger MTU than the \
+             receiver. Only known unicast is counted: the bridge drops its copies of flooded frames itself.",
+            "Use one MTU for all stations of a VLAN: compare the port (`ip link show`) with `uplink.mtu`, then raise \
+             the port's `mtu`, or lower the MTU of the sender.",
+        ],
     }
 }

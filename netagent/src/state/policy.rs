@@ -44,11 +44,6 @@ impl PortPolicy {
         self.flags & flags == flags
     }
 
-    /// Whether any of some flags of [`netagent_common::policy`] is set.
-    pub fn has_any(&self, flags: u32) -> bool {
-        self.flags & flags != 0
-    }
-
     /// The VIDs that have counters: 0 for link-local frames, and the VIDs inside the bridge.
     pub fn counted_vids(&self) -> BTreeSet<u16> {
         std::iter::once(0).chain(self.bridge_vids().iter().map(Vid::get)).collect()

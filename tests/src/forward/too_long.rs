@@ -1,0 +1,108 @@
+//! A frame that is too long for its egress port is dropped and counted, by the same limit on every path.
+
+use std::collections::BTreeSet;
+
+use super::{Address, Lab, PORTS, forwarded, station, tags};
+use crate::{Feature, frame::Frame, lab::kernel_is_at_least, needs};
+
+const ETHERNET: usize = 14;
+/// The kernel allows a frame one VLAN tag above the MTU, whether it has a tag or not.
+const TAG: usize = 4;
+/// Frames of each length from each port: the bridge receives one of them at most, all others bypass it.
+const FRAMES: u64 = 3;
+const VID: u16 = 100;
+
+/// A frame whose length without its tag is given.
+fn send(lab: &Lab, from: &str, [source, destination]: [Address; 2], length: usize) -> Frame {
+    let number = lab.sent.replace(lab.sent.get() + 1);
+    let mut frame = Frame { destination, source, ..Frame::numbered(number, &tags(from, VID)) };
+    frame.payload.resize(length - ETHERNET, 0);
+    lab.wire(from).send(&frame);
+    frame
+}
+
+/// Frames of the uplink and of a VM to an access port and to a trunk, at the limit and one byte above.
+fn at_the_limit_and_above(filtering: &str, path: &str, mtu: usize, queue: bool) {
+    let lab = Lab::new(filtering, path);
+    // Only the egress ports have the MTU: the other ends receive longer frames, too.
+    for port in PORTS {
+        lab.others.sh(&format!("ip link set {port} mtu 2000; ethtool -K {port} gro on"));
+        let limited = matches!(port, "vm-b" | "vm-t");
+        let mtu = if limited { mtu } else { 2000 };
+        lab.node.netns.sh(&format!("ip link set {port} mtu {mtu}"));
+        if queue {
+            lab.node.netns.sh(&format!("tc qdisc add dev {port} root pfifo"));
+        }
+    }
+    let daemon = lab.node.run();
+    let [uplink, vm, access, trunk] = [1, 2, 3, 4].map(station);
+    let (senders, receivers) =
+        ([("eth2", uplink), ("vm-a", vm)], [("vm-b", access), ("vm-t", trunk)]);
+    for (port, mac) in senders.iter().chain(&receivers) {
+        lab.learn(port, VID, *mac);
+    }
+    let limit = mtu + ETHERNET + TAG;
+    for (from, source) in senders {
+        for (to, destination) in receivers {
+            for _ in 0..FRAMES {
+                let frame = send(&lab, from, [source, destination], limit);
+                assert_eq!(lab.reached(VID, &frame), BTreeSet::from([to]), "{from}: {limit} bytes");
+                let frame = send(&lab, from, [source, destination], limit + 1);
+                assert_eq!(lab.reached(VID, &frame), BTreeSet::new(), "{from}: one byte more");
+            }
+        }
+        let bypassed = |path| forwarded(&daemon, from, path);
+        // XDP needs room for the tag: at the limit it leaves the frames for the trunk to TC.
+        let (by_tc, by_xdp) = (bypassed("tc"), bypassed("xdp"));
+        match path {
+            "off" => assert_eq!((by_tc, by_xdp), (0, 0)),
+            "xdp" if from == "eth2" && kernel_is_at_least(6, 3) => {
+                assert!(by_xdp + 1 >= FRAMES && by_tc + 1 >= FRAMES, "{by_xdp} and {by_tc}");
+            }
+            _ => assert!(by_tc + 1 >= 2 * FRAMES, "{from}: {by_tc} by TC"),
+        }
+    }
+    let drops: serde_json::Value = serde_json::from_str(&lab.node.ok("show drops -j")).unwrap();
+    let too_long = drops.as_array().unwrap().iter().filter(|row| row["reason"] == "too-long");
+    let counted: BTreeSet<_> = too_long
+        .map(|row| {
+            let text = |key: &str| row[key].as_str().unwrap().to_owned();
+            let bytes = row["bytes"].as_u64().unwrap();
+            (text("device"), text("direction"), text("vlan"), row["packets"].as_u64(), bytes)
+        })
+        .collect();
+    let all = FRAMES * u64::try_from(senders.len()).unwrap();
+    let bytes = all * u64::try_from(limit + 1).unwrap();
+    let of =
+        |port: &str| (port.to_owned(), "transmit".to_owned(), VID.to_string(), Some(all), bytes);
+    assert_eq!(counted, BTreeSet::from(["vm-b", "vm-t"].map(of)), "mtu {mtu}");
+}
+
+fn every_mtu(path: &str, queue: bool) {
+    for mtu in [1000, 1500] {
+        at_the_limit_and_above("off", path, mtu, queue);
+        if needs(&[Feature::VlanFiltering]) {
+            at_the_limit_and_above("on", path, mtu, queue);
+        }
+    }
+}
+
+#[test]
+fn a_frame_too_long_for_a_port_is_counted_if_the_bridge_drops_it() {
+    every_mtu("off", false);
+}
+
+#[test]
+fn a_frame_too_long_for_a_port_is_dropped_and_counted_by_tc() {
+    every_mtu("tc", true);
+}
+
+#[test]
+fn a_frame_too_long_for_a_port_is_dropped_and_counted_before_its_peer() {
+    every_mtu("tc", false);
+}
+
+#[test]
+fn a_frame_too_long_for_a_port_is_dropped_and_counted_by_xdp() {
+    every_mtu("xdp", false);
+}
