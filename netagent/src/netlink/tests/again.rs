@@ -28,10 +28,10 @@ impl<'a> Follower<'a> {
     }
 
     async fn changes(&mut self, why: &str) -> Changes {
-        match timeout(Duration::from_secs(5), self.watch.changed()).await {
-            Ok(changes) => changes.unwrap(),
-            Err(_) => panic!("{why}: no notification; known: {:#?}", self.observed),
-        }
+        let Ok(changes) = timeout(Duration::from_secs(5), self.watch.changed()).await else {
+            panic!("{why}: no notification; known: {:#?}", self.observed)
+        };
+        changes.unwrap()
     }
 
     /// Makes a change and looks again at the links that are named, and only these, until the node
@@ -221,15 +221,15 @@ fn a_look_at_single_links_that_is_not_enough_says_so_and_changes_nothing() {
                 assert!(!netlink.observe_again(&mut observed, &indexes).await.unwrap());
                 assert_eq!(observed, before);
             };
-            run("ip link set dev br name other");
+            let rename = |from: &str, to: &str| run(&format!("ip link set dev {from} name {to}"));
+            rename("br", "other");
             not_enough(&[bridge]).await;
-            run(
-                "ip link set dev vm0 name tmp; ip link set vm0-peer name vm0; ip link set tmp name br",
-            );
+            rename("vm0", "tmp");
+            rename("vm0-peer", "vm0");
+            rename("tmp", "br");
             not_enough(&[port]).await;
-            run(
-                "ip link set dev br name vm1; ip link set dev vm0 name vm0-peer; ip link set dev vm1 name vm0",
-            );
+            rename("vm0", "vm0-peer");
+            rename("br", "vm0");
             run("ip link delete other");
             // The port is known as one of a bridge that does not exist any more.
             not_enough(&[bridge]).await;
