@@ -11,8 +11,8 @@ use crate::names::Cidr;
 const HEADER_BYTES: usize = 8;
 
 /// The index of a link and one of its addresses. `None` for an address that is not of global scope,
-/// and for an IPv6 address that expires: it comes from router advertisements, and the next one would
-/// restore it.
+/// and for an IPv6 address that expires: it comes from router advertisements, and the next one
+/// would restore it.
 pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr)> {
     let [family, prefix, flags, scope, ..] = *payload else { return None };
     let attributes = payload.get(HEADER_BYTES..)?;

@@ -24,8 +24,8 @@ impl Netlink {
     /// Reads the links with these indexes again and replaces their entries in `observed`. A link
     /// that does not exist any more is removed.
     ///
-    /// Returns false and does not touch `observed` if all links must be read: if a link was renamed,
-    /// the entry of another link would change as well, or there are too many indexes.
+    /// Returns false and does not touch `observed` if all links must be read: if a link was
+    /// renamed, the entry of another link would change as well, or there are too many indexes.
     pub async fn observe_again(
         &self,
         observed: &mut Observed,

@@ -59,8 +59,8 @@ impl Netlink {
     }
 }
 
-/// The option that an attribute reports. `None` for an option that netagent does not manage, and for
-/// a value that it does not know.
+/// The option that an attribute reports. `None` for an option that netagent does not manage, and
+/// for a value that it does not know.
 fn option(attribute: InfoBond, name_of: &dyn Fn(u32) -> Option<IfName>) -> Option<BondOption> {
     Some(match attribute {
         InfoBond::Mode(mode) => BondOption::Mode(Mode::from_number(mode.into())?),

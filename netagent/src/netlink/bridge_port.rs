@@ -20,9 +20,9 @@ const LOCKED: u16 = 39;
 const FORWARDING: u8 = 3;
 
 impl Netlink {
-    /// `bridge -details link show`: the interface indexes of the ports that forward and learn without
-    /// restriction, each with the index of its bridge. A port that STP blocks, an isolated, a locked
-    /// and a `vlan_tunnel` port are left out.
+    /// `bridge -details link show`: the interface indexes of the ports that forward and learn
+    /// without restriction, each with the index of its bridge. A port that STP blocks, an isolated,
+    /// a locked and a `vlan_tunnel` port are left out.
     pub async fn plain_ports(&self) -> Result<BTreeMap<u32, u32>, Failure> {
         let message =
             LinkMessageBuilder::<LinkUnspec>::new().interface_family(AddressFamily::Bridge).build();

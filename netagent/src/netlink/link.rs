@@ -112,7 +112,8 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// The index of the parent link. The index of a parent in another namespace has no meaning here.
+    /// The index of the parent link. The index of a parent in another namespace has no meaning
+    /// here.
     fn parent(&self) -> Option<u32> {
         match wire::find(self.attributes, IFLA_LINK_NETNSID) {
             Some(_) => None,

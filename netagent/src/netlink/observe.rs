@@ -21,8 +21,8 @@ use crate::{
 };
 
 impl Netlink {
-    /// Reads the links with their addresses and VLANs, the default routes, and the optional parts of
-    /// the kernel. A link whose name no configuration can contain is left out.
+    /// Reads the links with their addresses and VLANs, the default routes, and the optional parts
+    /// of the kernel. A link whose name no configuration can contain is left out.
     pub async fn observe(&self) -> anyhow::Result<Observed> {
         let kernel = self.probe().await.context("find out which parts this kernel has")?;
         let links = self.links().await.context("list links")?;

@@ -1,5 +1,5 @@
-//! The optional parts of this kernel, found without a change of the node: a request for each kind of
-//! link, with a name that no link can have. A kernel with that kind refuses the name; a kernel
+//! The optional parts of this kernel, found without a change of the node: a request for each kind
+//! of link, with a name that no link can have. A kernel with that kind refuses the name; a kernel
 //! without it refuses the kind first. The request loads the module of the kind, as creating a link
 //! would.
 

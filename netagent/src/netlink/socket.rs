@@ -1,6 +1,6 @@
-//! One request at a time over one socket. rtnetlink's own connection is not used: it drops a message
-//! that it cannot decode and continues, so a link would silently be missing from a dump, and it
-//! hides interrupted dumps and the kernel's error texts.
+//! One request at a time over one socket. rtnetlink's own connection is not used: it drops a
+//! message that it cannot decode and continues, so a link would silently be missing from a dump,
+//! and it hides interrupted dumps and the kernel's error texts.
 
 use std::{ffi::c_int, io, time::Duration};
 

@@ -12,6 +12,7 @@ use libc::{
     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK, RTNLGRP_TC,
 };
 use rtnetlink::sys::{AsyncSocket as _, TokioSocket, protocols::NETLINK_ROUTE};
+use tracing::debug;
 
 use super::{
     link::Header,
@@ -114,7 +115,10 @@ impl Watch {
     /// Waits for a change since the last call (or since [`open`](Self::open)), and returns all that
     /// are queued. A caller that is cancelled loses none. Fails when the socket is broken.
     pub async fn changed(&mut self) -> anyhow::Result<Changes> {
-        self.drain().await.context("read changes of links, addresses, routes and VLANs")
+        let changes = self.drain().await;
+        let changes = changes.context("read changes of links, addresses, routes and VLANs")?;
+        debug!("netlink: {changes:?}");
+        Ok(changes)
     }
 
     async fn drain(&mut self) -> io::Result<Changes> {

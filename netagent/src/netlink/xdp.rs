@@ -54,7 +54,7 @@ impl Netdev {
         Ok(replies.iter().filter_map(transmitter).any(|found| found == index))
     }
 
-    async fn family(&self) -> Result<Option<u16>, Failure> {
+    pub(super) async fn family(&self) -> Result<Option<u16>, Failure> {
         self.family.get_or_try_init(|| self.find_family()).await.copied()
     }
 
