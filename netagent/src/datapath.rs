@@ -18,8 +18,8 @@ mod table;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::CString,
     fs::File,
+    os::unix::net::UnixDatagram,
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -28,6 +28,7 @@ use netagent_common::{
     counters::ANY_PORT,
     policy::{UPLINK, XDP_REFUSED},
 };
+use rustix::net::netdevice::name_to_index;
 
 use self::{
     maps::Maps,
@@ -282,8 +283,5 @@ impl Datapath {
 
 /// The interface index of a device, if there is one of this name.
 fn index_of(name: &IfName) -> Option<u32> {
-    let name = CString::new(name.as_str()).ok()?;
-    // SAFETY: a string that lives until the end.
-    let index = unsafe { libc::if_nametoindex(name.as_ptr()) };
-    (index != 0).then_some(index)
+    name_to_index(UnixDatagram::unbound().ok()?, name.as_str()).ok()
 }

@@ -1,6 +1,7 @@
-//! The only place that talks rtnetlink: [`observe`](Netlink::observe) reads the node,
-//! [`apply`](Netlink::apply) carries out one [`LinkChange`](crate::change::LinkChange), and
-//! [`Watch`] says when to look again. It knows nothing of configuration, plans and eBPF.
+//! The only module that uses netlink: [`observe`](Netlink::observe) reads the node,
+//! [`apply`](Netlink::apply) carries out one [`LinkChange`](crate::change::LinkChange), [`Watch`]
+//! names the links that changed, and [`observe_again`](Netlink::observe_again) reads these. It does
+//! not depend on configuration, plans and eBPF.
 //!
 //! A socket belongs to the network namespace of the thread that opened it.
 
@@ -15,6 +16,7 @@ mod filter;
 mod link;
 mod observe;
 mod probe;
+mod request;
 mod route;
 mod socket;
 #[cfg(test)]
@@ -28,9 +30,10 @@ use std::io;
 
 use anyhow::Context as _;
 use rtnetlink::{
+    LinkUnspec,
     packet_route::{
         RouteNetlinkMessage,
-        link::{LinkAttribute, LinkExtentMask, LinkMessage},
+        link::{LinkAttribute, LinkExtentMask},
     },
     sys::protocols::NETLINK_ROUTE,
 };
@@ -48,8 +51,8 @@ use self::{
 };
 use crate::names::{IfName, Mac};
 
-/// The way to the kernel's links. Indexes are looked up afresh for every change: a link that was
-/// deleted and made again has the same name and another index.
+/// Reads and changes links. The index of a link is looked up for every change: a link that was
+/// deleted and created again has the same name and another index.
 pub struct Netlink {
     socket: Socket,
     netdev: Netdev,
@@ -70,11 +73,8 @@ impl Netlink {
 
     /// `ip link show NAME`
     async fn find(&self, name: &IfName) -> Result<Found, Failure> {
-        let attributes = vec![
-            LinkAttribute::IfName(name.to_string()),
-            LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]),
-        ];
-        let request = RouteNetlinkMessage::GetLink(message(0, attributes));
+        let link = LinkUnspec::new_with_name(name.as_str()).append_extra_attribute(skip_stats());
+        let request = RouteNetlinkMessage::GetLink(link.build());
         match self.socket.request(request, 0).await {
             Ok(replies) => {
                 let header = replies.iter().find_map(Reply::new_link).and_then(Header::read);
@@ -91,17 +91,14 @@ impl Netlink {
     }
 }
 
-/// What changes need to know of a link at that moment.
+/// A link, as a change needs it at that moment.
 struct Found {
     index: u32,
     up: bool,
     mac: Mac,
 }
 
-/// A message about the link with this index, or with 0 about one that its attributes describe.
-fn message(index: u32, attributes: Vec<LinkAttribute>) -> LinkMessage {
-    let mut message = LinkMessage::default();
-    message.header.index = index;
-    message.attributes = attributes;
-    message
+/// Leaves statistics, which netagent does not use, out of messages about links.
+fn skip_stats() -> LinkAttribute {
+    LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats])
 }

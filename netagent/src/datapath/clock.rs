@@ -1,23 +1,23 @@
-//! The clocks: the programs', and the one on the wall.
+//! Clocks: those of the programs, and wall time.
 
-/// Nanoseconds since the boot, as the programs count them.
+use rustix::time::{ClockId, clock_gettime};
+
+/// Nanoseconds since the boot (`bpf_ktime_get_boot_ns`).
 pub fn boot_time() -> u64 {
-    clock(libc::CLOCK_BOOTTIME)
+    clock(ClockId::Boottime)
 }
 
-/// Nanoseconds since the boot, without those asleep: as the programs count them where they ask for the coarse clock.
+/// Nanoseconds since the boot without suspend (`bpf_ktime_get_coarse_ns`).
 pub fn monotonic_time() -> u64 {
-    clock(libc::CLOCK_MONOTONIC)
+    clock(ClockId::Monotonic)
 }
 
 /// Nanoseconds since 1970.
 pub fn wall_time() -> u64 {
-    clock(libc::CLOCK_REALTIME)
+    clock(ClockId::Realtime)
 }
 
-fn clock(clock: libc::clockid_t) -> u64 {
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: a buffer of the right type; these clocks exist.
-    unsafe { libc::clock_gettime(clock, &raw mut time) };
+fn clock(clock: ClockId) -> u64 {
+    let time = clock_gettime(clock);
     time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
 }

@@ -1,17 +1,17 @@
-//! Waiting for programs that may still use what they have read.
+//! Waits for programs that may still use what they have read.
 
 use std::{thread, time::Duration};
 
-/// Far longer than any program runs.
+use rustix::thread::{MembarrierCommand, membarrier};
+
+/// Much longer than a program runs.
 const LONG: Duration = Duration::from_millis(100);
 
-/// Returns when every program that runs now has come to its end: MEMBARRIER_CMD_GLOBAL (since 4.3, commit 5b25b13ab08f) is
-/// synchronize_rcu(). A kernel that keeps its ticks off some processors (nohz_full) refuses it; there it is waited.
+/// Returns after every program that runs now has ended: MEMBARRIER_CMD_GLOBAL (since Linux 4.3,
+/// commit 5b25b13ab08f) is synchronize_rcu(). A kernel with nohz_full processors refuses it; then
+/// this sleeps.
 pub fn wait_for_programs() {
-    // SAFETY: no pointers.
-    let failed =
-        unsafe { libc::syscall(libc::SYS_membarrier, libc::MEMBARRIER_CMD_GLOBAL, 0, 0) } != 0;
-    if failed {
+    if membarrier(MembarrierCommand::Global).is_err() {
         thread::sleep(LONG);
     }
 }

@@ -1,7 +1,7 @@
 //! A pinned BPF link's own account of itself: which device, which program.
 //!
-//! Read from `/proc/self/fdinfo`, which has the interface index that aya's `LinkInfo` leaves out, and which needs no
-//! CAP_SYS_ADMIN.
+//! Read from `/proc/self/fdinfo`, which has the interface index that aya's `LinkInfo` leaves out,
+//! and which needs no CAP_SYS_ADMIN.
 
 use std::{
     ffi::CString,

@@ -20,14 +20,14 @@ struct EthtoolValue {
     data: u32,
 }
 
-/// Whether the NIC takes the tag out of the frames that it receives.
+/// Whether the NIC strips the VLAN tag of received frames.
 pub fn rx_vlan(device: &IfName) -> Result<bool> {
     let flags = ethtool(device, ETHTOOL_GFLAGS, 0)
         .with_context(|| format!("{device}: read the offload flags"))?;
     Ok(flags & ETH_FLAG_RXVLAN != 0)
 }
 
-/// `ethtool -K DEV rxvlan off`, and checks that it is.
+/// `ethtool -K DEV rxvlan off`, and verifies it.
 pub fn rx_vlan_off(device: &IfName) -> Result<()> {
     let flags = ethtool(device, ETHTOOL_GFLAGS, 0)
         .with_context(|| format!("{device}: read the offload flags"))?;
@@ -41,12 +41,12 @@ pub fn rx_vlan_off(device: &IfName) -> Result<()> {
 
 fn ethtool(device: &IfName, cmd: u32, data: u32) -> io::Result<u32> {
     let mut value = EthtoolValue { cmd, data };
-    // SAFETY: all zero is a valid ifreq.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(device.as_str().bytes()) {
+    let mut name = [0; libc::IF_NAMESIZE];
+    for (to, from) in name.iter_mut().zip(device.as_str().bytes()) {
         *to = from.cast_signed();
     }
-    request.ifr_ifru.ifru_data = (&raw mut value).cast();
+    let data = libc::__c_anonymous_ifr_ifru { ifru_data: (&raw mut value).cast() };
+    let mut request = libc::ifreq { ifr_name: name, ifr_ifru: data };
     let socket = UnixDatagram::unbound()?;
     // SAFETY: the request names a device and points to a value that outlives the call.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCETHTOOL, &raw mut request) };

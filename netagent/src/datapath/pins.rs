@@ -14,6 +14,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use netagent_common::LAYOUT;
+use rustix::{
+    fs::{FsWord, statfs},
+    process::geteuid,
+};
 
 use crate::{names::IfName, state::Hook};
 
@@ -21,7 +25,7 @@ use crate::{names::IfName, state::Hook};
 pub const DEFAULT: &str = "/sys/fs/bpf/netagent";
 
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
-const BPF_FS_MAGIC: libc::__fsword_t = 0xcafe_4a11;
+const BPF_FS_MAGIC: FsWord = 0xcafe_4a11;
 
 /// A pin directory.
 #[derive(Clone, Debug)]
@@ -121,8 +125,7 @@ impl Pins {
 fn check(directory: &Path) -> Result<()> {
     let meta = fs::symlink_metadata(directory)
         .with_context(|| format!("look at {}", directory.display()))?;
-    // SAFETY: no arguments, cannot fail.
-    let me = unsafe { libc::geteuid() };
+    let me = geteuid().as_raw();
     if !meta.is_dir() || meta.uid() != me || meta.mode() & 0o022 != 0 {
         bail!(
             "{} is not a directory that only uid {me} can write to: remove it, or choose another with \
@@ -162,13 +165,5 @@ pub fn remove(path: &Path, failed: &mut Vec<String>) {
 }
 
 fn is_bpffs(path: &Path) -> bool {
-    let Ok(path) = std::ffi::CString::new(path.as_os_str().as_encoded_bytes()) else {
-        return false;
-    };
-    let mut stat = std::mem::MaybeUninit::<libc::statfs>::zeroed();
-    // SAFETY: a NUL-terminated path, and a buffer that is only read where the call has filled it.
-    unsafe {
-        libc::statfs(path.as_ptr(), stat.as_mut_ptr()) == 0
-            && stat.assume_init().f_type == BPF_FS_MAGIC
-    }
+    statfs(path).is_ok_and(|stat| stat.f_type == BPF_FS_MAGIC)
 }

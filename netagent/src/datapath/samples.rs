@@ -1,10 +1,11 @@
 //! The monitor's end of the ring of samples: opened by its pin, read by one process at a time.
 
-use std::{fs, time::Duration};
+use std::{fs, os::unix::net::UnixDatagram, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use aya::maps::{Array, MapData, PerCpuArray, RingBuf};
 use netagent_common::sample::{Sample, SampleFilter, Unsampled};
+use rustix::net::netdevice::index_to_name;
 use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{
@@ -185,10 +186,7 @@ fn read(item: &[u8]) -> Option<Sample> {
 }
 
 fn name_of(ifindex: u32) -> Option<String> {
-    let mut name = [0u8; libc::IF_NAMESIZE];
-    // SAFETY: the buffer is as large as the call asks for.
-    let found = unsafe { libc::if_indextoname(ifindex, name.as_mut_ptr().cast()) };
-    (!found.is_null()).then(|| super::table::text(&name))
+    index_to_name(UnixDatagram::unbound().ok()?, ifindex).ok()
 }
 
 /// Not the lock of who may change things: the monitor runs beside the daemon.

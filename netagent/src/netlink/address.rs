@@ -3,10 +3,6 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libc::{IFA_ADDRESS, IFA_F_PERMANENT, IFA_FLAGS, IFA_LOCAL, RT_SCOPE_UNIVERSE};
-use rtnetlink::packet_route::{
-    AddressFamily,
-    address::{AddressAttribute, AddressMessage},
-};
 
 use super::wire;
 use crate::names::Cidr;
@@ -14,29 +10,16 @@ use crate::names::Cidr;
 /// `struct ifaddrmsg`
 const HEADER_BYTES: usize = 8;
 
-/// A message about an address of the link with this index. No broadcast address, as with `ip`.
-pub(super) fn message(index: u32, Cidr { address, prefix }: Cidr) -> AddressMessage {
-    let mut message = AddressMessage::default();
-    message.header.family = match address {
-        IpAddr::V4(_) => AddressFamily::Inet,
-        IpAddr::V6(_) => AddressFamily::Inet6,
-    };
-    message.header.index = index;
-    message.header.prefix_len = prefix;
-    message.attributes = vec![AddressAttribute::Local(address), AddressAttribute::Address(address)];
-    message
-}
-
-/// The index of a link and an address that it has; `None` unless that is of global scope and someone
-/// gave it to the link. IPv6 addresses that expire come from router advertisements: who removes them
-/// has them back with the next one.
+/// The index of a link and one of its addresses. `None` for an address that is not of global scope,
+/// and for an IPv6 address that expires: it comes from router advertisements, and the next one
+/// would restore it.
 pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr)> {
     let [family, prefix, flags, scope, ..] = *payload else { return None };
     let attributes = payload.get(HEADER_BYTES..)?;
     if scope != RT_SCOPE_UNIVERSE {
         return None;
     }
-    // On a point-to-point link IFA_ADDRESS is the other end's.
+    // On a point-to-point link IFA_ADDRESS is the address of the other end.
     let address =
         wire::find(attributes, IFA_LOCAL).or_else(|| wire::find(attributes, IFA_ADDRESS))?;
     let address = match libc::c_int::from(family) {

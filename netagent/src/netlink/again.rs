@@ -8,28 +8,24 @@ use std::{
 
 use anyhow::Context as _;
 use libc::RTM_NEWADDR;
-use rtnetlink::packet_route::{
-    RouteNetlinkMessage,
-    address::AddressMessage,
-    link::{LinkAttribute, LinkExtentMask},
-};
+use rtnetlink::{LinkUnspec, packet_route::RouteNetlinkMessage};
 
-use super::{Failure, Netlink, address, link::Header, message, socket::Reply, vlan};
+use super::{Failure, Netlink, address, link::Header, request, skip_stats, socket::Reply, vlan};
 use crate::{
     bond::BondOption,
-    names::IfName,
+    names::{Cidr, IfName},
     state::{Kind, Link, Observed},
 };
 
-/// For more links than this, reading all links takes fewer system calls.
+/// Reading all links takes fewer system calls than reading more than this many one by one.
 const MOST: usize = 32;
 
 impl Netlink {
     /// Reads the links with these indexes again and replaces their entries in `observed`. A link
     /// that does not exist any more is removed.
     ///
-    /// Returns false, and leaves `observed` alone, where all links must be read: a link was renamed,
-    /// an entry of another link would change as well, or the links are too many.
+    /// Returns false and does not touch `observed` if all links must be read: if a link was
+    /// renamed, the entry of another link would change as well, or there are too many indexes.
     pub async fn observe_again(
         &self,
         observed: &mut Observed,
@@ -94,8 +90,8 @@ impl Netlink {
 
     /// `ip -details link show` for the link with this index; `None`: it does not exist.
     async fn link_reply(&self, index: u32) -> Result<Option<Reply>, Failure> {
-        let mask = LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]);
-        let request = RouteNetlinkMessage::GetLink(message(index, vec![mask]));
+        let link = LinkUnspec::new_with_index(index).append_extra_attribute(skip_stats());
+        let request = RouteNetlinkMessage::GetLink(link.build());
         match self.socket.request(request, 0).await {
             Err(failure) if failure.is(libc::ENODEV) => Ok(None),
             replies => Ok(replies?.into_iter().find(|reply| reply.new_link().is_some())),
@@ -104,30 +100,29 @@ impl Netlink {
 
     /// `bridge vlan show dev DEV`
     async fn vlans_of(&self, index: u32) -> Result<vlan::Vlans, Failure> {
-        match self.socket.dump(vlan::request(index)).await {
-            // It left its bridge meanwhile.
+        match self.socket.dump(request::vlans(index)).await {
+            // The port left its bridge meanwhile.
             Err(failure) if failure.is(libc::EINVAL) => Ok(vlan::Vlans::new()),
             replies => {
                 let replies = replies?;
-                let payloads = replies.iter().filter_map(|reply| reply.of_kind(vlan::RTM_NEWVLAN));
+                let payloads =
+                    replies.iter().filter_map(|reply| reply.of_kind(request::RTM_NEWVLAN));
                 Ok(payloads.flat_map(vlan::entries).collect())
             }
         }
     }
 
     /// `ip address show dev DEV scope global`
-    async fn addresses_of(&self, index: u32) -> Result<BTreeSet<crate::names::Cidr>, Failure> {
-        let mut message = AddressMessage::default();
-        message.header.index = index;
-        let replies = self.socket.dump(RouteNetlinkMessage::GetAddress(message)).await?;
+    async fn addresses_of(&self, index: u32) -> Result<BTreeSet<Cidr>, Failure> {
+        let replies = self.socket.dump(request::addresses(index)).await?;
         let payloads = replies.iter().filter_map(|reply| reply.of_kind(RTM_NEWADDR));
         let addresses = payloads.filter_map(address::read);
         Ok(addresses.filter(|(of, _)| *of == index).map(|(_, address)| address).collect())
     }
 }
 
-/// The links that these messages describe, with names for what they refer to. `None` where a link
-/// was renamed, a name is not known, or another link refers to one that does not exist any more.
+/// The links that these messages describe. `None` if a link was renamed, if the name of a link that
+/// they refer to is not known, or if another link refers to a link that does not exist any more.
 fn named<'a, 'b>(
     observed: &Observed,
     indexes: &BTreeSet<u32>,
@@ -194,8 +189,8 @@ fn named_by(link: &Link) -> impl Iterator<Item = &IfName> {
     link.controller.iter().chain(parent).chain(active).chain(primary)
 }
 
-/// Whether the default routes may have changed without a notification: an IPv4 route is removed with
-/// its device and, before Linux 6.7, with the address that it prefers.
+/// Whether the default routes may have changed without a notification: the kernel removes an IPv4
+/// route with its device and, before Linux 6.7, with its preferred source address.
 fn may_lose_routes(observed: &Observed, name: &IfName, before: &Link) -> bool {
     let after = observed.link(name);
     let lost_address = before.addresses.iter().any(|cidr| {

@@ -1,18 +1,20 @@
-//! One change of links, in as many messages as the kernel needs. Each is what the `ip` or `bridge`
-//! command does that the change prints as, and that is how an error names it.
+//! One change of links, in as many messages as the kernel needs. Each message equals one `ip` or
+//! `bridge` command. An error quotes the command that the change prints as.
 
 use anyhow::Context as _;
 use netagent_common::vlan::Vid;
 use rtnetlink::{
+    LinkBond, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVlan,
     packet_core::{NLM_F_CREATE, NLM_F_EXCL},
     packet_route::{
         RouteNetlinkMessage,
-        link::{InfoBridge, InfoData, InfoKind, InfoVlan, LinkAttribute, LinkFlags, LinkInfo},
+        link::{InfoKind, LinkMessage},
     },
 };
+use tracing::debug;
 
 use super::{
-    Failure, Netlink, address, message,
+    Failure, Netlink, request,
     vlan::{self, Side},
 };
 use crate::{
@@ -23,75 +25,76 @@ use crate::{
 };
 
 impl Netlink {
-    /// Carries out one change. What is already as asked (an address that is there, a link to delete
-    /// that is gone) is no error.
+    /// Carries out one change. A change that is already in effect (the address exists, the link to
+    /// delete does not) is not an error.
     pub async fn apply(&self, change: &LinkChange) -> anyhow::Result<()> {
+        debug!("netlink: {change}");
         self.carry_out(change).await.with_context(|| change.to_string())
     }
 
-    /// [`LinkChange::AddPort`] of the device with this index, and no other that has the port's name by now.
+    /// [`LinkChange::AddPort`] of the device with this index, even if the port's name belongs to
+    /// another device by now.
     pub async fn add_port(&self, port: &IfName, index: u32, bridge: &IfName) -> anyhow::Result<()> {
-        let result = self.set_bridge(index, bridge).await;
-        result.with_context(|| LinkChange::AddPort(port.clone(), bridge.clone()).to_string())
+        let change = LinkChange::AddPort(port.clone(), bridge.clone());
+        debug!("netlink: {change}");
+        self.set_bridge(index, bridge).await.with_context(|| change.to_string())
     }
 
     async fn set_bridge(&self, port: u32, bridge: &IfName) -> Result<(), Failure> {
         let bridge = self.index(bridge).await?;
-        let attributes = vec![LinkAttribute::Controller(bridge)];
-        self.send(RouteNetlinkMessage::NewLink(message(port, attributes))).await
+        self.change(LinkUnspec::new_with_index(port).controller(bridge).build()).await
     }
 
     async fn carry_out(&self, change: &LinkChange) -> Result<(), Failure> {
         match change {
             LinkChange::AddBond(name, options) => self.add_bond(name, options).await,
             LinkChange::AddBridge(name, filtering) => {
-                let data = filtering.map_or_else(Vec::new, |on| {
-                    vec![InfoBridge::VlanFiltering(on), InfoBridge::VlanDefaultPvid(0)]
-                });
-                self.add(name, None, InfoKind::Bridge, InfoData::Bridge(data)).await?;
-                self.set_up(name).await
+                // Sets it up as well.
+                let mut bridge = LinkBridge::new(name.as_str());
+                if let Some(on) = filtering {
+                    bridge = bridge.vlan_filtering(*on).vlan_default_pvid(0);
+                }
+                self.add(name, bridge.build()).await
             }
             LinkChange::AddVlan(name, parent, vid) => {
                 let parent = self.index(parent).await?;
-                let data = InfoData::Vlan(vec![InfoVlan::Id(vid.get())]);
-                self.add(name, Some(parent), InfoKind::Vlan, data).await?;
-                self.set_up(name).await
+                self.add(name, LinkVlan::new(name.as_str(), parent, vid.get()).up().build()).await
             }
             LinkChange::Delete(name) => match self.delete(name).await {
                 Err(Failure::NoLink(_)) => Ok(()),
                 deleted => deleted,
             },
             LinkChange::SetBondOption(name, option) => self.set_bond_option(name, option).await,
-            LinkChange::SetMtu(name, mtu) => self.set(name, LinkAttribute::Mtu(*mtu)).await,
+            LinkChange::SetMtu(name, mtu) => self.set(name, |link| link.mtu(*mtu)).await,
             LinkChange::SetTxqlen(name, packets) => {
-                self.set(name, LinkAttribute::TxQueueLen(*packets)).await
+                self.set(name, |link| link.txqueuelen(*packets)).await
             }
             LinkChange::SetMac(name, mac) => {
-                self.set(name, LinkAttribute::Address(mac.0.to_vec())).await
+                self.set(name, |link| link.address(mac.0.to_vec())).await
             }
             LinkChange::CopyMac(name, from) => {
                 let mac = self.find(from).await?.mac;
-                self.set(name, LinkAttribute::Address(mac.0.to_vec())).await
+                self.set(name, |link| link.address(mac.0.to_vec())).await
             }
-            LinkChange::SetUp(name) => self.set_up(name).await,
-            LinkChange::SetDown(name) => self.set_flags(name, LinkFlags::empty()).await,
+            LinkChange::SetUp(name) => self.set(name, LinkMessageBuilder::up).await,
+            LinkChange::SetDown(name) => self.set(name, LinkMessageBuilder::down).await,
             LinkChange::AddMember(nic, bond) => self.add_member(nic, bond).await,
             LinkChange::Release(name) => {
-                self.set(name, LinkAttribute::Controller(0)).await?;
-                // A bond sets down what it releases.
-                self.set_up(name).await
+                self.set(name, LinkMessageBuilder::nocontroller).await?;
+                // A bond sets a member down when it releases it.
+                self.set(name, LinkMessageBuilder::up).await
             }
             LinkChange::AddPort(port, bridge) => {
                 let index = self.index(port).await?;
                 self.set_bridge(index, bridge).await
             }
             LinkChange::SetFiltering(name, on) => {
-                let data = InfoData::Bridge(vec![InfoBridge::VlanFiltering(*on)]);
-                self.set_data(name, InfoKind::Bridge, data).await
+                let bridge = self.existing::<LinkBridge>(name, InfoKind::Bridge).await?;
+                self.change(bridge.vlan_filtering(*on).build()).await
             }
             LinkChange::SetDefaultPvid(name, pvid) => {
-                let data = InfoData::Bridge(vec![InfoBridge::VlanDefaultPvid(*pvid)]);
-                self.set_data(name, InfoKind::Bridge, data).await
+                let bridge = self.existing::<LinkBridge>(name, InfoKind::Bridge).await?;
+                self.change(bridge.vlan_default_pvid(*pvid).build()).await
             }
             LinkChange::AddVids(port, first, last, flags) => {
                 self.add_vids(port, Side::Port, (*first, *last), *flags).await
@@ -112,20 +115,21 @@ impl Netlink {
 
     /// `ip link add NAME type bond OPTION VALUE ...`
     async fn add_bond(&self, name: &IfName, options: &[BondOption]) -> Result<(), Failure> {
-        let mut data = Vec::new();
+        let mut bond = LinkBond::new(name.as_str());
         for option in options {
-            // Its primary is one of the members, which it has not yet.
+            // The primary must be a member, and a new bond has none.
             if !matches!(option, BondOption::Primary(_)) {
-                data.push(self.bond_attribute(option).await?);
+                bond = self.with_option(bond, option).await?;
             }
         }
-        self.add(name, None, InfoKind::Bond, InfoData::Bond(data)).await
+        self.add(name, bond.build()).await
     }
 
     /// `ip link set NAME type bond OPTION VALUE`
     async fn set_bond_option(&self, name: &IfName, option: &BondOption) -> Result<(), Failure> {
-        let data = InfoData::Bond(vec![self.bond_attribute(option).await?]);
-        match (self.set_data(name, InfoKind::Bond, data).await, option) {
+        let bond = self.existing::<LinkBond>(name, InfoKind::Bond).await?;
+        let bond = self.with_option(bond, option).await?;
+        match (self.change(bond.build()).await, option) {
             (Err(failure), BondOption::Updelay(_) | BondOption::Downdelay(_))
                 if failure.is(libc::EPERM) =>
             {
@@ -137,37 +141,29 @@ impl Netlink {
 
     /// `ip link set NIC down`, `ip link set NIC master BOND`, `ip link set NIC up`
     ///
-    /// Not in one message: since 6.1 one that has both leaves the member down for good.
+    /// Not in one message: since Linux 6.1, a message with both a controller and IFF_UP leaves the
+    /// member down permanently.
     async fn add_member(&self, nic: &IfName, bond: &IfName) -> Result<(), Failure> {
         let bond = self.index(bond).await?;
         let was_up = self.find(nic).await?.up;
-        self.set_flags(nic, LinkFlags::empty()).await?;
-        if let Err(failure) = self.set(nic, LinkAttribute::Controller(bond)).await {
-            // Outside the bond it may still carry something.
+        self.set(nic, LinkMessageBuilder::down).await?;
+        if let Err(failure) = self.set(nic, |link| link.controller(bond)).await {
+            // The NIC may carry traffic of its own.
             if was_up {
-                self.set_up(nic).await?;
+                self.set(nic, LinkMessageBuilder::up).await?;
             }
             return Err(failure);
         }
-        self.set_up(nic).await
+        self.set(nic, LinkMessageBuilder::up).await
     }
 
-    /// `ip link add [link PARENT] name NAME type KIND ...`, `ip link set NAME alias netagent`
-    async fn add(
-        &self,
-        name: &IfName,
-        parent: Option<u32>,
-        kind: InfoKind,
-        data: InfoData,
-    ) -> Result<(), Failure> {
-        let mut attributes = vec![LinkAttribute::IfName(name.to_string())];
-        attributes.extend(parent.map(LinkAttribute::Link));
-        attributes.push(LinkAttribute::LinkInfo(vec![LinkInfo::Kind(kind), LinkInfo::Data(data)]));
-        let request = RouteNetlinkMessage::NewLink(message(0, attributes));
+    /// `ip link add NAME ...`, `ip link set NAME alias netagent`
+    async fn add(&self, name: &IfName, link: LinkMessage) -> Result<(), Failure> {
+        let request = RouteNetlinkMessage::NewLink(link);
         self.socket.request(request, NLM_F_CREATE | NLM_F_EXCL).await?;
-        // The kernel takes no alias when it creates a link. Without one it would look like someone
-        // else's, and so stay for ever.
-        if let Err(failure) = self.set(name, LinkAttribute::IfAlias(OWNED.to_owned())).await {
+        // The kernel ignores an alias in the message that creates a link. A link without the alias
+        // would never be deleted.
+        if let Err(failure) = self.set(name, |link| link.alias(OWNED)).await {
             self.delete(name).await?;
             return Err(failure);
         }
@@ -176,33 +172,33 @@ impl Netlink {
 
     /// `ip link delete NAME`
     async fn delete(&self, name: &IfName) -> Result<(), Failure> {
-        let index = self.index(name).await?;
-        self.send(RouteNetlinkMessage::DelLink(message(index, vec![]))).await
+        let link = LinkUnspec::new_with_index(self.index(name).await?).build();
+        self.send(RouteNetlinkMessage::DelLink(link)).await
     }
 
     /// `ip link set NAME ...`
-    async fn set(&self, name: &IfName, attribute: LinkAttribute) -> Result<(), Failure> {
+    async fn set(
+        &self,
+        name: &IfName,
+        with: impl FnOnce(LinkMessageBuilder<LinkUnspec>) -> LinkMessageBuilder<LinkUnspec>,
+    ) -> Result<(), Failure> {
+        let link = LinkUnspec::new_with_index(self.index(name).await?);
+        self.change(with(link).build()).await
+    }
+
+    /// The beginning of `ip link set NAME type KIND ...`
+    async fn existing<T: Default>(
+        &self,
+        name: &IfName,
+        kind: InfoKind,
+    ) -> Result<LinkMessageBuilder<T>, Failure> {
         let index = self.index(name).await?;
-        self.send(RouteNetlinkMessage::NewLink(message(index, vec![attribute]))).await
+        Ok(LinkMessageBuilder::new_with_info_kind(kind).index(index))
     }
 
-    /// `ip link set NAME type KIND ...`. Not with `RTM_SETLINK`, which succeeds and changes nothing.
-    async fn set_data(&self, name: &IfName, kind: InfoKind, data: InfoData) -> Result<(), Failure> {
-        let info = vec![LinkInfo::Kind(kind), LinkInfo::Data(data)];
-        self.set(name, LinkAttribute::LinkInfo(info)).await
-    }
-
-    /// `ip link set NAME up`
-    async fn set_up(&self, name: &IfName) -> Result<(), Failure> {
-        self.set_flags(name, LinkFlags::Up).await
-    }
-
-    /// `ip link set NAME up`, or `down` without the flag.
-    async fn set_flags(&self, name: &IfName, flags: LinkFlags) -> Result<(), Failure> {
-        let mut message = message(self.index(name).await?, vec![]);
-        message.header.flags = flags;
-        message.header.change_mask = LinkFlags::Up;
-        self.send(RouteNetlinkMessage::NewLink(message)).await
+    /// With `RTM_NEWLINK`: `RTM_SETLINK` ignores the options of a bond or bridge.
+    async fn change(&self, link: LinkMessage) -> Result<(), Failure> {
+        self.send(RouteNetlinkMessage::NewLink(link)).await
     }
 
     /// `bridge vlan add dev NAME vid FIRST-LAST [pvid] [untagged] [self]`
@@ -230,7 +226,7 @@ impl Netlink {
 
     /// `ip address add ADDRESS dev NAME`
     async fn add_address(&self, name: &IfName, address: Cidr) -> Result<(), Failure> {
-        let message = address::message(self.index(name).await?, address);
+        let message = request::address(self.index(name).await?, address);
         let request = RouteNetlinkMessage::NewAddress(message);
         match self.socket.request(request, NLM_F_CREATE | NLM_F_EXCL).await {
             Err(failure) if !failure.is(libc::EEXIST) => Err(failure),
@@ -240,7 +236,7 @@ impl Netlink {
 
     /// `ip address del ADDRESS dev NAME`
     async fn remove_address(&self, name: &IfName, address: Cidr) -> Result<(), Failure> {
-        let message = address::message(self.index(name).await?, address);
+        let message = request::address(self.index(name).await?, address);
         match self.send(RouteNetlinkMessage::DelAddress(message)).await {
             Err(failure) if !failure.is(libc::EADDRNOTAVAIL) => Err(failure),
             _ => Ok(()),

@@ -1,17 +1,18 @@
-//! Bond options to and from the kernel's attributes, and the state of bonds and members.
+//! Bond options to and from the kernel's attributes, and the state of bonds and their members.
 
 use std::collections::BTreeSet;
 
 use libc::IFLA_MASTER;
 use rtnetlink::{
+    LinkBond, LinkMessageBuilder, LinkUnspec,
     packet_core::Parseable,
     packet_route::{
         RouteNetlinkMessage,
-        link::{BondAdInfo, BondPortState, InfoBond, InfoBondPort, LinkAttribute, MiiStatus},
+        link::{BondAdInfo, BondPortState, InfoBond, InfoBondPort, MiiStatus},
     },
 };
 
-use super::{Failure, Netlink, link::Header, message, socket::Reply, wire};
+use super::{Failure, Netlink, link::Header, socket::Reply, wire};
 use crate::{
     bond::{AdSelect, BondOption, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     names::{IfName, Mac},
@@ -19,31 +20,36 @@ use crate::{
 };
 
 impl Netlink {
-    /// The attribute that sets an option.
-    pub(super) async fn bond_attribute(&self, option: &BondOption) -> Result<InfoBond, Failure> {
+    /// The message with one more option.
+    pub(super) async fn with_option(
+        &self,
+        bond: LinkMessageBuilder<LinkBond>,
+        option: &BondOption,
+    ) -> Result<LinkMessageBuilder<LinkBond>, Failure> {
         Ok(match option {
-            BondOption::Mode(mode) => InfoBond::Mode(mode.number().into()),
-            BondOption::Miimon(ms) => InfoBond::MiiMon(*ms),
-            BondOption::Updelay(ms) => InfoBond::UpDelay(*ms),
-            BondOption::Downdelay(ms) => InfoBond::DownDelay(*ms),
-            BondOption::ArpInterval(ms) => InfoBond::ArpInterval(*ms),
-            BondOption::ArpTargets(targets) => InfoBond::ArpIpTarget(targets.clone()),
-            BondOption::Primary(None) => InfoBond::Primary(0),
-            BondOption::Primary(Some(name)) => InfoBond::Primary(self.index(name).await?),
-            BondOption::FailOverMac(policy) => InfoBond::FailOverMac(policy.number().into()),
-            BondOption::XmitHashPolicy(policy) => InfoBond::XmitHashPolicy(policy.number().into()),
-            BondOption::NumGratArp(count) => InfoBond::NumPeerNotif(*count),
-            BondOption::MinLinks(count) => InfoBond::MinLinks(*count),
-            BondOption::LacpRate(rate) => InfoBond::AdLacpRate(rate.number().into()),
-            BondOption::AdSelect(policy) => InfoBond::AdSelect(policy.number().into()),
+            BondOption::Mode(mode) => bond.mode(mode.number().into()),
+            BondOption::Miimon(ms) => bond.miimon(*ms),
+            BondOption::Updelay(ms) => bond.updelay(*ms),
+            BondOption::Downdelay(ms) => bond.downdelay(*ms),
+            BondOption::ArpInterval(ms) => bond.arp_interval(*ms),
+            BondOption::ArpTargets(targets) => bond.arp_ip_target(targets.clone()),
+            BondOption::Primary(None) => bond.primary(0),
+            BondOption::Primary(Some(name)) => bond.primary(self.index(name).await?),
+            BondOption::FailOverMac(policy) => bond.fail_over_mac(policy.number().into()),
+            BondOption::XmitHashPolicy(policy) => bond.xmit_hash_policy(policy.number().into()),
+            BondOption::NumGratArp(count) => bond.num_peer_notif(*count),
+            BondOption::MinLinks(count) => bond.min_links(*count),
+            BondOption::LacpRate(rate) => bond.ad_lacp_rate(rate.number().into()),
+            BondOption::AdSelect(policy) => bond.ad_select(policy.number().into()),
         })
     }
 
-    /// `ip -details link show master BOND`: the members that it receives from, by interface index. What the others receive it
-    /// drops: those that stand by (active-backup), or are in no aggregator or another (802.3ad).
+    /// `ip -details link show master BOND`: the interface indexes of the members that the bond
+    /// receives from. It drops frames from backup members (active-backup) and from members that are
+    /// not in the active aggregator (802.3ad).
     pub async fn active_members(&self, bond: u32) -> Result<BTreeSet<u32>, Failure> {
-        let message = message(0, vec![LinkAttribute::Controller(bond)]);
-        let replies = self.socket.dump(RouteNetlinkMessage::GetLink(message)).await?;
+        let filter = LinkMessageBuilder::<LinkUnspec>::new().controller(bond).build();
+        let replies = self.socket.dump(RouteNetlinkMessage::GetLink(filter)).await?;
         let links = replies.iter().filter_map(Reply::new_link).filter_map(Header::read);
         Ok(links
             .filter(|link| wire::find_u32(link.attributes, IFLA_MASTER) == Some(bond))
@@ -53,8 +59,8 @@ impl Netlink {
     }
 }
 
-/// The option that an attribute reports. `None`: one that we do not manage, or a value that is newer
-/// than we are.
+/// The option that an attribute reports. `None` for an option that netagent does not manage, and
+/// for a value that it does not know.
 fn option(attribute: InfoBond, name_of: &dyn Fn(u32) -> Option<IfName>) -> Option<BondOption> {
     Some(match attribute {
         InfoBond::Mode(mode) => BondOption::Mode(Mode::from_number(mode.into())?),

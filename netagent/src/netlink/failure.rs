@@ -1,4 +1,4 @@
-//! Why the kernel did not do what it was asked, in words that say what to do about it.
+//! Errors of requests to the kernel, with a remedy where there is one.
 
 use std::{ffi::c_int, io};
 
@@ -7,36 +7,36 @@ use crate::names::IfName;
 /// A request that failed.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// The kernel's answer.
+    /// The kernel refused the request.
     #[error("{}", explain(*.errno, .said.as_deref()))]
     Refused {
         /// The error's number, above zero.
         errno: c_int,
-        /// The kernel's own words (`NLMSGERR_ATTR_MSG`), where it has any.
+        /// The kernel's error text (`NLMSGERR_ATTR_MSG`), where it gives one.
         said: Option<String>,
     },
-    /// The kernel knows no link of this name.
-    #[error("there is no interface {0}; it is gone, or was never there")]
+    /// There is no link of this name.
+    #[error("interface {0} does not exist")]
     NoLink(IfName),
-    /// A bond's delays are refused with the error of a process that may not set anything.
-    #[error("not permitted; needs a miimon above 0, and CAP_NET_ADMIN")]
+    /// The kernel refuses a bond's delays with EPERM while miimon is 0.
+    #[error("not permitted; needs miimon above 0, and CAP_NET_ADMIN")]
     NoMiimon,
-    /// The socket broke, or lost a message.
-    #[error("the netlink socket fails")]
+    /// The socket is broken, or lost a message.
+    #[error("netlink socket error")]
     Socket(#[from] io::Error),
-    /// No answer in time.
+    /// The kernel did not answer in time.
     #[error("no answer from the kernel within 10 s")]
     TimedOut,
-    /// The links changed whenever they were read.
-    #[error("the kernel's answer kept changing while it was read; try again")]
+    /// Each dump was interrupted by a change.
+    #[error("the dumped objects kept changing; try again")]
     Interrupted,
-    /// An answer that netlink does not allow.
-    #[error("the kernel's answer makes no sense; please report this with `uname -r`")]
+    /// The kernel's answer is malformed.
+    #[error("malformed answer from the kernel; please report this with `uname -r`")]
     Malformed,
 }
 
 impl Failure {
-    /// Whether the kernel answered with this error number.
+    /// Whether the kernel refused the request with this error number.
     pub fn is(&self, number: c_int) -> bool {
         matches!(self, Self::Refused { errno, .. } if *errno == number)
     }
@@ -44,21 +44,21 @@ impl Failure {
 
 fn explain(errno: c_int, said: Option<&str>) -> String {
     let cause = match errno {
-        libc::EEXIST => "exists already",
-        libc::ENODEV => "the device is gone; try again",
+        libc::EEXIST => "already exists",
+        libc::ENODEV => "the device does not exist any more; try again",
         libc::EPERM => "not permitted; needs CAP_NET_ADMIN",
-        // rtnetlink itself says EPERM; this one is from the driver.
-        libc::EACCES => "not allowed in the mode or state that the device is in",
-        libc::EOPNOTSUPP => "this kernel or device has no support for it",
-        libc::EBUSY => "busy; the device must be down, or leave its bond or bridge first",
-        libc::ENOTEMPTY => "the device still has members; release them first",
-        libc::ENETDOWN => "the link beneath is down; set it up first",
-        libc::EINVAL => "the kernel takes no such value here",
-        libc::EADDRNOTAVAIL => "no such address on the device",
+        // From the driver: rtnetlink itself returns EPERM.
+        libc::EACCES => "not allowed in the current mode or state of the device",
+        libc::EOPNOTSUPP => "not supported by this kernel or device",
+        libc::EBUSY => "busy; set the device down, or remove it from its bond or bridge, first",
+        libc::ENOTEMPTY => "the bond has members; release them first",
+        libc::ENETDOWN => "the parent link is down; set it up first",
+        libc::EINVAL => "invalid argument",
+        libc::EADDRNOTAVAIL => "the device does not have this address",
         _ => &io::Error::from_raw_os_error(errno).to_string(),
     };
     match said {
-        Some(said) => format!("{cause} (the kernel says: {said})"),
+        Some(said) => format!("{cause} (kernel: {said})"),
         None => cause.to_owned(),
     }
 }
@@ -68,13 +68,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_names_its_cause_and_quotes_the_kernel() {
+    fn refused_requests_print_the_cause_and_the_kernels_text() {
         let refused =
             |errno, said: Option<&str>| Failure::Refused { errno, said: said.map(Into::into) };
         assert_eq!(refused(libc::EPERM, None).to_string(), "not permitted; needs CAP_NET_ADMIN");
         assert_eq!(
             refused(libc::EINVAL, Some("Invalid MTU")).to_string(),
-            "the kernel takes no such value here (the kernel says: Invalid MTU)"
+            "invalid argument (kernel: Invalid MTU)"
         );
         assert!(refused(libc::EPERM, None).is(libc::EPERM));
         assert!(!Failure::Interrupted.is(libc::EPERM));

@@ -1,11 +1,6 @@
-//! Filters of TC (`tc filter`): where the kernel has no TCX, they hold the programs.
+//! TC filters (`tc filter`), which hold the programs on kernels without TCX.
 
-use rtnetlink::packet_route::{
-    RouteNetlinkMessage,
-    tc::{TcHandle, TcMessage},
-};
-
-use super::{Failure, Netlink, wire};
+use super::{Failure, Netlink, request, wire};
 
 /// `struct tcmsg`
 const HEADER_BYTES: usize = 20;
@@ -28,13 +23,13 @@ pub enum Side {
 /// A filter that runs a BPF program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Filter {
-    /// Where it is.
+    /// The side of clsact.
     pub side: Side,
     /// `pref`
     pub priority: u16,
     /// `handle`
     pub handle: u32,
-    /// Id of the program.
+    /// Id of the BPF program.
     pub program: u32,
 }
 
@@ -43,11 +38,8 @@ impl Netlink {
     pub async fn filters(&self, ifindex: u32) -> Result<Vec<Filter>, Failure> {
         let mut filters = Vec::new();
         for (side, parent) in PARENTS {
-            let mut message = TcMessage::with_index(ifindex.cast_signed());
-            message.header.parent = TcHandle::from(parent);
-            let request = RouteNetlinkMessage::GetTrafficFilter(message);
-            let replies = match self.socket.dump(request).await {
-                // It has no clsact, or is gone.
+            let replies = match self.socket.dump(request::filters(ifindex, parent)).await {
+                // The device has no clsact, or does not exist any more.
                 Err(failure) if failure.is(libc::EINVAL) || failure.is(libc::ENODEV) => continue,
                 replies => replies?,
             };

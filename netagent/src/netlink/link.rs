@@ -1,4 +1,4 @@
-//! A link message into a [`Link`], with what it refers to still to be named.
+//! A link message into a [`Link`].
 
 use libc::{
     IFF_LOWER_UP, IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
@@ -20,11 +20,11 @@ use crate::{
 /// `struct ifinfomsg`
 const HEADER_BYTES: usize = 16;
 
-/// What every message about a link begins with, and the attributes that follow.
+/// The header of a message about a link, and the attributes.
 pub(super) struct Header<'a> {
     pub(super) index: u32,
     flags: u32,
-    /// Flags that changed. All, where the link is new or came from another namespace.
+    /// Flags that changed; all bits if the link is new, or came from another namespace.
     pub(super) changed: u32,
     pub(super) attributes: &'a [u8],
 }
@@ -44,18 +44,18 @@ impl<'a> Header<'a> {
         self.flags & flag.cast_unsigned() != 0
     }
 
-    /// The name; `None` for one that no configuration can contain.
+    /// The name; `None` for a name that no configuration can contain.
     pub(super) fn name(&self) -> Option<IfName> {
         wire::find_text(self.attributes, IFLA_IFNAME)?.parse().ok()
     }
 
-    /// The address; all zero where it is none of Ethernet's.
+    /// The address; all zero for an address that is not an Ethernet address.
     pub(super) fn mac(&self) -> Mac {
         let address = wire::find(self.attributes, IFLA_ADDRESS).and_then(|a| a.try_into().ok());
         Mac(address.unwrap_or_default())
     }
 
-    /// The link, given a way from an index to a name.
+    /// The link; `name_of` gives the name of another link by its index.
     pub(super) fn link(&self, name_of: &dyn Fn(u32) -> Option<IfName>) -> Link {
         let Self { index, attributes, .. } = *self;
         let number = |kind| wire::find_u32(attributes, kind).unwrap_or_default();
@@ -74,7 +74,7 @@ impl<'a> Header<'a> {
             vlans: <_>::default(),
             member: self.member(),
             takes_xdp_frames: false,
-            // noop: it is down, and has noqueue as soon as it is up.
+            // A device with noop is down, and gets noqueue when it is set up.
             leads_elsewhere: wire::find(attributes, IFLA_LINK_NETNSID).is_some()
                 && wire::find_text(info, IFLA_INFO_KIND).as_deref() == Some("veth")
                 && matches!(
@@ -84,14 +84,14 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// Its state as a bond's member.
+    /// The state of a member of a bond.
     pub(super) fn member(&self) -> Option<Member> {
         let info = wire::find(self.attributes, IFLA_LINKINFO)?;
         let of_bond = wire::find_text(info, IFLA_INFO_SLAVE_KIND)? == "bond";
         wire::find(info, IFLA_INFO_SLAVE_DATA).filter(|_| of_bond).map(bond::member)
     }
 
-    /// Whether it is a port of a bridge.
+    /// Whether the link is a port of a bridge.
     pub(super) fn is_bridge_port(&self) -> bool {
         let info = wire::find(self.attributes, IFLA_LINKINFO);
         let kind = info.and_then(|info| wire::find_text(info, IFLA_INFO_SLAVE_KIND));
@@ -112,7 +112,8 @@ impl<'a> Header<'a> {
         }
     }
 
-    /// The index of the link beneath. One in another namespace has a number that means nothing here.
+    /// The index of the parent link. The index of a parent in another namespace has no meaning
+    /// here.
     fn parent(&self) -> Option<u32> {
         match wire::find(self.attributes, IFLA_LINK_NETNSID) {
             Some(_) => None,
@@ -127,14 +128,14 @@ fn bridge(data: &[u8]) -> BridgeState {
         match InfoBridge::parse(&attribute) {
             Ok(InfoBridge::VlanFiltering(on)) => state.vlan_filtering = Some(on),
             Ok(InfoBridge::VlanDefaultPvid(pvid)) => state.default_pvid = Some(pvid),
-            // Everything else about a bridge is the operator's.
+            // netagent does not manage the other options.
             Ok(_) | Err(_) => {}
         }
     }
     state
 }
 
-/// The VID of an 802.1Q interface. One of 802.1ad, or for priority tags, is none of ours.
+/// The VID of an 802.1Q interface; `None` for an 802.1ad interface and for VID 0.
 fn vlan(data: &[u8]) -> Option<Vid> {
     let mut vid = None;
     for attribute in wire::attributes(data) {

@@ -1,26 +1,30 @@
-//! What the node looks like: five dumps, put together by interface index and then named.
+//! The state of the node: five dumps, joined by interface index.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Context as _;
 use libc::{RTM_NEWADDR, RTM_NEWROUTE};
-use rtnetlink::packet_route::{
-    AddressFamily, RouteNetlinkMessage,
-    address::AddressMessage,
-    link::{LinkAttribute, LinkExtentMask},
+use rtnetlink::{
+    LinkMessageBuilder, LinkUnspec,
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        link::{LinkAttribute, LinkExtentMask},
+    },
 };
 
-use super::{Failure, Netlink, address, link::Header, message, route, socket::Reply, vlan};
+use super::{
+    Failure, Netlink, address, link::Header, request, route, skip_stats, socket::Reply, vlan,
+};
 use crate::{
     names::IfName,
     state::{Link, Observed},
 };
 
 impl Netlink {
-    /// Reads the links with their addresses and VLANs, the default routes, and what the kernel has.
-    /// A link whose name no configuration can contain is left out.
+    /// Reads the links with their addresses and VLANs, the default routes, and the optional parts
+    /// of the kernel. A link whose name no configuration can contain is left out.
     pub async fn observe(&self) -> anyhow::Result<Observed> {
-        let kernel = self.probe().await.context("find out what this kernel has")?;
+        let kernel = self.probe().await.context("find out which parts this kernel has")?;
         let links = self.links().await.context("list links")?;
         let mut links = named(&links);
         let transmitters = self.netdev.transmitters().await;
@@ -39,15 +43,17 @@ impl Netlink {
 
     /// `ip -details link show`
     async fn links(&self) -> Result<Vec<Reply>, Failure> {
-        let mask = LinkAttribute::ExtMask(vec![LinkExtentMask::SkipStats]);
-        self.socket.dump(RouteNetlinkMessage::GetLink(message(0, vec![mask]))).await
+        let all = LinkMessageBuilder::<LinkUnspec>::new().append_extra_attribute(skip_stats());
+        self.socket.dump(RouteNetlinkMessage::GetLink(all.build())).await
     }
 
     /// `bridge -compressvlans vlan show`
     async fn add_vlans(&self, links: &mut Links) -> Result<(), Failure> {
         let mask = LinkAttribute::ExtMask(vec![LinkExtentMask::BrvlanCompressed]);
-        let mut message = message(0, vec![mask]);
-        message.header.interface_family = AddressFamily::Bridge;
+        let message = LinkMessageBuilder::<LinkUnspec>::new()
+            .interface_family(AddressFamily::Bridge)
+            .append_extra_attribute(mask)
+            .build();
         let replies = self.socket.dump(RouteNetlinkMessage::GetLink(message)).await?;
         for header in replies.iter().filter_map(Reply::new_link).filter_map(Header::read) {
             if let (Some((_, link)), Some(vlans)) =
@@ -61,8 +67,7 @@ impl Netlink {
 
     /// `ip address show scope global`
     async fn add_addresses(&self, links: &mut Links) -> Result<(), Failure> {
-        let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
-        let replies = self.socket.dump(request).await?;
+        let replies = self.socket.dump(request::addresses(0)).await?;
         let payloads = replies.iter().filter_map(|reply| reply.of_kind(RTM_NEWADDR));
         for (index, address) in payloads.filter_map(address::read) {
             if let Some((_, link)) = links.get_mut(&index) {
@@ -76,9 +81,8 @@ impl Netlink {
     pub(super) async fn default_devices(&self) -> Result<BTreeSet<u32>, Failure> {
         let mut devices = BTreeSet::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
-            let request = RouteNetlinkMessage::GetRoute(route::message(family));
-            let replies = match self.socket.dump(request).await {
-                // The table is made with its first route.
+            let replies = match self.socket.dump(request::routes(family)).await {
+                // The kernel creates the table with its first route.
                 Err(failure) if failure.is(libc::ENOENT) => continue,
                 replies => replies?,
             };
@@ -92,7 +96,7 @@ impl Netlink {
 /// Links with their names, by index.
 type Links = BTreeMap<u32, (IfName, Link)>;
 
-/// Two passes: a link may refer to one that comes later.
+/// Takes two passes: a link may refer to a link that comes later.
 fn named(replies: &[Reply]) -> Links {
     let headers: Vec<_> =
         replies.iter().filter_map(Reply::new_link).filter_map(Header::read).collect();

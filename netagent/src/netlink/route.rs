@@ -1,20 +1,13 @@
-//! Default routes: which links are the node's way out (`ip route show default`).
+//! Default routes: the links that lead out of the node (`ip route show default`).
 
 use libc::{RT_TABLE_MAIN, RTA_MULTIPATH, RTA_OIF, RTA_TABLE, RTN_UNICAST};
-use rtnetlink::packet_route::{AddressFamily, route::RouteMessage};
 
 use super::wire;
 
 /// `struct rtmsg`
 const HEADER_BYTES: usize = 12;
-
-/// A message that asks for the routes of the main table.
-pub(super) fn message(family: AddressFamily) -> RouteMessage {
-    let mut message = RouteMessage::default();
-    message.header.address_family = family;
-    message.header.table = RT_TABLE_MAIN;
-    message
-}
+/// `struct rtnexthop`
+const HOP_BYTES: usize = 8;
 
 /// The indexes of the devices of a default route in the main table; none for another route.
 pub(super) fn devices(payload: &[u8]) -> Vec<u32> {
@@ -34,6 +27,3 @@ pub(super) fn devices(payload: &[u8]) -> Vec<u32> {
     }
     devices
 }
-
-/// `struct rtnexthop`
-const HOP_BYTES: usize = 8;

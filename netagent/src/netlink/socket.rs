@@ -1,20 +1,20 @@
-//! One request at a time over one socket. rtnetlink's own connection is not used: it drops a message
-//! that it cannot decode and continues, so a link would silently be missing from a dump, and it
-//! hides interrupted dumps and the kernel's error texts.
+//! One request at a time over one socket. rtnetlink's own connection is not used: it drops a
+//! message that it cannot decode and continues, so a link would silently be missing from a dump,
+//! and it hides interrupted dumps and the kernel's error texts.
 
 use std::{ffi::c_int, io, time::Duration};
 
 use rtnetlink::{
     packet_core::{
         NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
-        NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer, NetlinkSerializable as _,
+        NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer,
     },
-    packet_route::RouteNetlinkMessage,
     sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket},
 };
 use tokio::{sync::Mutex, time::timeout};
+use tracing::debug;
 
-use super::{Failure, wire};
+use super::{Failure, request::Request, wire};
 
 /// How often a dump is repeated because the dumped objects changed meanwhile.
 const DUMP_ATTEMPTS: u32 = 10;
@@ -40,21 +40,6 @@ struct Exchange {
     /// Datagrams sent and received.
     #[cfg(test)]
     datagrams: usize,
-}
-
-/// A message to the kernel, without the netlink header.
-pub(super) struct Request {
-    pub(super) kind: u16,
-    /// The bytes after the netlink header.
-    pub(super) payload: Vec<u8>,
-}
-
-impl From<RouteNetlinkMessage> for Request {
-    fn from(message: RouteNetlinkMessage) -> Self {
-        let mut payload = vec![0; message.buffer_len()];
-        message.serialize(&mut payload);
-        Self { kind: message.message_type(), payload }
-    }
 }
 
 /// A message from the kernel.
@@ -111,18 +96,20 @@ impl Socket {
         flags: u16,
     ) -> Result<Vec<Reply>, Failure> {
         let request = request.into();
+        debug!("netlink: {request}");
         let answered = timeout(ANSWER_LIMIT, async {
             let mut exchange = self.0.lock().await;
             exchange.send(&request, NLM_F_REQUEST | NLM_F_ACK | flags).await?;
             Ok(exchange.receive().await?.0)
         });
-        answered.await.unwrap_or(Err(Failure::TimedOut))
+        logged(&request, answered.await.unwrap_or(Err(Failure::TimedOut)))
     }
 
     /// Reads all objects that a request selects. A dump that the kernel reports as interrupted is
     /// repeated.
     pub(super) async fn dump(&self, request: impl Into<Request>) -> Result<Vec<Reply>, Failure> {
         let request = request.into();
+        debug!("netlink: {request} dump");
         let answered = timeout(ANSWER_LIMIT, async {
             let mut exchange = self.0.lock().await;
             for _ in 0..DUMP_ATTEMPTS {
@@ -137,7 +124,7 @@ impl Socket {
             }
             Err(Failure::Interrupted)
         });
-        answered.await.unwrap_or(Err(Failure::TimedOut))
+        logged(&request, answered.await.unwrap_or(Err(Failure::TimedOut)))
     }
 }
 
@@ -210,6 +197,18 @@ impl Exchange {
             }
         }
     }
+}
+
+/// Logs the answer to a request.
+fn logged(request: &Request, answer: Result<Vec<Reply>, Failure>) -> Result<Vec<Reply>, Failure> {
+    match &answer {
+        Ok(replies) => debug!("netlink: {request}: ok, {} messages", replies.len()),
+        Err(failure @ Failure::Refused { errno, .. }) => {
+            debug!("netlink: {request}: errno {errno}: {failure}");
+        }
+        Err(failure) => debug!("netlink: {request}: {failure}"),
+    }
+    answer
 }
 
 /// The result in an acknowledgement: its code is a negative error number, or 0.

@@ -1,5 +1,5 @@
-//! Against the kernel, each test in a network namespace of its own. [`any_kernel`] needs veth and
-//! bridges; [`full_kernel`] all that a plan can ask for.
+//! Tests against the kernel, each in a network namespace of its own. [`full_kernel`] needs bonding,
+//! 802.1Q interfaces and VLAN filtering; the other tests need veth and bridges only.
 
 mod again;
 mod any_kernel;
@@ -8,14 +8,12 @@ mod full_kernel;
 use std::{future::Future, pin::Pin, thread, time::Duration};
 
 use rtnetlink::{
+    LinkVeth,
     packet_core::{NLM_F_CREATE, NLM_F_EXCL},
-    packet_route::{
-        RouteNetlinkMessage,
-        link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo},
-    },
+    packet_route::RouteNetlinkMessage,
 };
 
-use super::{Netlink, message};
+use super::Netlink;
 use crate::{
     change::LinkChange,
     names::{Cidr, IfName},
@@ -47,12 +45,7 @@ fn cidr(text: &str) -> Cidr {
 impl Netlink {
     /// `ip link add NAME type veth peer name PEER`
     async fn add_veth(&self, name: &str, peer: &str) {
-        let peer = message(0, vec![LinkAttribute::IfName(peer.to_owned())]);
-        let data = InfoData::Veth(InfoVeth::Peer(peer));
-        let info = vec![LinkInfo::Kind(InfoKind::Veth), LinkInfo::Data(data)];
-        let attributes =
-            vec![LinkAttribute::IfName(name.to_owned()), LinkAttribute::LinkInfo(info)];
-        let request = RouteNetlinkMessage::NewLink(message(0, attributes));
+        let request = RouteNetlinkMessage::NewLink(LinkVeth::new(name, peer).build());
         self.socket.request(request, NLM_F_CREATE | NLM_F_EXCL).await.unwrap();
     }
 
@@ -70,7 +63,7 @@ impl Netlink {
         format!("{:#}", self.apply(&change).await.unwrap_err())
     }
 
-    /// Looks until the node is as expected.
+    /// Reads the node until it is as expected.
     async fn until(&self, expected: impl Fn(&Observed) -> bool) -> Observed {
         for _ in 0..200 {
             let observed = self.observe().await.unwrap();

@@ -5,29 +5,24 @@ use std::collections::BTreeMap;
 use libc::IFLA_AF_SPEC;
 use netagent_common::vlan::Vid;
 use rtnetlink::{
+    LinkBridgeVlan,
     packet_core::Parseable,
-    packet_route::{
-        AddressFamily,
-        link::{
-            AfSpecBridge, BridgeFlag, BridgeVlanInfo, BridgeVlanInfoFlags, LinkAttribute,
-            LinkMessage,
-        },
-    },
+    packet_route::link::{AfSpecBridge, BridgeVlanInfo, BridgeVlanInfoFlags, LinkMessage},
 };
 
-use super::{message, socket::Request, wire};
+use super::wire;
 use crate::state::VlanFlags;
 
-/// Whose VLANs.
+/// The owner of VLANs.
 #[derive(Clone, Copy)]
 pub(super) enum Side {
-    /// Those of a port, kept by its bridge.
+    /// A port of a bridge.
     Port,
-    /// Those of the bridge itself (`self`).
+    /// The bridge itself (`self`).
     Own,
 }
 
-/// A message about a range of a link's VLANs: one entry, or the two ends of a range.
+/// A message about a range of VLANs of a link: one entry, or the two ends of the range.
 pub(super) fn range(
     index: u32,
     side: Side,
@@ -37,30 +32,19 @@ pub(super) fn range(
     let mut bits = BridgeVlanInfoFlags::empty();
     bits.set(BridgeVlanInfoFlags::Pvid, flags.pvid);
     bits.set(BridgeVlanInfoFlags::Untagged, flags.untagged);
-    let entry = |vid: Vid, end: BridgeVlanInfoFlags| {
-        AfSpecBridge::VlanInfo(BridgeVlanInfo { flags: bits | end, vid: vid.get() })
+    let vlans = match side {
+        // Without a flag, the kernel passes the request on to the controller.
+        Side::Port => LinkBridgeVlan::new(index),
+        Side::Own => LinkBridgeVlan::new(index).bridge_self(),
     };
-    let mut spec = Vec::new();
-    match side {
-        // Without flags the kernel takes the request to the controller.
-        Side::Port => {}
-        Side::Own => spec.push(AfSpecBridge::Flags(BridgeFlag::LowerDev)),
-    }
+    let (first, last) = (first.get(), last.get());
     if first == last {
-        spec.push(entry(first, BridgeVlanInfoFlags::empty()));
+        vlans.vlan(first, bits).build()
     } else {
-        spec.push(entry(first, BridgeVlanInfoFlags::RangeBegin));
-        spec.push(entry(last, BridgeVlanInfoFlags::RangeEnd));
+        vlans.vlan_range_start(first, bits).vlan_range_end(last, bits).build()
     }
-    let mut message = message(index, vec![LinkAttribute::AfSpecBridge(spec)]);
-    message.header.interface_family = AddressFamily::Bridge;
-    message
 }
 
-/// `RTM_NEWVLAN` and its relatives (include/uapi/linux/rtnetlink.h), which libc lacks.
-pub(super) const RTM_NEWVLAN: u16 = 112;
-pub(super) const RTM_DELVLAN: u16 = 113;
-const RTM_GETVLAN: u16 = 114;
 /// `struct br_vlan_msg`
 const HEADER_BYTES: usize = 8;
 /// `BRIDGE_VLANDB_ENTRY`
@@ -73,14 +57,7 @@ const ENTRY_RANGE: u16 = 2;
 /// VLANs of a bridge port, or of a bridge itself.
 pub(super) type Vlans = BTreeMap<Vid, VlanFlags>;
 
-/// Asks for the VLANs of one device. rtnetlink has no such message.
-pub(super) fn request(index: u32) -> Request {
-    let family = u8::try_from(libc::AF_BRIDGE).unwrap_or_default();
-    let payload = [&[family, 0, 0, 0][..], &index.to_ne_bytes()].concat();
-    Request { kind: RTM_GETVLAN, payload }
-}
-
-/// The VLANs in a reply to that.
+/// The VLANs in an `RTM_NEWVLAN` message.
 pub(super) fn entries(payload: &[u8]) -> Vec<(Vid, VlanFlags)> {
     let attributes = payload.get(HEADER_BYTES..).unwrap_or_default();
     wire::attributes(attributes)
@@ -106,8 +83,8 @@ fn flags(bits: BridgeVlanInfoFlags) -> VlanFlags {
     }
 }
 
-/// The VLANs that a link's bridge message lists. `None`: the message is not from a bridge but from
-/// a NIC with a switch of its own, which answers to the same request for its own VLANs.
+/// The VLANs in a bridge's message about a link. `None` for a message from a NIC with an embedded
+/// switch, which answers the request as well.
 pub(super) fn read(attributes: &[u8]) -> Option<Vlans> {
     let mut vlans = BTreeMap::new();
     let mut begin = None;

@@ -1,5 +1,5 @@
-//! Notifications of changes on the node: only which links changed is read from a notification, not
-//! their new state. A reader looks at these links again, so the order and the number of
+//! Notifications of changes on the node. A notification is read for the indexes of changed links
+//! only, not for their new state: these links are read again, so the order and the number of
 //! notifications do not matter.
 
 use std::{collections::BTreeSet, future::poll_fn, io, task::Poll};
@@ -12,12 +12,12 @@ use libc::{
     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK, RTNLGRP_TC,
 };
 use rtnetlink::sys::{AsyncSocket as _, TokioSocket, protocols::NETLINK_ROUTE};
+use tracing::debug;
 
 use super::{
     link::Header,
-    route,
-    vlan::{RTM_DELVLAN, RTM_NEWVLAN},
-    wire,
+    request::{RTM_DELVLAN, RTM_NEWVLAN},
+    route, wire,
 };
 
 /// More than the longest notification.
@@ -47,7 +47,7 @@ impl Changes {
         *self == Self::default()
     }
 
-    /// Adds what a notification names. The index follows the same four bytes in all their headers.
+    /// Adds the links of a notification. All these headers have the index at offset 4.
     fn note(&mut self, kind: u16, payload: &[u8]) {
         match kind {
             RTM_NEWLINK | RTM_DELLINK => self.note_link(kind, payload),
@@ -60,19 +60,19 @@ impl Changes {
         }
     }
 
-    /// 0 is no link, and -1 a block of filters that several links share.
+    /// 0 is not a link, and -1 stands for a filter block that several links share.
     fn note_index(&mut self, index: Option<u32>) {
         self.links.extend(index.filter(|index| index.cast_signed() > 0));
     }
 
     fn note_link(&mut self, kind: u16, payload: &[u8]) {
         let Some(header) = Header::read(payload) else { return };
-        // An event of the wireless extensions, which changes nothing about the link.
+        // An event of the wireless extensions does not change the link.
         if wire::find(header.attributes, IFLA_WIRELESS).is_some() {
             return;
         }
         self.note_index(Some(header.index));
-        // A veth is not notified when its peer comes from or goes to another namespace.
+        // There is no notification for a veth whose peer moves to or from another namespace.
         let of_bridge = payload.first().is_some_and(|family| i32::from(*family) == AF_BRIDGE);
         let comes_or_goes = kind == RTM_DELLINK || header.changed == u32::MAX;
         let is_here = wire::find(header.attributes, IFLA_LINK_NETNSID).is_none();
@@ -123,7 +123,10 @@ impl Watch {
     /// Waits for a change since the last call (or since [`open`](Self::open)), and returns all that
     /// are queued. A caller that is cancelled loses none. Fails when the socket is broken.
     pub async fn changed(&mut self) -> anyhow::Result<Changes> {
-        self.drain().await.context("read changes of links, addresses, routes and VLANs")
+        let changes = self.drain().await;
+        let changes = changes.context("read changes of links, addresses, routes and VLANs")?;
+        debug!("netlink: {changes:?}");
+        Ok(changes)
     }
 
     async fn drain(&mut self) -> io::Result<Changes> {

@@ -1,5 +1,5 @@
-//! Reads attributes out of the bytes of a message. Only those that are needed are decoded: what a
-//! newer kernel or an exotic link adds elsewhere cannot hide the link.
+//! Reads attributes from the bytes of a message. Only the needed attributes are decoded, so an
+//! unknown one, of a newer kernel or a rare kind of link, cannot hide the link.
 
 use rtnetlink::packet_core::{NlaBuffer, NlasIterator};
 
@@ -25,18 +25,18 @@ pub(super) fn find_text(bytes: &[u8], kind: u16) -> Option<String> {
     Some(String::from_utf8_lossy(&value[..end]).into_owned())
 }
 
-/// An attribute's value, as long as the message lives.
+/// The value of an attribute, with the lifetime of the message.
 pub(super) fn value(attribute: NlaBuffer<&[u8]>) -> &[u8] {
     let length = usize::from(attribute.length());
     attribute.into_inner().get(4..length).unwrap_or_default()
 }
 
-/// The number at this offset, in the order of this machine.
+/// The number at this offset, in host byte order.
 pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..)?.first_chunk().copied().map(u32::from_ne_bytes)
 }
 
-/// The number at this offset, in the order of this machine.
+/// The number at this offset, in host byte order.
 pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     bytes.get(offset..)?.first_chunk().copied().map(u16::from_ne_bytes)
 }

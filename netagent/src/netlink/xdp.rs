@@ -9,8 +9,8 @@ use rtnetlink::sys::protocols::NETLINK_GENERIC;
 use tokio::sync::OnceCell;
 
 use super::{
-    Failure,
-    socket::{Reply, Request, Socket},
+    Failure, request,
+    socket::{Reply, Socket},
     wire,
 };
 
@@ -41,26 +41,28 @@ impl Netdev {
     /// The interface indexes of all devices that support XDP_REDIRECT.
     pub(super) async fn transmitters(&self) -> Result<BTreeSet<u32>, Failure> {
         let Some(family) = self.family().await? else { return Ok(BTreeSet::new()) };
-        let replies = self.socket.dump(request(family, DEV_GET, &[])).await?;
+        let replies = self.socket.dump(request::generic(family, DEV_GET, None)).await?;
         Ok(replies.iter().filter_map(transmitter).collect())
     }
 
     /// Whether the device with this index supports XDP_REDIRECT.
     pub(super) async fn transmits(&self, index: u32) -> Result<bool, Failure> {
         let Some(family) = self.family().await? else { return Ok(false) };
-        let device = attribute(IFINDEX, &index.to_ne_bytes());
-        let replies = self.socket.request(request(family, DEV_GET, &device), 0).await?;
+        let device = index.to_ne_bytes();
+        let request = request::generic(family, DEV_GET, Some((IFINDEX, &device)));
+        let replies = self.socket.request(request, 0).await?;
         Ok(replies.iter().filter_map(transmitter).any(|found| found == index))
     }
 
-    async fn family(&self) -> Result<Option<u16>, Failure> {
+    pub(super) async fn family(&self) -> Result<Option<u16>, Failure> {
         self.family.get_or_try_init(|| self.find_family()).await.copied()
     }
 
     async fn find_family(&self) -> Result<Option<u16>, Failure> {
-        let name = attribute(short(CTRL_ATTR_FAMILY_NAME), NETDEV);
+        let name = (short(CTRL_ATTR_FAMILY_NAME), NETDEV);
         let get = u8::try_from(CTRL_CMD_GETFAMILY).unwrap_or_default();
-        match self.socket.request(request(short(GENL_ID_CTRL), get, &name), 0).await {
+        let request = request::generic(short(GENL_ID_CTRL), get, Some(name));
+        match self.socket.request(request, 0).await {
             Ok(replies) => {
                 let id = replies.iter().find_map(|reply| {
                     let attributes = reply.payload.get(HEADER_BYTES..)?;
@@ -74,25 +76,12 @@ impl Netdev {
     }
 }
 
-/// The device that a reply describes, if that supports XDP_REDIRECT.
+/// The index of the device in a reply, if the device supports XDP_REDIRECT.
 fn transmitter(reply: &Reply) -> Option<u32> {
     let attributes = reply.payload.get(HEADER_BYTES..)?;
     let features = wire::find(attributes, XDP_FEATURES)?.first_chunk().copied()?;
     let transmits = u64::from_ne_bytes(features) & NDO_XMIT != 0;
     wire::find_u32(attributes, IFINDEX).filter(|_| transmits)
-}
-
-/// A message of generic netlink: version 1, with these attributes.
-fn request(family: u16, command: u8, attributes: &[u8]) -> Request {
-    Request { kind: family, payload: [&[command, 1, 0, 0], attributes].concat() }
-}
-
-/// An attribute with its padding.
-fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(4 + value.len()).unwrap_or_default();
-    let mut bytes = [&length.to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat();
-    bytes.resize(bytes.len().next_multiple_of(4), 0);
-    bytes
 }
 
 /// libc has the 16-bit constants of generic netlink as `int`.

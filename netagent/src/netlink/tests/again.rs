@@ -1,4 +1,4 @@
-//! Looking again at the links that a [`Watch`] names.
+//! Reading the links again that a [`Watch`] names.
 
 use std::{collections::BTreeSet, process::Command, sync::mpsc, thread, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     state::Observed,
 };
 
-/// Keeps what is known of the node up to date by notifications.
+/// Follows the state of the node by notifications.
 pub(super) struct Follower<'a> {
     netlink: &'a Netlink,
     watch: Watch,
@@ -21,27 +21,27 @@ pub(super) struct Follower<'a> {
 impl<'a> Follower<'a> {
     pub(super) async fn new(netlink: &'a Netlink) -> Self {
         let mut watch = Watch::open().unwrap();
-        // What becomes of new links by itself: IPv6 addresses, qdiscs, carriers.
+        // New links change by themselves for a while: IPv6 addresses, qdiscs, carriers.
         while timeout(Duration::from_millis(1500), watch.changed()).await.is_ok() {}
         let observed = netlink.observe().await.unwrap();
         Self { netlink, watch, observed }
     }
 
     async fn changes(&mut self, why: &str) -> Changes {
-        match timeout(Duration::from_secs(5), self.watch.changed()).await {
-            Ok(changes) => changes.unwrap(),
-            Err(_) => panic!("{why}: no notification; known: {:#?}", self.observed),
-        }
+        let Ok(changes) = timeout(Duration::from_secs(5), self.watch.changed()).await else {
+            panic!("{why}: no notification; known: {:#?}", self.observed)
+        };
+        changes.unwrap()
     }
 
-    /// Makes a change and looks again at the links that are named, and only these, until the node
-    /// is known as it is. Returns the named links.
+    /// Makes a change and reads the links again that notifications name, and only these, until the
+    /// known state is the state of the node. Returns the named links.
     pub(super) async fn follow(&mut self, change: LinkChange) -> BTreeSet<u32> {
         self.netlink.apply(&change).await.unwrap();
         self.catch_up(&change.to_string()).await
     }
 
-    /// [`follow`](Self::follow), where a command makes the change.
+    /// [`follow`](Self::follow) for a change that a command makes.
     pub(super) async fn follow_command(&mut self, command: &str) -> BTreeSet<u32> {
         run(command);
         self.catch_up(command).await
@@ -69,7 +69,7 @@ impl<'a> Follower<'a> {
     }
 }
 
-/// Another namespace, which ends with this value.
+/// Another namespace, as long as this value lives.
 struct Guest {
     thread: i32,
     _end: mpsc::Sender<()>,
@@ -95,7 +95,7 @@ pub(super) fn run(command: &str) {
 
 #[test]
 #[ignore = "needs root"]
-fn a_changed_link_is_named_and_known_after_a_second_look() {
+fn a_changed_link_is_named_and_its_new_state_is_read() {
     in_namespace(|netlink| {
         Box::pin(async move {
             netlink.add_veth("vm0", "vm0-peer").await;
@@ -120,7 +120,7 @@ fn a_changed_link_is_named_and_known_after_a_second_look() {
                 assert!(named.contains(&follower.index("vm0")), "{text}: {named:?}");
                 assert!(!named.contains(&follower.index("vm1")), "{text}: {named:?}");
             }
-            // A link that is down is not notified of this.
+            // There is no notification of the alias of a link that is down.
             follower.follow(LinkChange::SetUp(name("vm0"))).await;
             let named = follower.follow_command("ip link set dev vm0 alias someone").await;
             assert!(named.contains(&follower.index("vm0")));
@@ -138,7 +138,7 @@ fn links_that_appear_and_vanish_are_followed() {
             follower.follow_command("ip link add vm0 type veth peer name vm0-peer").await;
             follower.follow_command("ip link set vm0 up; ip link set vm0-peer up").await;
             follower.follow(LinkChange::AddPort(name("vm0"), name("br"))).await;
-            // The name of a link that vanished, with another index.
+            // A new link with the name of a deleted one.
             let before = follower.index("vm0");
             follower
                 .follow_command(
@@ -155,7 +155,7 @@ fn links_that_appear_and_vanish_are_followed() {
 
 #[test]
 #[ignore = "needs root"]
-fn a_veth_whose_peer_changes_its_namespace_is_looked_at_again() {
+fn a_veth_whose_peer_moves_to_another_namespace_is_read_again() {
     in_namespace(|netlink| {
         Box::pin(async move {
             netlink.add_veth("vm0", "vm0-peer").await;
@@ -175,7 +175,7 @@ fn a_veth_whose_peer_changes_its_namespace_is_looked_at_again() {
 
 #[test]
 #[ignore = "needs root"]
-fn default_routes_are_followed_even_where_the_kernel_is_silent() {
+fn default_routes_that_are_removed_without_notification_are_noticed() {
     in_namespace(|netlink| {
         Box::pin(async move {
             for bridge in ["br0", "br1"] {
@@ -185,13 +185,13 @@ fn default_routes_are_followed_even_where_the_kernel_is_silent() {
             follower.follow_command("ip route add default dev br0").await;
             follower.follow_command("ip -6 route add default dev br1").await;
             assert_eq!(follower.observed.default_routes.len(), 2);
-            // Routes that are not default routes are no change.
+            // These are not default routes.
             run("ip route add 10.9.0.0/16 dev br0; ip -6 route add fd09::/64 dev br0");
             follower.follow_command("ip -6 route del default").await;
             follower.follow(LinkChange::SetDown(name("br0"))).await;
             assert!(follower.observed.default_routes.is_empty());
             follower.follow(LinkChange::SetUp(name("br0"))).await;
-            // The address that a route on another device prefers.
+            // The preferred source address of a route on another device.
             follower.follow(LinkChange::AddAddress(name("br1"), cidr("10.0.0.5/32"))).await;
             follower.follow_command("ip route add default dev br0 src 10.0.0.5").await;
             follower.follow(LinkChange::RemoveAddress(name("br1"), cidr("10.0.0.5/32"))).await;
@@ -202,7 +202,7 @@ fn default_routes_are_followed_even_where_the_kernel_is_silent() {
 
 #[test]
 #[ignore = "needs root"]
-fn a_look_at_single_links_that_is_not_enough_says_so_and_changes_nothing() {
+fn observe_again_refuses_where_all_links_must_be_read() {
     in_namespace(|netlink| {
         Box::pin(async move {
             netlink.add_veth("vm0", "vm0-peer").await;
@@ -221,23 +221,23 @@ fn a_look_at_single_links_that_is_not_enough_says_so_and_changes_nothing() {
                 assert!(!netlink.observe_again(&mut observed, &indexes).await.unwrap());
                 assert_eq!(observed, before);
             };
-            run("ip link set dev br name other");
+            let rename = |from: &str, to: &str| run(&format!("ip link set dev {from} name {to}"));
+            rename("br", "other");
             not_enough(&[bridge]).await;
-            run(
-                "ip link set dev vm0 name tmp; ip link set vm0-peer name vm0; ip link set tmp name br",
-            );
+            rename("vm0", "tmp");
+            rename("vm0-peer", "vm0");
+            rename("tmp", "br");
             not_enough(&[port]).await;
-            run(
-                "ip link set dev br name vm1; ip link set dev vm0 name vm0-peer; ip link set dev vm1 name vm0",
-            );
+            rename("vm0", "vm0-peer");
+            rename("br", "vm0");
             run("ip link delete other");
-            // The port is known as one of a bridge that does not exist any more.
+            // The port refers to a bridge that does not exist any more.
             not_enough(&[bridge]).await;
             let mut observed = before.clone();
             let both = BTreeSet::from([bridge, port]);
             assert!(netlink.observe_again(&mut observed, &both).await.unwrap());
             assert_eq!(observed, netlink.observe().await.unwrap());
-            // The port belongs to a bridge that is not known yet.
+            // The port refers to a bridge that is not known yet.
             run("ip link add new type bridge; ip link set vm0 master new");
             assert!(!netlink.observe_again(&mut observed, &BTreeSet::from([port])).await.unwrap());
         })
@@ -246,7 +246,7 @@ fn a_look_at_single_links_that_is_not_enough_says_so_and_changes_nothing() {
 
 #[test]
 #[ignore = "needs root"]
-fn a_look_at_one_link_costs_as_much_beside_500_links_as_beside_20() {
+fn reading_one_link_takes_as_many_datagrams_with_500_links_as_with_20() {
     in_namespace(|netlink| {
         Box::pin(async move {
             let mut costs = Vec::new();
@@ -271,6 +271,26 @@ fn a_look_at_one_link_costs_as_much_beside_500_links_as_beside_20() {
             println!("datagrams for one link, for all: {costs:?}");
             assert_eq!(costs[0].0, costs[1].0, "{costs:?}");
             assert!(costs[0].1 < costs[1].1, "{costs:?}");
+        })
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn support_for_xdp_redirect_is_read_again() {
+    in_namespace(|netlink| {
+        Box::pin(async move {
+            netlink.add_veth("vm0", "vm0-peer").await;
+            netlink.apply_all(["vm0", "vm0-peer"].map(|link| LinkChange::SetUp(name(link)))).await;
+            let mut observed = netlink.observe().await.unwrap();
+            for gro in ["on", "off"] {
+                run(&format!("ethtool -K vm0-peer gro {gro}"));
+                let index = BTreeSet::from([observed.links[&name("vm0")].index]);
+                assert!(netlink.observe_again(&mut observed, &index).await.unwrap());
+                let supported = netlink.netdev.family().await.unwrap().is_some() && gro == "on";
+                assert_eq!(observed.links[&name("vm0")].takes_xdp_frames, supported, "gro {gro}");
+                assert_eq!(netlink.link_now("vm0").await.takes_xdp_frames, supported, "gro {gro}");
+            }
         })
     });
 }

@@ -1,5 +1,5 @@
-//! What needs bonding, 802.1Q interfaces and VLAN-aware bridges: on a machine whose kernel lacks one
-//! of them, run these in a virtual machine.
+//! Tests that need bonding, 802.1Q interfaces and VLAN filtering. On a machine whose kernel lacks
+//! one of them, they run in a virtual machine.
 
 mod again;
 mod bonds;

@@ -1,4 +1,4 @@
-//! Looking again at links, where VLANs and bonds change.
+//! Reading links again after changes of VLANs and bonds.
 
 use netagent_common::vlan::Vid;
 
@@ -45,7 +45,7 @@ fn vlans_of_ports_and_bridges_are_followed() {
                 (LinkChange::AddSelfVid(name("br"), vid(1), NATIVE), "br"),
                 (LinkChange::RemoveSelfVid(name("br"), vid(1)), "br"),
                 (LinkChange::SetFiltering(name("br"), false), "br"),
-                // This adds a VLAN to all ports.
+                // The bridge adds this VLAN to all ports.
                 (LinkChange::SetDefaultPvid(name("br"), 7), "vm1"),
                 (LinkChange::SetDefaultPvid(name("br"), 0), "vm1"),
                 (LinkChange::AddVlan(name("br.10"), name("br"), vid(10)), "br.10"),

@@ -15,7 +15,7 @@ impl Netlink {
     async fn bond_now(&self, name: &str) -> BondState {
         match self.link_now(name).await.kind {
             Kind::Bond(state) => state,
-            kind => panic!("{name} is no bond but {kind:?}"),
+            kind => panic!("{name} is not a bond: {kind:?}"),
         }
     }
 
@@ -33,7 +33,7 @@ impl Netlink {
         self.apply_all([
             LinkChange::SetUp(name("sw0")),
             LinkChange::SetUp(name("sw1")),
-            // As a NIC is found: up.
+            // A NIC is usually up before.
             LinkChange::SetUp(name("nic0")),
             LinkChange::AddBond(bond.clone(), options),
             LinkChange::AddMember(name("nic0"), bond.clone()),
@@ -67,7 +67,7 @@ fn an_802_3ad_bond_reports_the_options_that_it_was_given() {
             netlink.assert_options("bo", &options).await;
             let everything = netlink.bond_now("bo").await.options;
 
-            // One by one on a bond of its own: the same.
+            // Set one by one on another bond, they have the same result.
             netlink.apply_all([LinkChange::AddBond(name("bo2"), vec![])]).await;
             for option in options.drain(..) {
                 netlink.apply_all([LinkChange::SetBondOption(name("bo2"), option)]).await;
@@ -112,7 +112,7 @@ fn an_active_backup_bond_follows_its_primary() {
                 BondOption::Mode(Mode::ActiveBackup),
                 BondOption::Miimon(100),
                 BondOption::FailOverMac(FailOverMac::Active),
-                // Named before there are members: left for later.
+                // Ignored while the bond has no members.
                 primary.clone(),
             ];
             netlink.add_bond_of_two(&bond, options.clone()).await;
@@ -158,8 +158,8 @@ fn a_member_comes_up_and_stays_up_when_it_is_released() {
                 .await;
             assert!(observed.links[&nic].up && observed.links[&nic].carrier);
             assert_eq!(observed.ports_of(&bond).count(), 2);
-            let Kind::Bond(state) = &observed.links[&bond].kind else { panic!("no bond") };
-            assert_eq!(state.partner.map(|mac| mac.0), Some([0; 6]), "nobody answers LACP here");
+            let Kind::Bond(state) = &observed.links[&bond].kind else { panic!("not a bond") };
+            assert_eq!(state.partner.map(|mac| mac.0), Some([0; 6]), "there is no LACP partner");
             assert!(state.aggregated.is_some());
 
             let error = netlink
@@ -171,7 +171,7 @@ fn a_member_comes_up_and_stays_up_when_it_is_released() {
             assert!(error.contains("ip link set bo type bond mode balance-xor: "), "{error}");
             assert!(error.contains("members"), "{error}");
 
-            // What cannot be a member, here as it would be a loop, goes on as it was.
+            // A link that cannot be a member (a loop) is left as it was.
             let port = LinkChange::AddPort(bond.clone(), name("br"));
             netlink.apply_all([LinkChange::AddBridge(name("br"), None), port]).await;
             netlink.error_of(LinkChange::AddMember(name("br"), bond.clone())).await;

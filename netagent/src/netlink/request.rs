@@ -1,0 +1,125 @@
+//! Requests to the kernel, and the messages that rtnetlink's builders cannot express: each function
+//! says why.
+
+use std::{
+    fmt,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
+
+use rtnetlink::{
+    AddressMessageBuilder,
+    packet_core::NetlinkSerializable as _,
+    packet_route::{
+        AddressFamily, RouteNetlinkMessage,
+        address::{AddressAttribute, AddressMessage},
+        route::RouteMessage,
+        tc::{TcHandle, TcMessage},
+    },
+};
+
+use super::wire;
+use crate::names::Cidr;
+
+/// `RTM_..VLAN` (include/uapi/linux/rtnetlink.h), which libc lacks.
+pub(super) const RTM_NEWVLAN: u16 = 112;
+pub(super) const RTM_DELVLAN: u16 = 113;
+const RTM_GETVLAN: u16 = 114;
+
+/// A message to the kernel, without the netlink header.
+pub(super) struct Request {
+    pub(super) kind: u16,
+    /// The bytes after the netlink header.
+    pub(super) payload: Vec<u8>,
+}
+
+impl From<RouteNetlinkMessage> for Request {
+    fn from(message: RouteNetlinkMessage) -> Self {
+        let mut payload = vec![0; message.buffer_len()];
+        message.serialize(&mut payload);
+        Self { kind: message.message_type(), payload }
+    }
+}
+
+/// For the log: the message type, and the interface index where the message has one.
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = match self.kind {
+            libc::RTM_NEWLINK => "RTM_NEWLINK",
+            libc::RTM_DELLINK => "RTM_DELLINK",
+            libc::RTM_GETLINK => "RTM_GETLINK",
+            libc::RTM_SETLINK => "RTM_SETLINK",
+            libc::RTM_NEWADDR => "RTM_NEWADDR",
+            libc::RTM_DELADDR => "RTM_DELADDR",
+            libc::RTM_GETADDR => "RTM_GETADDR",
+            libc::RTM_GETROUTE => return f.write_str("RTM_GETROUTE"),
+            libc::RTM_GETTFILTER => "RTM_GETTFILTER",
+            RTM_GETVLAN => "RTM_GETVLAN",
+            kind => return write!(f, "message type {kind}"),
+        };
+        // All these headers have the index at this offset.
+        match wire::u32_at(&self.payload, 4) {
+            None | Some(0) => f.write_str(name),
+            Some(index) => write!(f, "{name} index {index}"),
+        }
+    }
+}
+
+/// The addresses of one link, or with index 0 of all links. The builder has no message without an
+/// address family.
+pub(super) fn addresses(index: u32) -> RouteNetlinkMessage {
+    let mut message = AddressMessage::default();
+    message.header.index = index;
+    RouteNetlinkMessage::GetAddress(message)
+}
+
+/// An address of a link. For IPv4 the builder adds a broadcast address, which `ip` does not.
+pub(super) fn address(index: u32, Cidr { address, prefix }: Cidr) -> AddressMessage {
+    let mut message = match address {
+        IpAddr::V4(address) => {
+            AddressMessageBuilder::<Ipv4Addr>::new().index(index).address(address, prefix).build()
+        }
+        IpAddr::V6(address) => {
+            AddressMessageBuilder::<Ipv6Addr>::new().index(index).address(address, prefix).build()
+        }
+    };
+    message.attributes.retain(|attribute| !matches!(attribute, AddressAttribute::Broadcast(_)));
+    message
+}
+
+/// The routes of the main table. The builder sets a protocol and a scope, which are filters here.
+pub(super) fn routes(family: AddressFamily) -> RouteNetlinkMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family;
+    message.header.table = libc::RT_TABLE_MAIN;
+    RouteNetlinkMessage::GetRoute(message)
+}
+
+/// The TC filters of a link below a parent. There is no builder.
+pub(super) fn filters(index: u32, parent: u32) -> RouteNetlinkMessage {
+    let mut message = TcMessage::with_index(index.cast_signed());
+    message.header.parent = TcHandle::from(parent);
+    RouteNetlinkMessage::GetTrafficFilter(message)
+}
+
+/// The VLANs of a bridge port, or of a bridge itself. rtnetlink lacks `RTM_GETVLAN`.
+pub(super) fn vlans(index: u32) -> Request {
+    let family = u8::try_from(libc::AF_BRIDGE).unwrap_or_default();
+    // `struct br_vlan_msg`
+    let payload = [&[family, 0, 0, 0][..], &index.to_ne_bytes()].concat();
+    Request { kind: RTM_GETVLAN, payload }
+}
+
+/// A message of a generic netlink family, with one attribute or none. rtnetlink has only routing
+/// messages.
+pub(super) fn generic(family: u16, command: u8, attribute: Option<(u16, &[u8])>) -> Request {
+    // `struct genlmsghdr`: command, version, reserved
+    let mut payload = vec![command, 1, 0, 0];
+    if let Some((kind, value)) = attribute {
+        let length = u16::try_from(4 + value.len()).unwrap_or_default();
+        payload.extend(length.to_ne_bytes());
+        payload.extend(kind.to_ne_bytes());
+        payload.extend(value);
+        payload.resize(payload.len().next_multiple_of(4), 0);
+    }
+    Request { kind: family, payload }
+}
