@@ -1,5 +1,5 @@
-//! Fuzzing with libFuzzer, as cargo-fuzz does it, without cargo-fuzz and on the pinned compiler: coverage comes from LLVM passes
-//! that need no nightly flag.
+//! Fuzzing with libFuzzer, as cargo-fuzz does it, without cargo-fuzz and on the pinned compiler:
+//! coverage comes from LLVM passes that need no nightly flag.
 
 use std::path::Path;
 use std::process::Command;

@@ -14,7 +14,8 @@ use crate::cpio::{Archive, DIRECTORY, FILE, SYMLINK};
 use crate::kernel::Kernel;
 use crate::vm::{BEGIN, EXIT, Spec};
 
-/// The modules to load in every guest, with their parameters. What a kernel has built in is skipped.
+/// The modules to load in every guest, with their parameters. What a kernel has built in is
+/// skipped.
 const MODULES: [&str; 17] = [
     "8021q",
     "act_bpf",

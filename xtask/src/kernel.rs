@@ -55,7 +55,8 @@ pub fn named(name: &str) -> Result<Kernel> {
     fetch(source)?.with_context(|| format!("get kernel {name}"))
 }
 
-/// The kernel, downloaded if it is not here yet. `None`: it cannot be had and nothing depends on it.
+/// The kernel, downloaded if it is not here yet. `None`: it cannot be had and nothing depends on
+/// it.
 pub fn fetch(source: &Source) -> Result<Option<Kernel>> {
     let dir = store().join(source.name);
     let root = dir.join("root");

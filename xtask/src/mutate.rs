@@ -1,5 +1,5 @@
-//! Proves that the oracle (tests/src/oracle.rs) sees: breaks the decision in one way after another, as the patches in
-//! tests/mutations say, and demands that each time a frame gives it away.
+//! Proves that the oracle (tests/src/oracle.rs) sees: breaks the decision in one way after another,
+//! as the patches in tests/mutations say, and demands that each time a frame gives it away.
 
 use std::env;
 use std::fs;

@@ -5,6 +5,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,8 +24,9 @@ pub const EXIT: &str = "netagent-vm-exit: ";
 /// How much of the console goes with the report of a guest that died.
 const LAST_LINES: usize = 40;
 
-/// Options of the guest's kernel that make it faster where it is emulated, several times. QEMU 7.2 translates a program's code
-/// anew wherever it is mapped elsewhere: norandmaps puts each at its place.
+/// Options of the guest's kernel that make it faster where it is emulated, several times. QEMU 7.2
+/// translates a program's code anew wherever it is mapped elsewhere: norandmaps puts each at its
+/// place.
 const FASTER: &str = "norandmaps mitigations=off init_on_alloc=0 rcupdate.rcu_expedited=1";
 
 /// What to run.
@@ -75,8 +77,11 @@ pub struct Outcome {
 
 /// Boots the kernel and runs the script on it.
 pub fn run(kernel: &Kernel, spec: &Spec) -> Result<Outcome> {
-    // A name of its own: QEMU maps the file, and other machines may be starting.
-    let name = format!("initramfs-{}-{}.cpio", kernel.name, process::id());
+    // A unique name: QEMU maps the file, and other machines may be starting, with this kernel as
+    // well.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("initramfs-{}-{}-{count}.cpio", kernel.name, process::id());
     let initramfs = kernel::store().join(name);
     let outcome = initramfs::build(&initramfs, kernel, spec)
         .context("build the initramfs")
@@ -99,8 +104,8 @@ fn boot(kernel: &Kernel, spec: &Spec, initramfs: &Path) -> Result<Outcome> {
         .args(["-serial", &format!("file:{}", log.display())])
         .args(["-chardev", "stdio,id=script", "-device", "virtio-serial-pci"])
         .args(["-device", "virtconsole,chardev=script"])
-        // QEMU 7.2 emulates cmpxchg16b wrongly: always with several processors, and with one still in a boot
-        // out of a few (double fault in __kmalloc). Kernels do without it.
+        // QEMU 7.2 emulates cmpxchg16b wrongly: always with several processors, and with one still
+        // in a boot out of a few (double fault in __kmalloc). Kernels do without it.
         .args(["-accel", "tcg,thread=single", "-cpu", "max,-cx16", "-smp", "1"])
         .args(["-m", &spec.memory.to_string()])
         .args(["-append", &format!("console=ttyS0 quiet oops=panic panic=-1 {faster}")])
