@@ -27,8 +27,9 @@ impl Netns {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let netns = Self { name: format!("na-{}-{number}-{role}", std::process::id()) };
         sh(&format!("ip netns add {}", netns.name));
-        // Router solicitations and DAD would be frames that no test sent; so would a bridge's report that it joins the group of
-        // all snoopers (224.0.0.106), which may come a second later.
+        // Router solicitations and DAD would be frames that no test sent; so would a bridge's
+        // report that it joins the group of all snoopers (224.0.0.106), which may come a second
+        // later.
         netns.sh(
             "sysctl -qw net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.all.disable_ipv6=1 \
              net.ipv4.igmp_link_local_mcast_reports=0",
@@ -84,8 +85,9 @@ impl Netns {
         links.into_iter().next().unwrap_or_default()
     }
 
-    /// Waits until the operational state of every link that is up is UP. The kernel's linkwatch updates it asynchronously, up to a
-    /// second later, first that of lower devices. A bridge port does not forward before.
+    /// Waits until the operational state of every link that is up is UP. The kernel's linkwatch
+    /// updates it asynchronously, up to a second later, first that of lower devices. A bridge port
+    /// does not forward before.
     pub fn wait_for_carriers(&self) {
         wait_until_eq("all links have a carrier", &Vec::<String>::new(), || {
             let links = self.json("ip -j link show up");
@@ -95,8 +97,8 @@ impl Netns {
         });
     }
 
-    /// Waits until no bridge port with a carrier is disabled. A port that joins its bridge before linkwatch has seen its carrier gets
-    /// no frames until then, a second later or more under load.
+    /// Waits until no bridge port with a carrier is disabled. A port that joins its bridge before
+    /// linkwatch has seen its carrier gets no frames until then, a second later or more under load.
     pub fn wait_for_bridge_ports(&self) {
         wait_until_eq("all bridge ports are enabled", &Vec::<String>::new(), || {
             let ports = self.json("bridge -j link show");
@@ -109,9 +111,10 @@ impl Netns {
         });
     }
 
-    /// Frames that the kernel has lost between the links of this namespace and their peers: a queue of the receiving processor
-    /// (`netdev_max_backlog`) or of the receiving veth (256 frames) was full. What a program or a bridge drops is not counted
-    /// here, what is too long for the peer is.
+    /// Frames that the kernel has lost between the links of this namespace and their peers: a queue
+    /// of the receiving processor (`netdev_max_backlog`) or of the receiving veth (256 frames) was
+    /// full. What a program or a bridge drops is not counted here, what is too long for the peer
+    /// is.
     pub fn lost(&self) -> u64 {
         let links = self.json("ip -j -s link show");
         let lost = |link: &serde_json::Value| link["stats64"]["tx"]["dropped"].as_u64().unwrap();
@@ -160,8 +163,8 @@ pub fn output(line: &str) -> Output {
     output.unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
-/// Keeps this thread, and what it starts, on one processor: frames that it sends stay in order on their way, wherever they
-/// are sent, as all of them wait in that processor's one queue.
+/// Keeps this thread, and what it starts, on one processor: frames that it sends stay in order on
+/// their way, wherever they are sent, as all of them wait in that processor's one queue.
 pub fn stay_on_one_processor() {
     // SAFETY: the set lives here.
     let result = unsafe {
@@ -186,7 +189,7 @@ pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
 
 /// Asks the kernel, in a namespace of its own.
 pub fn kernel_has(feature: Feature) -> bool {
-    static FACTS: OnceLock<[bool; 4]> = OnceLock::new();
+    static FACTS: OnceLock<[bool; 5]> = OnceLock::new();
     let facts = FACTS.get_or_init(|| {
         let netns = Netns::new("probe");
         let works = |line: &str| netns.output(line).status.success();
@@ -195,6 +198,7 @@ pub fn kernel_has(feature: Feature) -> bool {
             works("ip link add d0 type bridge && ip link add link d0 name d0.1 type vlan id 1"),
             works("ip link add br0 type bridge vlan_filtering 1 && ip -d link show br0 | grep -q 'vlan_filtering 1'"),
             kernel_is_at_least(6, 6),
+            kernel_is_at_least(6, 12),
         ]
     });
     facts[feature as usize]
@@ -203,7 +207,8 @@ pub fn kernel_has(feature: Feature) -> bool {
 /// How long a wait may take: far more than anything takes, even emulated on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Polls until `look` finds what the test waits for, and returns it. An error says what there is instead: the panic prints the last.
+/// Polls until `look` finds what the test waits for, and returns it. An error says what there is
+/// instead: the panic prints the last.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -239,7 +244,8 @@ pub fn succeeded(output: &Output) -> Result<String, String> {
     }
 }
 
-/// Polls until a condition holds. For conditions with nothing to print: other waits use [`wait_for`] and [`wait_until_eq`].
+/// Polls until a condition holds. For conditions with nothing to print: other waits use
+/// [`wait_for`] and [`wait_until_eq`].
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     wait_until_eq(what, &true, &mut holds);
 }

@@ -1,4 +1,5 @@
-//! A pinned program, run alone by BPF_PROG_TEST_RUN (bpf(2), kernel 4.12; with a context from 5.10).
+//! A pinned program, run alone by BPF_PROG_TEST_RUN (bpf(2), kernel 4.12; with a context from
+//! 5.10).
 
 use std::{
     ffi::CString,
@@ -60,12 +61,13 @@ impl Program {
         Self { fd, is_xdp: name.starts_with("uplink_xdp") }
     }
 
-    /// Runs it as if this frame had come to the device with this index. What it returns; an error is the kernel's, which
-    /// does not take every frame.
+    /// Runs it as if this frame had come to the device with this index. What it returns; an error
+    /// is the kernel's, which does not take every frame.
     pub fn run(&self, bytes: &[u8], ifindex: u32) -> io::Result<u32> {
         let length = u32::try_from(bytes.len()).unwrap();
         let context = if self.is_xdp {
-            // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
+            // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
+            // egress_ifindex
             [0, length, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat()
         } else {
             // struct __sk_buff up to ifindex, its eleventh word

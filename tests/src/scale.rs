@@ -1,5 +1,6 @@
-//! As much as one uplink is made for: 1,000 VMs in a VLAN each, and two trunks with all VLANs. Frames find their way among
-//! them, counters are told apart, and neither memory nor system calls grow with what could be counted.
+//! As much as one uplink is made for: 1,000 VMs in a VLAN each, and two trunks with all VLANs.
+//! Frames find their way among them, counters are told apart, and neither memory nor system calls
+//! grow with what could be counted.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, time::Duration};
 
@@ -19,7 +20,8 @@ const UPLINK: &str = "eth2";
 /// Counts that a failure prints, of thousands.
 const SHOWN: usize = 10;
 const TRUNKS: [&str; 2] = ["trunk1", "trunk2"];
-/// VLANs of the frames from the wire: of the first VM, of the last, of some between; and beyond them, which only the trunks have.
+/// VLANs of the frames from the wire: of the first VM, of the last, of some between; and beyond
+/// them, which only the trunks have.
 const SENT: [u16; 8] = [1, 2, 64, 500, 1000, 1001, 2500, 4094];
 
 /// Packets received and transmitted by (device, VLAN), where there were any.
@@ -50,7 +52,8 @@ fn a_thousand_vms_and_all_vlans_on_one_uplink() {
 }
 
 impl Lab {
-    /// The uplink's wire and the other ends of all ports are in one namespace, under the ports' names.
+    /// The uplink's wire and the other ends of all ports are in one namespace, under the ports'
+    /// names.
     fn new() -> Self {
         let lab = Self { node: Node::new(), others: Netns::new("others") };
         let (node, others) = (&lab.node.netns, &lab.others);
@@ -67,7 +70,8 @@ impl Lab {
         lab
     }
 
-    /// Attaching two programs to each port takes the kernel half a minute, in which the node can be asked how far it is.
+    /// Attaching two programs to each port takes the kernel half a minute, in which the node can be
+    /// asked how far it is.
     fn assert_scrapes_are_answered_meanwhile(&self) {
         let daemon = self.node.start();
         wait_for("a scrape has some ports, and not yet all", || {
@@ -95,7 +99,8 @@ impl Lab {
             let bytes = bytes.unwrap_or_else(|| panic!("{port} has not received {frame:?}"));
             assert_eq!(Frame::from_bytes(&bytes).as_ref(), Some(frame), "{port}");
         }
-        // The bridge floods each frame to all ports: once all the others are dropped, nothing is on its way any more.
+        // The bridge floods each frame to all ports: once all the others are dropped, nothing is on
+        // its way any more.
         let mut drops: BTreeMap<(String, String), u64> =
             ports().map(|port| ((port, "egress-filtered".to_owned()), SENT.len() as u64)).collect();
         for (port, _) in &expected {
@@ -129,7 +134,8 @@ impl Lab {
         assert_eq!(received, sent);
     }
 
-    /// `show` tells all pairs apart; a scrape does until there are more than 10,000, then it sums up the largest ports.
+    /// `show` tells all pairs apart; a scrape does until there are more than 10,000, then it sums
+    /// up the largest ports.
     fn assert_counted(&self) {
         let shown: Value = serde_json::from_str(&self.node.ok("show vlans -j")).unwrap();
         let rows = shown.as_array().unwrap().iter().flat_map(|port| {
@@ -161,7 +167,8 @@ impl Lab {
         assert_eq!(scraped, counts(|device| [UPLINK, TRUNKS[0]].contains(&device)));
     }
 
-    /// The maps' memory on a machine with 64 CPUs: what the kernel says here, with as many CPUs more.
+    /// The maps' memory on a machine with 64 CPUs: what the kernel says here, with as many CPUs
+    /// more.
     fn assert_memory_is_bounded(&self) {
         const CPUS: u64 = 64;
         const MOST: u64 = 64 << 20;
@@ -178,8 +185,8 @@ impl Lab {
         assert!(bytes <= MOST, "{bytes} bytes");
     }
 
-    /// A map's elements are read by the hundred, links and VLANs by a few dumps. Only who holds the hooks of a port must be asked one
-    /// by one: five pins at most.
+    /// A map's elements are read by the hundred, links and VLANs by a few dumps. Only who holds the
+    /// hooks of a port must be asked one by one: five pins at most.
     fn assert_calls_are_batched(&self) {
         let plan = format!("plan -c {}", self.node.config());
         for arguments in [plan.as_str(), "show vlans -j"] {
@@ -268,9 +275,10 @@ fn series(metrics: &str, family: &str) -> BTreeMap<(String, String), u64> {
     series.collect()
 }
 
-/// What a map takes more for each possible CPU (array_map_mem_usage in kernel/bpf/arraymap.c, htab_map_mem_usage in
-/// kernel/bpf/hashtab.c, 6.4): a value of a multiple of eight bytes for each element. A plain hash map has a spare element
-/// instead, and a pointer to it; both kinds of them have eight counters for their locks (none since 6.15, which is less).
+/// What a map takes more for each possible CPU (array_map_mem_usage in kernel/bpf/arraymap.c,
+/// htab_map_mem_usage in kernel/bpf/hashtab.c, 6.4): a value of a multiple of eight bytes for each
+/// element. A plain hash map has a spare element instead, and a pointer to it; both kinds of them
+/// have eight counters for their locks (none since 6.15, which is less).
 fn bytes_per_cpu(map: &Value) -> u64 {
     const ELEMENT: u64 = 48;
     const LOCKS: u64 = 8 * 4;

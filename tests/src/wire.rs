@@ -102,8 +102,8 @@ impl Wire {
         let sent =
             unsafe { libc::send(self.socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) };
         let error = io::Error::last_os_error();
-        // A bond whose links are not in its aggregator yet drops what it is given, as a wire would: whoever waits for
-        // the frame notices.
+        // A bond whose links are not in its aggregator yet drops what it is given, as a wire would:
+        // whoever waits for the frame notices.
         let dropped = sent < 0 && error.raw_os_error() == Some(libc::ENOBUFS);
         assert!(dropped || sent == bytes.len().cast_signed(), "{}: {error}", self.name);
     }

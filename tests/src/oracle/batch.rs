@@ -1,8 +1,9 @@
 //! Which frames may be under way together.
 //!
-//! A kernel under load processes softirqs later, in ksoftirqd, and then frames overtake each other: a NIC with XDP has a queue of its
-//! own, and a hidden tag takes one hop more. Bridges that see frames in different orders learn stations at different times, flood
-//! different frames, and both are right.
+//! A kernel under load processes softirqs later, in ksoftirqd, and then frames overtake each other:
+//! a NIC with XDP has a queue of its own, and a hidden tag takes one hop more. Bridges that see
+//! frames in different orders learn stations at different times, flood different frames, and both
+//! are right.
 
 use super::sent::Sent;
 
@@ -20,7 +21,8 @@ pub fn batches(frames: &[Sent], most: usize) -> Vec<&[Sent]> {
     batches
 }
 
-/// Whether neither frame tells a bridge where to send the other, and both say nothing different of a station.
+/// Whether neither frame tells a bridge where to send the other, and both say nothing different of
+/// a station.
 fn are_independent(one: &Sent, other: &Sent) -> bool {
     let learned = |from: &Sent, to: &Sent| !from.is_short() && from.source == to.destination;
     let moved = one.source == other.source && one.from != other.from;
@@ -49,6 +51,7 @@ mod tests {
 
     #[test]
     fn a_batch_ends_before_a_frame_whose_way_an_earlier_one_decides() {
+        crate::once();
         let independent = [sent(0, 1, 9), sent(0, 1, 9), sent(1, 2, 9)];
         assert_eq!(lengths(&independent, 32), [3]);
         assert_eq!(lengths(&independent, 2), [2, 1]);

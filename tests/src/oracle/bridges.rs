@@ -15,12 +15,13 @@ use super::{
 };
 use crate::{lab::Netns, node::Node};
 
-/// The kernel's own bridge, netagent over a VLAN-aware one, netagent over a VLAN-unaware one. Their devices start with
-/// these letters.
+/// The kernel's own bridge, netagent over a VLAN-aware one, netagent over a VLAN-unaware one. Their
+/// devices start with these letters.
 pub const BRIDGES: [char; 3] = ['k', 'a', 'u'];
 /// Frames under way at a time: no queue on their way (the shortest has 256) may overflow.
 const BATCH: usize = 32;
-/// Hops of the frame that ends a batch. Others take three: out of a hidden way, into a bridge, out of it.
+/// Hops of the frame that ends a batch. Others take three: out of a hidden way, into a bridge, out
+/// of it.
 const HOPS: usize = 4;
 /// For the frame that ends a batch, which the machine may lose as well.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -89,7 +90,8 @@ impl Bridges {
         ));
     }
 
-    /// Sends frames to all three, and returns what came out, by bridge. Their numbers start with the second of the pair.
+    /// Sends frames to all three, and returns what came out, by bridge. Their numbers start with
+    /// the second of the pair.
     pub fn send(&mut self, frames: &[Sent], batch: Option<usize>) -> (Outputs, u32) {
         let first = self.number;
         let mut outputs = Outputs::default();
@@ -112,7 +114,8 @@ impl Bridges {
         (outputs, first)
     }
 
-    /// Adds what comes out before a frame that is sent last and has the longest way: a processor's queue keeps the order.
+    /// Adds what comes out before a frame that is sent last and has the longest way: a processor's
+    /// queue keeps the order.
     fn collect_batch(&mut self, outputs: &mut Outputs) {
         loop {
             self.fences += 1;
@@ -176,9 +179,10 @@ impl Bridges {
     }
 }
 
-/// Links from bridges to their other ends, each with a way for hidden tags: what goes into `<name>-hide` comes out of
-/// `<name>-seek`, where the kernel takes the tag out of the bytes, and from there goes into the link. All of them at
-/// once, as processes are what takes an emulated machine long.
+/// Links from bridges to their other ends, each with a way for hidden tags: what goes into
+/// `<name>-hide` comes out of `<name>-seek`, where the kernel takes the tag out of the bytes, and
+/// from there goes into the link. All of them at once, as processes are what takes an emulated
+/// machine long.
 fn links(letters: &[char], netns: &Netns, ends: &Netns) {
     let (mut links, mut filters, mut ups, mut offloads) =
         <(String, String, String, String)>::default();
@@ -207,7 +211,8 @@ fn links(letters: &[char], netns: &Netns, ends: &Netns) {
     netns.sh(&format!("ip -batch - <<END\n{ups}END\n{offloads}"));
 }
 
-/// A chain of links: a frame that is sent into the first end comes out of the last one after [`HOPS`] hops.
+/// A chain of links: a frame that is sent into the first end comes out of the last one after
+/// [`HOPS`] hops.
 fn fence(ends: &Netns) {
     let (mut links, mut filters) = (String::new(), String::new());
     for hop in 0..HOPS {

@@ -63,7 +63,8 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// The rules of one frame: as it comes in, and by port as it goes out of an aware and of an unaware bridge.
+/// The rules of one frame: as it comes in, and by port as it goes out of an aware and of an unaware
+/// bridge.
 struct Fate {
     on_entry: Option<Rule>,
     on_exit: Vec<[Option<Rule>; 2]>,
@@ -128,7 +129,8 @@ pub fn compare(
 
 type Flow<'a> = Vec<(usize, &'a [u8])>;
 
-/// What came out of one port, by the port that it came from and by its way there; within that in its order.
+/// What came out of one port, by the port that it came from and by its way there; within that in
+/// its order.
 fn in_flows<'a>(outputs: &'a [Output], frames: &[Sent], first: u32) -> Flow<'a> {
     let frame = |output: &'a Output| {
         let frame = usize::try_from(output.number.wrapping_sub(first)).unwrap();

@@ -7,8 +7,8 @@ use super::{
 };
 use crate::rng::Rng;
 
-/// Few, so that the ports of a policy share them: both ends of the range, neighbours, both sides of a word of the
-/// allow-list.
+/// Few, so that the ports of a policy share them: both ends of the range, neighbours, both sides of
+/// a word of the allow-list.
 const VIDS: [u16; 8] = [1, 2, 63, 64, 100, 101, 4093, 4094];
 /// Stations of a VLAN: few, so that the bridges know most of them, and see them move.
 const STATIONS: u16 = 3;
@@ -73,7 +73,8 @@ pub fn frame(rng: &mut Rng, policy: &Policy, around: Around, n: u32) -> Sent {
     sent.source = match rng.below(40) {
         0 => [0; 6],
         1 => [0x01, 0x00, 0x5e, 0, 0, 1],
-        // What only the kernel's bridge lets in teaches only that bridge: let it be an address that no frame goes to.
+        // What only the kernel's bridge lets in teaches only that bridge: let it be an address that
+        // no frame goes to.
         _ if rule::on_entry(policy, port, &sent, around).is_some() => [0x02, 0xee, 0, 0, 0, 1],
         // What nobody lets in must teach nobody.
         _ => station(vlan.unwrap_or_else(|| rng.pick(&VIDS)), rng.below(STATIONS)),
@@ -160,8 +161,9 @@ pub fn keep<T>(items: Vec<T>) -> &'static [T] {
     items.leak()
 }
 
-/// Whether the bridges can be compared by these frames: each address is learned in one VLAN only (an unaware bridge
-/// has one table for all), and no frame goes to an address that only the kernel's bridge learns.
+/// Whether the bridges can be compared by these frames: each address is learned in one VLAN only
+/// (an unaware bridge has one table for all), and no frame goes to an address that only the
+/// kernel's bridge learns.
 pub fn is_fair(policy: &Policy, frames: &[Sent], around: Around) -> bool {
     let ports = policy.ports();
     frames.iter().all(|sent| {
@@ -182,6 +184,7 @@ mod tests {
 
     #[test]
     fn what_is_generated_can_be_compared_and_meets_every_rule_on_entry() {
+        crate::once();
         let mut rules = BTreeSet::new();
         for stacks_tags in [false, true] {
             let (mut rng, around) = (Rng(1), Around { stacks_tags });

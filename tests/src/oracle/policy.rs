@@ -10,7 +10,8 @@ pub const UPLINK: usize = 0;
 /// As many ports as there are links for.
 pub const PORTS: usize = 7;
 
-/// One cluster network. Made of static slices, so that a case that failed can be written down as a constant.
+/// One cluster network. Made of static slices, so that a case that failed can be written down as a
+/// constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub xdp: bool,
@@ -109,7 +110,8 @@ impl Policy {
         }
     }
 
-    /// A cluster network of netagent's file, and its networks and ports: their devices are `<bridge><number>`.
+    /// A cluster network of netagent's file, and its networks and ports: their devices are
+    /// `<bridge><number>`.
     pub fn yaml(&self, bridge: char, filtering: &str) -> [String; 3] {
         let (xdp, native) = (if self.xdp { "auto" } else { "off" }, self.native.yaml());
         let segment = format!(

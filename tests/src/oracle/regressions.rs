@@ -1,5 +1,6 @@
-//! Cases as the oracle printed and shrank them: what netagent got wrong once, by mistake or by one of the faults of
-//! tests/mutations. They show in a minute what random frames may take long to find again.
+//! Cases as the oracle printed and shrank them: what netagent got wrong once, by mistake or by one
+//! of the faults of tests/mutations. They show in a minute what random frames may take long to find
+//! again.
 
 use super::{
     case::Case,
@@ -8,8 +9,8 @@ use super::{
 };
 
 pub const REGRESSIONS: &[Case] = &[
-    // allow-list-skipped-on-receive: over a VLAN-unaware bridge the frame gets to the uplink, which has this VLAN of
-    // another VM.
+    // allow-list-skipped-on-receive: over a VLAN-unaware bridge the frame gets to the uplink, which
+    // has this VLAN of another VM.
     Case {
         policy: Policy {
             xdp: false,
@@ -44,7 +45,8 @@ pub const REGRESSIONS: &[Case] = &[
             content: Content::Test(46),
         }],
     },
-    // stacked-tag-transmitted: the native VLAN leaves untagged, and the tag beneath would be the one that the VM sees.
+    // stacked-tag-transmitted: the native VLAN leaves untagged, and the tag beneath would be the
+    // one that the VM sees.
     Case {
         policy: Policy {
             xdp: false,
@@ -76,7 +78,8 @@ pub const REGRESSIONS: &[Case] = &[
             content: Content::Test(46),
         }],
     },
-    // untagged-though-not-the-pvid: the second port's native VLAN is another, so this one keeps its tag there.
+    // untagged-though-not-the-pvid: the second port's native VLAN is another, so this one keeps its
+    // tag there.
     Case {
         policy: Policy {
             xdp: false,

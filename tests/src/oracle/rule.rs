@@ -1,4 +1,5 @@
-//! Where netagent differs from the kernel's bridge on purpose: always by dropping what the bridge lets through.
+//! Where netagent differs from the kernel's bridge on purpose: always by dropping what the bridge
+//! lets through.
 //!
 //! Written by the words of 802.1Q and of the README, not by looking at `decide`.
 
@@ -12,13 +13,14 @@ use super::{
 /// A purposeful difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// `admit: untagged-and-priority`: an access port takes no tags, not even its own VLAN's. The kernel has no
-    /// acceptable frame types; a VM that may tag can hide a second tag beneath (VLAN hopping).
+    /// `admit: untagged-and-priority`: an access port takes no tags, not even its own VLAN's. The
+    /// kernel has no acceptable frame types; a VM that may tag can hide a second tag beneath (VLAN
+    /// hopping).
     TagNotAdmitted,
     /// `admit: tagged`: likewise the other way about.
     UntaggedNotAdmitted,
-    /// No link-local group passes to or from a VM: a bridge without STP forwards BPDUs, and with them a VM could
-    /// reach the switch's spanning tree.
+    /// No link-local group passes to or from a VM: a bridge without STP forwards BPDUs, and with
+    /// them a VM could reach the switch's spanning tree.
     LinkLocal,
     /// A tag beneath a priority tag would slip through wherever VID 0 is skipped (VU#855201).
     TagUnderPriorityTag,
@@ -26,10 +28,11 @@ pub enum Rule {
     ServiceTagBefore612,
     /// A second tag would come to light as the first is removed (VLAN hopping).
     StackedTag,
-    /// XDP takes the inner tag for the outer one where the outer one hides in the metadata, which no NIC does with VLAN
-    /// offload off, but a veth does. It may drop too much, never too little.
+    /// XDP takes the inner tag for the outer one where the outer one hides in the metadata, which
+    /// no NIC does with VLAN offload off, but a veth does. It may drop too much, never too little.
     HiddenTagAtXdp,
-    /// A VLAN-unaware bridge knows an address in one place, whatever the VLAN: a frame to it goes only there.
+    /// A VLAN-unaware bridge knows an address in one place, whatever the VLAN: a frame to it goes
+    /// only there.
     SharedLearning,
 }
 

@@ -1,4 +1,5 @@
-//! A frame as it is sent: what it is made of, its bytes, and its number, by which it is known again.
+//! A frame as it is sent: what it is made of, its bytes, and its number, by which it is known
+//! again.
 
 use crate::frame::TEST;
 pub use crate::frame::{C, S};
@@ -8,7 +9,8 @@ pub const Q: u16 = 0x9100;
 const IPV4: u16 = 0x0800;
 /// Of the super-frames: several segments each.
 pub const SEGMENT: u16 = 1000;
-/// The source of a frame that has no room for its number in the payload starts with this and ends with the number.
+/// The source of a frame that has no room for its number in the payload starts with this and ends
+/// with the number.
 const SHORT: [u8; 3] = [0x02, 0x74, 0x53];
 /// `struct virtio_net_hdr`
 pub const VIRTIO: usize = 10;

@@ -7,7 +7,8 @@ use super::{
     try_case,
 };
 
-/// Each try tells the bridges a policy, which takes seconds: what is not small by then is small enough.
+/// Each try tells the bridges a policy, which takes seconds: what is not small by then is small
+/// enough.
 const TRIES: usize = 100;
 
 /// Tries smaller cases while they fail.

@@ -1,4 +1,5 @@
-//! Packet sockets for many links and many frames at once: an emulated processor has no time for one call per frame.
+//! Packet sockets for many links and many frames at once: an emulated processor has no time for one
+//! call per frame.
 #![expect(
     clippy::cast_possible_truncation,
     reason = "constants of the system's headers and sizes of its structures, which are small"
