@@ -1,7 +1,7 @@
-//! The kernel's own VLAN-filtering bridge as the oracle: random policies and random frames go into
-//! it, into netagent over a VLAN-aware bridge and into netagent over a VLAN-unaware one, and out of
-//! every port must come the same bytes. Where netagent differs on purpose, a [`rule::Rule`] says
-//! so, and exactly that is demanded.
+//! The kernel's own VLAN-filtering bridge is the oracle. Random frames under random policies go
+//! into it, into netagent over a VLAN-aware bridge and into netagent over a VLAN-unaware one. The
+//! same bytes must leave every port of the three. A [`rule::Rule`] names each intended difference,
+//! and the test demands exactly that difference.
 //!
 //! `NETAGENT_SEED`, `NETAGENT_POLICIES` and `NETAGENT_FRAMES` (all together) change what is tried.
 //! A failure is shrunk and printed as a [`case::Case`] that belongs in regressions.rs.
@@ -35,20 +35,19 @@ use crate::{
     soak,
 };
 
-/// Policies and frames that are tried: on one kernel of the matrix, on each of the others, and on
-/// each by `make soak`. The environment can change them.
+/// Numbers of policies and of frames: on one kernel of the matrix, on each other kernel, and on
+/// each kernel by `make soak`. The environment can change them.
 const FULL: (u32, u32) = (67, 34_000);
 const SHORT: (u32, u32) = (20, 10_000);
 const SOAK: (u32, u32) = (200, 100_000);
-/// How long to wait for frames that may be late, and for frames that are missing.
+/// How long to wait for late frames, and for missing frames.
 const GRACE: Duration = Duration::from_millis(20);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a case may be repeated.
 const REPEATS: u32 = 10;
 
-/// Sends a case's frames and compares. Repeats the case while it differs and the machine has lost
-/// frames: a queue was full, as load on the machine makes it. Without such a loss a difference is a
-/// difference.
+/// Sends the frames of a case and compares the outputs. Repeats a case that differs if the kernel
+/// has lost frames, because a queue was full. A difference without a loss is a failure.
 fn try_case(
     bridges: &mut Bridges,
     case: Case,
@@ -78,7 +77,7 @@ fn try_once(
     bridges.collect(&mut outputs, GRACE);
     let compared = compare(&case.policy, case.frames, around, &outputs, first);
     if compared.is_err() {
-        // What is missing, of netagent's or of the kernel's, may be late.
+        // Frames that are missing, of netagent or of the kernel, may be late.
         bridges.collect(&mut outputs, PATIENCE);
         return compare(&case.policy, case.frames, around, &outputs, first);
     }
@@ -89,7 +88,7 @@ fn around() -> Around {
     Around { stacks_tags: kernel_is_at_least(6, 12) }
 }
 
-/// A number of the environment.
+/// A number from the environment.
 fn variable(name: &str) -> Option<u64> {
     env::var(name).ok().map(|value| value.parse().unwrap_or_else(|error| panic!("{name}: {error}")))
 }
@@ -120,7 +119,7 @@ fn netagent_does_what_the_kernels_bridge_does() {
     let (mut figures, mut lengths) = (Figures::default(), BTreeSet::new());
     for policy_number in 0..policies {
         let policy = generate::policy(&mut rng);
-        // The remainder goes to the last ones.
+        // The remainder goes to the last policies.
         let [start, end] = [policy_number, policy_number + 1].map(|n| frames * n / policies);
         let of_policy = (start..end).map(|n| generate::frame(&mut rng, &policy, around, n));
         let case = Case { policy, frames: generate::keep(of_policy.collect()) };
@@ -148,7 +147,7 @@ fn netagent_does_what_the_kernels_bridge_does() {
 }
 
 #[test]
-fn what_once_differed_does_so_no_more() {
+fn former_differences_do_not_come_back() {
     if !needs(&[Feature::VlanFiltering]) {
         return;
     }
