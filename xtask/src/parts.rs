@@ -1,5 +1,5 @@
-//! The tests of one kernel, split into parts that run in guests of their own: side by side, and so
-//! that no processor is idle while the last kernel is tested.
+//! Splits the tests of a kernel into parts, each for a guest: guests run side by side, and no
+//! processor is idle while the last kernel is tested.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,8 +8,7 @@ use anyhow::Result;
 
 use crate::command::output;
 
-/// Parts of all tests of a kernel. A guest boots in a few seconds, so that more would cost little,
-/// and gain little.
+/// Parts of all tests of a kernel. A guest boots in a few seconds: more parts would gain little.
 const PARTS: usize = 4;
 /// Fewer tests are not worth a guest.
 const LEAST: usize = 8;
@@ -21,8 +20,7 @@ pub fn list(tests: &Path, filter: &str, options: &[&str]) -> Result<Vec<String>>
     Ok(text.lines().filter_map(|line| line.strip_suffix(": test")).map(str::to_owned).collect())
 }
 
-/// Splits tests into parts of about the same length: neighbours, which are alike, go to different
-/// parts.
+/// Splits tests into parts of similar length. Neighbours are similar, and go to different parts.
 pub fn split(tests: &[String]) -> Vec<Vec<String>> {
     let parts = tests.len().div_ceil(LEAST).min(PARTS);
     let part = |first| tests.iter().skip(first).step_by(parts).cloned().collect();

@@ -28,7 +28,7 @@ struct Time {
 }
 
 impl Tally {
-    /// Adds the output of a place's tests.
+    /// Adds the results of one place.
     pub fn count<'a>(
         &mut self,
         place: &str,
@@ -62,7 +62,7 @@ impl Tally {
                         failed += 1;
                     }
                     result if result.starts_with("ignored") => {}
-                    // Something was printed in between: whether it ran is not known.
+                    // Other output broke the line: the result is unknown.
                     _ => self.failures.push(format!("{test}: no result ({place})")),
                 }
             } else if let Some(result) = line.strip_prefix("test result: ") {

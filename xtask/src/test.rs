@@ -1,10 +1,10 @@
-//! All tests, in the order in which they fail fastest: the fast checks, tests without privileges,
-//! tests on this machine's kernel in namespaces of their own, then tests on every kernel of the
-//! matrix in virtual machines.
+//! Runs all tests, those that fail fastest first: the fast checks, tests without privileges, tests
+//! on this machine's kernel in network namespaces, tests on every kernel of the matrix in virtual
+//! machines.
 //!
-//! A test that a kernel cannot run prints `skipped: NAME: why`; a test that no kernel has run is a
-//! failure. A test whose result does not depend on the kernel prints `once: NAME` and runs on one
-//! kernel.
+//! A test prints `skipped: NAME: why` on a kernel that cannot run it. A test that no kernel has run
+//! is a failure. A test whose result does not depend on the kernel prints `once: NAME` and runs on
+//! one kernel.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -26,14 +26,14 @@ const TOOLS: [&str; 13] = [
     "tc", "tcpdump", "timeout",
 ];
 
-/// Variables of the environment that the oracle reads: how much it tries.
+/// Environment variables of the oracle: seed and numbers of policies and frames.
 const VARIABLES: [&str; 3] = ["NETAGENT_SEED", "NETAGENT_POLICIES", "NETAGENT_FRAMES"];
-/// Tells the tests to run in full length.
+/// Environment variable for tests in full length.
 const SOAK: &str = "NETAGENT_SOAK";
-/// The kernel of the matrix for tests that run once, if this machine's kernel cannot run them.
+/// The kernel of the matrix that runs a `once` test if this machine's kernel cannot run it.
 const ONE: &str = "6.12";
-/// Options of every test executable. The times are an unstable option of libtest: see
-/// `RUSTC_BOOTSTRAP`.
+/// Options of every test executable. `--report-time` is unstable in libtest and needs
+/// RUSTC_BOOTSTRAP.
 const LIBTEST: [&str; 4] =
     ["--show-output", "-Zunstable-options", "--report-time", "--format=pretty"];
 
@@ -104,14 +104,13 @@ pub fn run(options: &Options) -> Result<ExitCode> {
 /// Tests that run in one virtual machine.
 struct Guest<'a> {
     kernel: &'a Kernel,
-    /// Of the agent's netlink code, and with real links and frames.
+    /// Tests of the agent's netlink code.
     unit: Vec<String>,
     real: Vec<String>,
 }
 
-/// The guests of all kernels, in the order in which they start. A test that calls `once` and has
-/// run on this machine's kernel is in none. If this machine's kernel lacks something, the test runs
-/// on one kernel of the matrix.
+/// The guests of all kernels in starting order. They do not run a `once` test that this machine's
+/// kernel has run. If this machine's kernel cannot run the test, one kernel of the matrix does.
 fn guests<'a>(
     tests: &Tests,
     kernels: &'a [Kernel],
@@ -138,13 +137,13 @@ fn guests<'a>(
             guests.push((number, Guest { kernel, unit, real }));
         }
     }
-    // All kernels progress alike.
+    // All kernels progress together.
     guests.sort_by_key(|(number, _)| *number);
     Ok(guests.into_iter().map(|(_, guest)| guest).collect())
 }
 
-/// Runs the guests, one to a processor: a guest with less falls behind its own timers, and LACP
-/// partners lose each other.
+/// Runs the guests, at most one per processor. On less than a processor a guest misses its timers,
+/// and LACP partners lose each other.
 fn side_by_side<'a>(
     guests: &'a [Guest<'a>],
     tests: &Tests,
@@ -173,7 +172,7 @@ fn side_by_side<'a>(
 /// The executables.
 struct Tests {
     netagent: PathBuf,
-    /// Unit tests of the agent. Those of its netlink code need a kernel, and root.
+    /// Unit tests of the agent. The netlink tests need a kernel and root.
     unit: PathBuf,
     /// Tests with real links and frames.
     real: PathBuf,
@@ -196,7 +195,7 @@ impl Tests {
         let options = LIBTEST.join(" ");
         let line = |tests: &Path, names: &[String], more: &str| {
             let (tests, names) = (name(tests), names.join(" "));
-            // What the agent logs would break the lines with results.
+            // The agent's log would break the lines with results.
             let command = format!("{tests} {options} --exact --test-threads 1 {more} {names}");
             format!("{command} 2>>/log || failed=1\n")
         };
@@ -216,7 +215,7 @@ impl Tests {
     }
 }
 
-/// A virtual machine with all that the tests need.
+/// A virtual machine with all programs and files of the tests.
 pub fn guest(script: String, executables: &[&Path], label: String) -> vm::Spec {
     let mut binaries: Vec<PathBuf> = TOOLS.map(PathBuf::from).to_vec();
     binaries.extend(executables.iter().map(|path| path.to_path_buf()));
@@ -237,7 +236,7 @@ pub fn guest(script: String, executables: &[&Path], label: String) -> vm::Spec {
     }
 }
 
-/// The workspace.
+/// The directory of the workspace.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned()
 }
