@@ -1,5 +1,5 @@
-# The way in. Each target brings what it lacks: on a machine with make, apt and rustup, `make demo` is the first command.
-# What is behind them: cargo xtask --help.
+# Each target installs what it lacks: on a machine with make, apt and rustup, `make demo` is the first command.
+# The targets call xtask: see cargo xtask --help.
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -12,15 +12,17 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 RUST := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 COMPONENTS := rust-src rustfmt clippy
 
-.PHONY: help toolchain demo test check bench build install
+.PHONY: help toolchain demo test soak check bench build install
 
 help:
-	@echo 'make demo      the main job at work, in a lab of namespaces (in a virtual machine where it must be)'
-	@echo 'make test      all tests: on this machine, and on each kernel of the matrix in a virtual machine'
+	@echo 'make demo      the main use, in a lab of namespaces (in a virtual machine if this kernel lacks something)'
+	@echo 'make test      formatting, lints, and all tests: on this machine, and in virtual machines on each kernel'
+	@echo '               of the matrix'
+	@echo 'make soak      all tests on each kernel, the long ones in full length (some hours)'
 	@echo 'make check     formatting, lints, documentation, dependencies'
-	@echo 'make bench     what a frame costs, against the kernel bridge'
+	@echo 'make bench     the cost of a frame, compared with the kernel bridge'
 	@echo 'make build     the release binary, $(CARGO_TARGET_DIR)/release/netagent'
-	@echo 'make install   the same, to $(DESTDIR)$(PREFIX)/sbin'
+	@echo 'make install   the release binary, to $(DESTDIR)$(PREFIX)/sbin'
 	@echo 'make toolchain Rust $(RUST) and a C linker, where they are missing; all of the above begin with it'
 
 # A toolchain that lacks a component is completed by the same command as one that is missing.
@@ -39,9 +41,9 @@ toolchain:
 		rustup --quiet toolchain install $(RUST) --profile minimal --no-self-update \
 			$(addprefix --component ,$(COMPONENTS)); }
 
-demo test check bench: toolchain
-	@[ -e $(CARGO_TARGET_DIR)/debug/xtask ] || echo 'build: xtask, which does the rest'
-	@cargo xtask $@
+demo test soak check bench: toolchain
+	@[ -e $(CARGO_TARGET_DIR)/debug/xtask ] || echo 'build: xtask'
+	@cargo xtask $(if $(filter soak,$@),test --soak,$@)
 
 build: toolchain
 	@cargo xtask setup

@@ -1,5 +1,6 @@
-//! Known unicast goes past the bridge, and comes out as if it had not: to the port behind which the bridge has its station, with
-//! the tags of that port, counted at both. Whatever happens to a station or a port, no frame reaches a wrong one.
+//! Known unicast goes past the bridge, and comes out as if it had not: to the port behind which the
+//! bridge has its station, with the tags of that port, counted at both. Whatever happens to a
+//! station or a port, no frame reaches a wrong one.
 
 mod bonds;
 mod bulk;
@@ -145,8 +146,8 @@ fn forwarded(daemon: &Daemon<'_>, device: &str, path: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {series}in {metrics}")).parse().unwrap()
 }
 
-/// Every pair of ports, both VLANs: each frame comes out where its station is and nowhere else, all but the first few go past
-/// the bridge, and the devices have counted as many.
+/// Every pair of ports, both VLANs: each frame comes out where its station is and nowhere else, all
+/// but the first few go past the bridge, and the devices have counted as many.
 fn all_pairs(filtering: &str, path: &str, queue: bool) {
     const FRAMES: u64 = 5;
     let lab = Lab::new(filtering, path);

@@ -1,4 +1,4 @@
-//! Namespaces and links that go away with the test.
+//! Network namespaces and links that are deleted with the test, and how tests wait.
 
 use std::{
     fmt::Debug,
@@ -15,20 +15,21 @@ use std::{
 
 use crate::Feature;
 
-/// A network namespace, deleted with everything in it when dropped.
+/// A network namespace. Dropping it deletes it and everything in it.
 pub struct Netns {
     pub name: String,
 }
 
 impl Netns {
-    /// `ip netns add`, under a name that no other test has, with `lo` up and without IPv6 chatter.
+    /// Creates a namespace with a unique name, with `lo` up and IPv6 off.
     pub fn new(role: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let netns = Self { name: format!("na-{}-{number}-{role}", std::process::id()) };
         sh(&format!("ip netns add {}", netns.name));
-        // Router solicitations and DAD would be frames that no test sent; so would a bridge's report that it joins the group of
-        // all snoopers (224.0.0.106), which may come a second later.
+        // Otherwise the kernel sends frames that no test has sent: router solicitations, DAD, and a
+        // bridge's report that it joins the group of all snoopers (224.0.0.106), which may come a
+        // second later.
         netns.sh(
             "sysctl -qw net.ipv6.conf.default.disable_ipv6=1 net.ipv6.conf.all.disable_ipv6=1 \
              net.ipv4.igmp_link_local_mcast_reports=0",
@@ -37,7 +38,7 @@ impl Netns {
         netns
     }
 
-    /// Runs a shell line in the namespace and returns what it printed; panics where it fails.
+    /// Runs a shell line in the namespace and returns its output. Panics if the command fails.
     pub fn sh(&self, line: &str) -> String {
         let output = self.output(line);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -51,14 +52,15 @@ impl Netns {
         self.command(line).output().unwrap_or_else(|error| panic!("{line}: {error}"))
     }
 
-    /// A shell line to run in the namespace. Not by `ip netns exec`, which would hide bpffs.
+    /// A command that runs a shell line in the namespace, not started yet. `ip netns exec` would
+    /// hide bpffs.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new("nsenter");
         command.arg(format!("--net=/run/netns/{}", self.name)).args(["sh", "-c", line]);
         command
     }
 
-    /// Runs this in the namespace, in a thread of its own: a thread's namespace is its own.
+    /// Runs a closure in the namespace, in a new thread: a thread has its own network namespace.
     pub fn inside<T: Send>(&self, run: impl FnOnce() -> T + Send) -> T {
         let netns = fs::File::open(format!("/run/netns/{}", self.name)).unwrap();
         let enter_and_run = || {
@@ -71,21 +73,21 @@ impl Netns {
         result.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 
-    /// `ip -j ... | jq`, without jq.
+    /// Runs a shell line that prints JSON.
     pub fn json(&self, line: &str) -> serde_json::Value {
         let text = self.sh(line);
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{line}: {error}: {text}"))
     }
 
-    /// `ip -d link show NAME`; null where there is no such link.
+    /// The link as `ip -d link show NAME` prints it. Null if there is no such link.
     pub fn link(&self, name: &str) -> serde_json::Value {
         let output = self.output(&format!("ip -j -d link show {name}"));
         let links: Vec<_> = serde_json::from_slice(&output.stdout).unwrap_or_default();
         links.into_iter().next().unwrap_or_default()
     }
 
-    /// Waits until the operational state of every link that is up is UP. The kernel's linkwatch updates it asynchronously, up to a
-    /// second later, first that of lower devices. A bridge port does not forward before.
+    /// Waits until the operational state of every link that is up is UP. The kernel's linkwatch
+    /// updates it asynchronously, up to a second later, first for lower devices.
     pub fn wait_for_carriers(&self) {
         wait_until_eq("all links have a carrier", &Vec::<String>::new(), || {
             let links = self.json("ip -j link show up");
@@ -95,8 +97,8 @@ impl Netns {
         });
     }
 
-    /// Waits until no bridge port with a carrier is disabled. A port that joins its bridge before linkwatch has seen its carrier gets
-    /// no frames until then, a second later or more under load.
+    /// Waits until no bridge port with a carrier is disabled. A port that joins its bridge before
+    /// linkwatch has seen its carrier stays disabled until then, a second or more under load.
     pub fn wait_for_bridge_ports(&self) {
         wait_until_eq("all bridge ports are enabled", &Vec::<String>::new(), || {
             let ports = self.json("bridge -j link show");
@@ -109,16 +111,17 @@ impl Netns {
         });
     }
 
-    /// Frames that the kernel has lost between the links of this namespace and their peers: a queue of the receiving processor
-    /// (`netdev_max_backlog`) or of the receiving veth (256 frames) was full. What a program or a bridge drops is not counted
-    /// here, what is too long for the peer is.
+    /// Frames that the kernel has lost between the links of this namespace and their peers: a queue
+    /// of the receiving processor (`netdev_max_backlog`) or of the receiving veth (256 frames) was
+    /// full. Includes frames that are too long for the peer. Does not include frames that a program
+    /// or a bridge drops.
     pub fn lost(&self) -> u64 {
         let links = self.json("ip -j -s link show");
         let lost = |link: &serde_json::Value| link["stats64"]["tx"]["dropped"].as_u64().unwrap();
         links.as_array().unwrap().iter().map(lost).sum()
     }
 
-    /// The names of the links that belong to a bond or bridge, in their order.
+    /// The members of a bond or bridge, sorted by name.
     pub fn members(&self, controller: &str) -> Vec<String> {
         let links = self.json(&format!("ip -j link show master {controller}"));
         let links = links.as_array().unwrap().iter();
@@ -128,7 +131,8 @@ impl Netns {
         names
     }
 
-    /// A veth pair between two namespaces, both ends up; tags stay in the bytes, as on a wire.
+    /// Creates a veth pair between two namespaces, both ends up. Tags stay in the bytes, as on a
+    /// wire.
     pub fn veth(&self, end: &str, other: &Self, other_end: &str) {
         sh(&format!(
             "ip -n {} link add {end} type veth peer name {other_end} netns {}",
@@ -146,7 +150,7 @@ impl Drop for Netns {
     }
 }
 
-/// Runs a shell line; panics where it fails.
+/// Runs a shell line and returns its output. Panics if the command fails.
 pub fn sh(line: &str) -> String {
     let output = output(line);
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -160,8 +164,8 @@ pub fn output(line: &str) -> Output {
     output.unwrap_or_else(|error| panic!("{line}: {error}"))
 }
 
-/// Keeps this thread, and what it starts, on one processor: frames that it sends stay in order on their way, wherever they
-/// are sent, as all of them wait in that processor's one queue.
+/// Pins this thread and the processes that it starts to one processor. Its frames stay in order:
+/// all of them wait in the queue of that processor.
 pub fn stay_on_one_processor() {
     // SAFETY: the set lives here.
     let result = unsafe {
@@ -177,16 +181,16 @@ pub fn kernel_release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease").unwrap().trim().to_owned()
 }
 
-/// Whether the running kernel is this one or a later one.
+/// Whether the running kernel has this version or a later one.
 pub fn kernel_is_at_least(major: u32, minor: u32) -> bool {
     let release = kernel_release();
     let mut numbers = release.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
     (numbers.next(), numbers.next()) >= (Some(major), Some(minor))
 }
 
-/// Asks the kernel, in a namespace of its own.
+/// Whether the running kernel has a feature. Tried out once, in a new namespace.
 pub fn kernel_has(feature: Feature) -> bool {
-    static FACTS: OnceLock<[bool; 4]> = OnceLock::new();
+    static FACTS: OnceLock<[bool; 5]> = OnceLock::new();
     let facts = FACTS.get_or_init(|| {
         let netns = Netns::new("probe");
         let works = |line: &str| netns.output(line).status.success();
@@ -195,15 +199,17 @@ pub fn kernel_has(feature: Feature) -> bool {
             works("ip link add d0 type bridge && ip link add link d0 name d0.1 type vlan id 1"),
             works("ip link add br0 type bridge vlan_filtering 1 && ip -d link show br0 | grep -q 'vlan_filtering 1'"),
             kernel_is_at_least(6, 6),
+            kernel_is_at_least(6, 12),
         ]
     });
     facts[feature as usize]
 }
 
-/// How long a wait may take: far more than anything takes, even emulated on a busy machine.
+/// How long a wait may take: much longer than anything takes, even emulated on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Polls until `look` finds what the test waits for, and returns it. An error says what there is instead: the panic prints the last.
+/// Polls until `look` returns a value, and returns it. The error of `look` says what is there
+/// instead. The panic prints the last error.
 pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T {
     let end = Instant::now() + PATIENCE;
     loop {
@@ -215,7 +221,7 @@ pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Result<T, String>) -> T
     }
 }
 
-/// Polls until `look` returns what is wanted.
+/// Polls until `look` returns the wanted value.
 pub fn wait_until_eq<T: PartialEq + Debug>(what: &str, wanted: &T, mut look: impl FnMut() -> T) {
     wait_for(what, || {
         let there = look();
@@ -223,12 +229,12 @@ pub fn wait_until_eq<T: PartialEq + Debug>(what: &str, wanted: &T, mut look: imp
     });
 }
 
-/// For [`wait_for`]: the value there, or, if it is not the one to wait for, its text.
+/// For [`wait_for`]: the value, or its text if it is not the awaited one.
 pub fn seen<T: Debug>(there: T, holds: bool) -> Result<T, String> {
     if holds { Ok(there) } else { Err(format!("{there:?}")) }
 }
 
-/// For [`wait_for`]: the output of a command, or, if it failed, all that it printed.
+/// For [`wait_for`]: the output of a command, or, if the command failed, its status and output.
 pub fn succeeded(output: &Output) -> Result<String, String> {
     let [text, errors] =
         [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned());
@@ -239,7 +245,7 @@ pub fn succeeded(output: &Output) -> Result<String, String> {
     }
 }
 
-/// Polls until a condition holds. For conditions with nothing to print: other waits use [`wait_for`] and [`wait_until_eq`].
+/// Polls until a condition holds that has no value to print. See [`wait_for`], [`wait_until_eq`].
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     wait_until_eq(what, &true, &mut holds);
 }

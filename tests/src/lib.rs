@@ -1,8 +1,9 @@
 //! netagent, the binary, on real links with real frames.
 //!
-//! Every test makes network namespaces of its own and runs the agent in one of them; nothing of the host is
-//! touched. `NETAGENT` names the binary. What a kernel lacks is skipped by `needs`, which prints a line that
-//! `cargo xtask test` counts: a test that no kernel of the matrix runs is a failure.
+//! Every test makes network namespaces of its own and runs the agent in one of them; nothing of the
+//! host is touched. `NETAGENT` names the binary. `needs` skips a test on a kernel that lacks
+//! something, and prints a line that `cargo xtask test` counts: a test that no kernel of the matrix
+//! runs is a failure. `once` declares that one kernel is enough.
 #![cfg(test)]
 #![expect(
     clippy::case_sensitive_file_extension_comparisons,
@@ -47,24 +48,40 @@ enum Feature {
     VlanDevices,
     VlanFiltering,
     Tcx,
+    /// A program can push a tag over another.
+    StackedTags,
 }
 
-/// Whether this kernel has all of these; if not, says so, and the test is to return.
+/// Whether this kernel has all of these. If not, prints so, and the test must return.
 fn needs(features: &[Feature]) -> bool {
     let missing: Vec<_> = features.iter().filter(|feature| !lab::kernel_has(**feature)).collect();
     if !missing.is_empty() {
-        let name = std::thread::current().name().unwrap_or("?").to_owned();
-        println!("skipped: {name}: kernel {} lacks {missing:?}", lab::kernel_release());
+        println!("skipped: {}: kernel {} lacks {missing:?}", test(), lab::kernel_release());
     }
     missing.is_empty()
 }
 
-/// Whether a program is installed; if not, says so, and the test is to return.
+/// Whether a program is installed. If not, prints so, and the test must return.
 fn needs_program(program: &str) -> bool {
     let there = lab::output(&format!("command -v {program}")).status.success();
     if !there {
-        let name = std::thread::current().name().unwrap_or("?").to_owned();
-        println!("skipped: {name}: {program} is not aboard with kernel {}", lab::kernel_release());
+        println!("skipped: {}: no {program} on kernel {}", test(), lab::kernel_release());
     }
     there
+}
+
+/// Declares that the result of the test does not depend on the kernel. `cargo xtask test` then runs
+/// the test on the first kernel that can: on this machine's, or else on one of the matrix.
+fn once() {
+    println!("once: {}", test());
+}
+
+/// Whether tests run in full length (`make soak`). Otherwise, long tests are cut short.
+fn soak() -> bool {
+    std::env::var_os("NETAGENT_SOAK").is_some()
+}
+
+/// The name of the running test.
+fn test() -> String {
+    std::thread::current().name().unwrap_or("?").to_owned()
 }

@@ -1,4 +1,5 @@
-//! The counters, seen in four ways that must agree: what was sent, `show`, the maps by bpftool, and a real Prometheus.
+//! The counters, seen in four ways that must agree: what was sent, `show`, the maps by bpftool, and
+//! a real Prometheus.
 
 use std::{
     fs,
@@ -13,6 +14,7 @@ use crate::{
     lab::{Netns, wait_until_eq},
     needs_program,
     node::Node,
+    once,
     wire::Wire,
 };
 
@@ -62,6 +64,7 @@ impl Drop for Killed {
 
 #[test]
 fn show_bpftool_and_the_scrape_agree_with_what_was_sent() {
+    once();
     let lab = lab();
     let daemon = lab.node.run();
     lab.send();
@@ -106,6 +109,7 @@ fn show_bpftool_and_the_scrape_agree_with_what_was_sent() {
 
 #[test]
 fn both_formats_pass_promtool() {
+    once();
     if !needs_program("promtool") {
         return;
     }
@@ -113,7 +117,8 @@ fn both_formats_pass_promtool() {
     let _daemon = lab.node.run();
     lab.send();
     for accept in ["text/plain", "application/openmetrics-text;version=1.0.0"] {
-        // promtool reads the classic format; of OpenMetrics it is told by a server that scrapes it, below.
+        // promtool reads the classic format; of OpenMetrics it is told by a server that scrapes it,
+        // below.
         let get = format!("curl -sf -H 'Accept: {accept}' http://127.0.0.1:9469/metrics");
         let text = lab.node.netns.sh(&get);
         assert_eq!(text.ends_with("# EOF\n"), accept.contains("openmetrics"), "{text}");
@@ -126,6 +131,7 @@ fn both_formats_pass_promtool() {
 
 #[test]
 fn a_real_prometheus_scrapes_and_answers() {
+    once();
     if !needs_program("prometheus") {
         return;
     }

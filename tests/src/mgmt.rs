@@ -1,10 +1,12 @@
-//! The links that carry the node itself: not altered without the operator's word, and put right again.
+//! The links that carry the node itself: not altered without the operator's word, and put right
+//! again.
 
 use crate::{
     Feature,
     lab::{Netns, succeeded, wait_for},
     needs,
     node::Node,
+    once,
 };
 
 const NEEDS: [Feature; 3] = [Feature::Bonding, Feature::VlanDevices, Feature::VlanFiltering];
@@ -41,6 +43,7 @@ fn state(node: &Node) -> String {
 
 #[test]
 fn the_nodes_own_links_are_altered_only_where_the_operator_names_them() {
+    once();
     if !needs(&NEEDS) {
         return;
     }

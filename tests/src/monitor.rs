@@ -1,4 +1,5 @@
-//! `netagent monitor`: what it shows of real frames, what it refuses, how it ends, and what it leaves behind.
+//! `netagent monitor`: what it shows of real frames, what it refuses, how it ends, and what it
+//! leaves behind.
 
 mod lab;
 
@@ -14,15 +15,15 @@ use self::lab::{CONFIG, Lab};
 use crate::{
     frame::{C, Frame},
     lab::{seen, sh, wait_for, wait_until, wait_until_eq},
-    needs_program,
+    needs_program, once,
 };
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// From a VM with and without its tag in the bytes, from the wire (where XDP drops it), and towards a VM, where the tag is
-/// in the metadata.
+/// From a VM with and without its tag in the bytes, from the wire (where XDP drops it), and towards
+/// a VM, where the tag is in the metadata.
 #[test]
 fn every_kind_of_drop_is_shown_as_it_was() {
     let lab = Lab::applied();
@@ -80,6 +81,7 @@ fn every_kind_of_drop_is_shown_as_it_was() {
 
 #[test]
 fn filters_choose_and_what_they_leave_out_is_counted() {
+    once();
     let lab = Lab::new();
     let daemon = lab.node.run();
     for (arguments, number) in [
@@ -109,6 +111,7 @@ fn filters_choose_and_what_they_leave_out_is_counted() {
 
 #[test]
 fn what_cannot_be_is_refused_in_one_line() {
+    once();
     let lab = Lab::new();
     let complaint = lab.node.refused("monitor");
     assert!(complaint.contains("nothing is attached: run `netagent apply` or"), "{complaint}");
@@ -145,6 +148,7 @@ fn what_cannot_be_is_refused_in_one_line() {
 
 #[test]
 fn it_ends_after_a_count_and_when_nobody_reads_any_more() {
+    once();
     let lab = Lab::applied();
     let monitor = lab.monitor("--count 3 --reason vlan-not-allowed");
     lab.flood(5);
@@ -233,6 +237,7 @@ fn a_flood_is_bounded_and_every_drop_is_counted() {
 
 #[test]
 fn wireshark_reads_the_file() {
+    once();
     if !needs_program("tshark") {
         return;
     }

@@ -1,4 +1,5 @@
-//! A node with an agent: its namespace, its pins, and a directory with everything else of the agent.
+//! A node with an agent: its namespace, its pins, and a directory with everything else of the
+//! agent.
 
 use std::{
     collections::BTreeMap,

@@ -1,14 +1,17 @@
-//! Open vSwitch as a second oracle: its port modes and ours, the same frames into both, `ofproto/trace` for its answer
-//! (userspace datapath, no kernel module). The kinds of port and frame are those of its own tests of VLAN handling
-//! (tests/ofproto-dpif.at), with QinQ. Where we differ on purpose, `differs` says why.
+//! Open vSwitch as a second oracle: its port modes and ours, the same frames into both,
+//! `ofproto/trace` for its answer (userspace datapath, no kernel module). The kinds of port and
+//! frame are those of its own tests of VLAN handling (tests/ofproto-dpif.at), with QinQ. Where we
+//! differ on purpose, `differs` says why.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
 use crate::{
+    Feature,
     frame::{C, Frame, S, TEST},
-    lab::{Netns, kernel_is_at_least, output, sh},
-    needs_program,
+    lab::{Netns, output, sh},
+    needs, needs_program,
     node::Node,
+    once,
     wire::Wire,
 };
 
@@ -90,7 +93,8 @@ type Tags = Vec<(u16, u16)>;
 fn comparable(from: &Kind, sent: &[(u16, u16)]) -> bool {
     let tunnel = from.name.starts_with("tunnel");
     match sent {
-        // Open vSwitch takes an S-tag for a VLAN's on every port; to a bridge of C-tags it is payload.
+        // Open vSwitch takes an S-tag for a VLAN's on every port; to a bridge of C-tags it is
+        // payload.
         [(S, _), ..] => from.name == "wire",
         // A third tag, the service tag, is more than it keeps.
         [_, _, ..] => !tunnel,
@@ -243,7 +247,8 @@ fn split(actions: &str) -> Vec<&str> {
 
 #[test]
 fn netagent_does_what_open_vswitch_does() {
-    if !needs_program("ovs-vswitchd") || !kernel_is_at_least(6, 12) {
+    once();
+    if !needs_program("ovs-vswitchd") || !needs(&[Feature::StackedTags]) {
         return;
     }
     let switch = Switch::new();

@@ -1,14 +1,16 @@
-//! What the agent leaves in bpffs: readable with bpftool, not trusted where another could have made it, taken away.
+//! What the agent leaves in bpffs: readable with bpftool, not trusted where another could have made
+//! it, taken away.
 
 use std::{
     fs,
     os::unix::fs::{PermissionsExt as _, chown},
 };
 
-use crate::{Feature, needs, restart::Lab};
+use crate::{Feature, needs, once, restart::Lab};
 
 #[test]
 fn pins_that_another_could_have_made_are_refused() {
+    once();
     let lab = Lab::new();
     let apply = format!("apply -c {}", lab.node.config());
     let pins = &lab.node.pins;
@@ -30,6 +32,7 @@ fn pins_that_another_could_have_made_are_refused() {
 
 #[test]
 fn a_pinned_map_of_another_size_is_refused_and_detach_removes_it() {
+    once();
     let lab = Lab::new();
     let apply = format!("apply -c {}", lab.node.config());
     lab.node.ok(&apply);

@@ -1,4 +1,5 @@
-//! A pinned program, run alone by BPF_PROG_TEST_RUN (bpf(2), kernel 4.12; with a context from 5.10).
+//! A pinned program, run without a device by BPF_PROG_TEST_RUN (bpf(2), since kernel 4.12; with a
+//! context since 5.10).
 
 use std::{
     ffi::CString,
@@ -46,7 +47,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// The program of this name beneath a directory of builds.
+    /// Opens the program of this name beneath a directory of builds.
     pub fn open(builds: &str, name: &str) -> Self {
         let mut builds = fs::read_dir(builds).unwrap();
         let build = builds.next().unwrap().unwrap().path();
@@ -60,12 +61,13 @@ impl Program {
         Self { fd, is_xdp: name.starts_with("uplink_xdp") }
     }
 
-    /// Runs it as if this frame had come to the device with this index. What it returns; an error is the kernel's, which
-    /// does not take every frame.
+    /// Runs the program as if this frame had come to the device with this index, and returns the
+    /// program's result. The kernel refuses some frames with an error.
     pub fn run(&self, bytes: &[u8], ifindex: u32) -> io::Result<u32> {
         let length = u32::try_from(bytes.len()).unwrap();
         let context = if self.is_xdp {
-            // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index, egress_ifindex
+            // struct xdp_md: data, data_end, data_meta, ingress_ifindex, rx_queue_index,
+            // egress_ifindex
             [0, length, 0, ifindex, 0, 0].map(u32::to_ne_bytes).concat()
         } else {
             // struct __sk_buff up to ifindex, its eleventh word
@@ -87,7 +89,8 @@ impl Program {
 }
 
 fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
-    // SAFETY: the structure is what the kernel expects of this command, and outlives the call, as what it points to does.
+    // SAFETY: the kernel expects this structure for this command. The structure and what it points
+    // to outlive the call.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>())
     };

@@ -1,5 +1,5 @@
-//! The maps' room: a file that wants more changes nothing, and of two files that both fit each leads to the other, whatever they
-//! make of the room that is left.
+//! The maps' room: a file that wants more changes nothing, and of two files that both fit each
+//! leads to the other, whatever they make of the room that is left.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -8,6 +8,7 @@ use crate::{
     lab::{Netns, seen, wait_for},
     needs_program,
     node::Node,
+    once,
     wire::Wire,
 };
 
@@ -49,7 +50,8 @@ impl Lab {
         self.node.assert_settled();
     }
 
-    /// A frame in this VLAN from the wire reaches the first two trunks, and is counted there as often as said.
+    /// A frame in this VLAN from the wire reaches the first two trunks, and is counted there as
+    /// often as said.
     fn assert_counts(&self, vid: u16, times: u64) {
         let wire = Wire::open(&self.others, "eth2");
         let receivers = ["t1", "t2"].map(|link| (link, Wire::open(&self.others, link)));
@@ -73,7 +75,8 @@ impl Lab {
         blocks.as_array().unwrap().iter().filter(used).count()
     }
 
-    /// Applies, and is killed as soon as it waits for programs that still use what it has replaced or removed.
+    /// Applies, and is killed as soon as it waits for programs that still use what it has replaced
+    /// or removed.
     fn apply_and_be_killed(&self, yaml: &str) {
         self.node.configure(yaml);
         let apply = self.node.line(&format!("apply -c {}", self.node.config()));
@@ -86,6 +89,7 @@ impl Lab {
 
 #[test]
 fn a_file_that_wants_too_many_counters_changes_nothing() {
+    once();
     let lab = Lab::new();
     lab.node.configure(&Lab::file(["1-4094"; 3]));
     let before = lab.node.netns.json("ip -j -d link");
@@ -101,6 +105,7 @@ fn a_file_that_wants_too_many_counters_changes_nothing() {
 
 #[test]
 fn from_any_file_that_fits_to_any_other() {
+    once();
     let lab = Lab::new();
     // 14,326 of 14,335 pairs.
     lab.apply(["1-4094", "1-2040", "1-4094"]);

@@ -1,5 +1,6 @@
-//! As much as one uplink is made for: 1,000 VMs in a VLAN each, and two trunks with all VLANs. Frames find their way among
-//! them, counters are told apart, and neither memory nor system calls grow with what could be counted.
+//! The most that one uplink carries: 1,000 VMs in a VLAN each, and two trunks with all VLANs.
+//! Frames reach their ports, counters are separate, and neither memory nor system calls grow with
+//! the number of counters.
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, time::Duration};
 
@@ -19,10 +20,11 @@ const UPLINK: &str = "eth2";
 /// Counts that a failure prints, of thousands.
 const SHOWN: usize = 10;
 const TRUNKS: [&str; 2] = ["trunk1", "trunk2"];
-/// VLANs of the frames from the wire: of the first VM, of the last, of some between; and beyond them, which only the trunks have.
+/// VLANs of the frames from the wire: of the first VM, of the last one, of some between, and of the
+/// trunks only.
 const SENT: [u16; 8] = [1, 2, 64, 500, 1000, 1001, 2500, 4094];
 
-/// Packets received and transmitted by (device, VLAN), where there were any.
+/// Packets received and transmitted by (device, VLAN). Without pairs that have none.
 type Counts = BTreeMap<(String, String), (u64, u64)>;
 
 struct Lab {
@@ -32,14 +34,14 @@ struct Lab {
 
 #[test]
 fn a_thousand_vms_and_all_vlans_on_one_uplink() {
-    // Which virtual machines do not have: emulated, they would make links for many minutes.
+    // Guests have no strace: emulated, they would create links for many minutes.
     if !needs_program("strace") {
         return;
     }
     let lab = Lab::new();
     lab.node.configure(&config());
     lab.assert_scrapes_are_answered_meanwhile();
-    // From where the daemon was killed.
+    // Completes what the killed daemon has begun.
     lab.node.ok(&format!("apply -c {}", lab.node.config()));
     lab.node.assert_settled();
     lab.node.netns.wait_for_bridge_ports();
@@ -50,7 +52,7 @@ fn a_thousand_vms_and_all_vlans_on_one_uplink() {
 }
 
 impl Lab {
-    /// The uplink's wire and the other ends of all ports are in one namespace, under the ports' names.
+    /// The peers of the uplink and of all ports are in one namespace, and have the ports' names.
     fn new() -> Self {
         let lab = Self { node: Node::new(), others: Netns::new("others") };
         let (node, others) = (&lab.node.netns, &lab.others);
@@ -67,7 +69,8 @@ impl Lab {
         lab
     }
 
-    /// Attaching two programs to each port takes the kernel half a minute, in which the node can be asked how far it is.
+    /// The kernel takes half a minute to attach two programs to each port. Meanwhile the agent
+    /// answers scrapes.
     fn assert_scrapes_are_answered_meanwhile(&self) {
         let daemon = self.node.start();
         wait_for("a scrape has some ports, and not yet all", || {
@@ -85,7 +88,7 @@ impl Lab {
         let expected: Vec<_> = SENT.into_iter().flat_map(receivers).collect();
         let receivers: BTreeMap<_, _> =
             expected.iter().map(|(port, _)| (port, Wire::open(&self.others, port))).collect();
-        // Frames that are sent from there stay in order.
+        // Frames that this thread sends stay in order.
         stay_on_one_processor();
         for vid in SENT {
             wire.send(&Frame::numbered(vid.into(), &[(C, vid)]));
@@ -95,7 +98,8 @@ impl Lab {
             let bytes = bytes.unwrap_or_else(|| panic!("{port} has not received {frame:?}"));
             assert_eq!(Frame::from_bytes(&bytes).as_ref(), Some(frame), "{port}");
         }
-        // The bridge floods each frame to all ports: once all the others are dropped, nothing is on its way any more.
+        // The bridge floods each frame to all ports. Once all other copies are dropped, no frame is
+        // under way.
         let mut drops: BTreeMap<(String, String), u64> =
             ports().map(|port| ((port, "egress-filtered".to_owned()), SENT.len() as u64)).collect();
         for (port, _) in &expected {
@@ -103,7 +107,7 @@ impl Lab {
         }
         drops.retain(|_, count| *count > 0);
         wait_for("all other frames are dropped", || {
-            // Counts that are not as they should be; 0: not there.
+            // Counts that differ from the wanted ones. 0: no such count.
             let mut odd = self.node.drops();
             for (kind, wanted) in &drops {
                 if odd.get(kind) == Some(wanted) {
@@ -129,7 +133,8 @@ impl Lab {
         assert_eq!(received, sent);
     }
 
-    /// `show` tells all pairs apart; a scrape does until there are more than 10,000, then it sums up the largest ports.
+    /// `show` has a row for each pair. A scrape sums up the largest ports if there are more than
+    /// 10,000 pairs.
     fn assert_counted(&self) {
         let shown: Value = serde_json::from_str(&self.node.ok("show vlans -j")).unwrap();
         let rows = shown.as_array().unwrap().iter().flat_map(|port| {
@@ -151,7 +156,7 @@ impl Lab {
         assert!(metrics.contains("\nnetagent_vlan_series_limited 1\n"));
         let received = series(&metrics, "netagent_vlan_receive_packets_total");
         let transmitted = series(&metrics, "netagent_vlan_transmit_packets_total");
-        // The second trunk with its link-local frames; the others with two series each.
+        // The second trunk with its link-local frames, and two series for each other device.
         assert_eq!(received.len(), usize::from(VIDS) + 1 + 2 * (2 + usize::from(VMS)));
         let scraped = received.into_iter().map(|(pair, rx)| {
             let tx = transmitted[&pair];
@@ -161,7 +166,8 @@ impl Lab {
         assert_eq!(scraped, counts(|device| [UPLINK, TRUNKS[0]].contains(&device)));
     }
 
-    /// The maps' memory on a machine with 64 CPUs: what the kernel says here, with as many CPUs more.
+    /// The memory of the maps on a machine with 64 CPUs: the kernel's figure here, and the part of
+    /// the other CPUs.
     fn assert_memory_is_bounded(&self) {
         const CPUS: u64 = 64;
         const MOST: u64 = 64 << 20;
@@ -178,8 +184,8 @@ impl Lab {
         assert!(bytes <= MOST, "{bytes} bytes");
     }
 
-    /// A map's elements are read by the hundred, links and VLANs by a few dumps. Only who holds the hooks of a port must be asked one
-    /// by one: five pins at most.
+    /// Map elements are read in batches, links and VLANs by a few dumps. Only the pins of each port
+    /// are opened one by one: at most five.
     fn assert_calls_are_batched(&self) {
         let plan = format!("plan -c {}", self.node.config());
         for arguments in [plan.as_str(), "show vlans -j"] {
@@ -191,7 +197,7 @@ impl Lab {
         }
     }
 
-    /// How often the agent makes each system call that asks the kernel for something.
+    /// Counts the system calls that query the kernel, by their name.
     fn calls(&self, arguments: &str) -> BTreeMap<String, usize> {
         let trace = std::env::temp_dir().join(format!("{}.strace", self.node.netns.name));
         let line = self.node.line(arguments);
@@ -234,14 +240,14 @@ fn config() -> String {
     )
 }
 
-/// Who gets the frame of a VLAN, and what of it.
+/// The ports that receive the frame of a VLAN, and the frame as it leaves there.
 fn receivers(vid: u16) -> Vec<(String, Frame)> {
     let frame = |tags: &[(u16, u16)]| Frame::numbered(vid.into(), tags);
     let trunks = TRUNKS.into_iter().map(|trunk| (trunk.to_owned(), frame(&[(C, vid)])));
     trunks.chain((vid <= VMS).then(|| (vm(vid), frame(&[])))).collect()
 }
 
-/// What is to be counted, where some devices' VLANs are summed up.
+/// The wanted counts, where the VLANs of some devices are summed up.
 fn counts(summed: impl Fn(&str) -> bool) -> Counts {
     let mut counts = Counts::new();
     for vid in SENT {
@@ -268,9 +274,10 @@ fn series(metrics: &str, family: &str) -> BTreeMap<(String, String), u64> {
     series.collect()
 }
 
-/// What a map takes more for each possible CPU (array_map_mem_usage in kernel/bpf/arraymap.c, htab_map_mem_usage in
-/// kernel/bpf/hashtab.c, 6.4): a value of a multiple of eight bytes for each element. A plain hash map has a spare element
-/// instead, and a pointer to it; both kinds of them have eight counters for their locks (none since 6.15, which is less).
+/// The memory of a map for each possible CPU (array_map_mem_usage in kernel/bpf/arraymap.c,
+/// htab_map_mem_usage in kernel/bpf/hashtab.c, 6.4): for each element a value, rounded up to eight
+/// bytes. A plain hash map has a spare element instead, and a pointer to it. Both kinds of hash map
+/// have eight counters for their locks (none since 6.15, which is less).
 fn bytes_per_cpu(map: &Value) -> u64 {
     const ELEMENT: u64 = 48;
     const LOCKS: u64 = 8 * 4;

@@ -7,6 +7,7 @@ use crate::{
     lab::{Netns, kernel_is_at_least, seen, succeeded, wait_for},
     needs,
     node::Node,
+    once,
 };
 
 const NEEDS: [Feature; 3] = [Feature::Bonding, Feature::VlanDevices, Feature::VlanFiltering];
@@ -223,6 +224,7 @@ fn every_example_can_be_applied_and_settles() {
 
 #[test]
 fn no_example_is_forgotten_here() {
+    once();
     // In a virtual machine the sources are not there; then this has been looked at before.
     let Ok(entries) = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples")) else {
         return;

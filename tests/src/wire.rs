@@ -1,4 +1,4 @@
-//! A packet socket on a link of a namespace: what a VM or a switch port sends and sees.
+//! A packet socket on a link of a namespace: sends and receives as a VM or a switch port does.
 #![expect(
     clippy::cast_possible_truncation,
     reason = "constants of the system's headers and sizes of its structures, which are small"
@@ -28,7 +28,7 @@ pub struct Auxdata {
 }
 
 impl Auxdata {
-    /// The kernel has taken the outer tag out of the bytes: puts it back.
+    /// Inserts the outer tag again, which the kernel has moved from the bytes to the metadata.
     pub fn restore_tag(&self, bytes: &mut Vec<u8>) {
         if self.status & TP_STATUS_VLAN_VALID != 0 {
             let has_tpid = self.status & TP_STATUS_VLAN_TPID_VALID != 0;
@@ -51,7 +51,7 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Opens one on a link.
+    /// Opens a socket on a link.
     pub fn open(netns: &Netns, link: &str) -> Self {
         let name = format!("{}:{link}", netns.name);
         let open = || -> io::Result<OwnedFd> {
@@ -73,7 +73,7 @@ impl Wire {
                         length,
                     ))?;
                 }
-                // A burst must not be lost in the socket, whatever else the machine does.
+                // The socket must not lose frames of a burst, even under load.
                 let room: i32 = 1 << 26;
                 let (length, room) = (size_of::<i32>() as u32, (&raw const room).cast());
                 let (level, option) = (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE);
@@ -96,19 +96,19 @@ impl Wire {
         self.send_bytes(&frame.to_bytes());
     }
 
-    /// Sends bytes, whatever they are.
+    /// Sends bytes that may be no frame.
     pub fn send_bytes(&self, bytes: &[u8]) {
         // SAFETY: the buffer outlives the call.
         let sent =
             unsafe { libc::send(self.socket.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), 0) };
         let error = io::Error::last_os_error();
-        // A bond whose links are not in its aggregator yet drops what it is given, as a wire would: whoever waits for
-        // the frame notices.
+        // A bond without an active aggregator drops frames, as a wire would. A test that waits for
+        // the frame fails.
         let dropped = sent < 0 && error.raw_os_error() == Some(libc::ENOBUFS);
         assert!(dropped || sent == bytes.len().cast_signed(), "{}: {error}", self.name);
     }
 
-    /// The next frame; `None` if none comes within the time.
+    /// The next frame. `None` if no frame comes within the time.
     pub fn receive(&self, patience: Duration) -> Option<Vec<u8>> {
         let mut poll =
             libc::pollfd { fd: self.socket.as_raw_fd(), events: libc::POLLIN, revents: 0 };
@@ -129,7 +129,7 @@ impl Wire {
             message.msg_control = control.as_mut_ptr().cast();
             message.msg_controllen = size_of_val(&control);
             let length = libc::recvmsg(self.socket.as_raw_fd(), &raw mut message, 0);
-            // The device may go down or away while a test runs.
+            // The device may go down, or be deleted, while a test runs.
             if length < 0 {
                 return None;
             }

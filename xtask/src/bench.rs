@@ -1,6 +1,7 @@
 //! What a packet costs: on this machine in nanoseconds, in a virtual machine in instructions.
 //!
-//! Always A/B in one run, interleaved, medians; both figures and their ratio. Nothing here fails because something is slow.
+//! Always A/B in one run, interleaved, medians; both figures and their ratio. Nothing here fails
+//! because something is slow.
 
 mod about;
 mod bulk;

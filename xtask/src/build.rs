@@ -1,4 +1,4 @@
-//! What the tests, the demo and the benchmarks run: built by cargo, found by its own account.
+//! Builds the executables of the tests, the demo and the benchmarks. cargo reports their paths.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +14,7 @@ pub fn netagent() -> Result<PathBuf> {
     netagent_by(Command::new("cargo"))
 }
 
-/// The agent of another copy of the tree, built into a target directory beside it.
+/// The agent of another copy of the tree, built into a target directory beside the copy.
 pub fn netagent_in(tree: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(tree).env("CARGO_TARGET_DIR", tree.with_file_name("target"));
@@ -26,14 +26,14 @@ fn netagent_by(cargo: Command) -> Result<PathBuf> {
     executable(cargo, &["build", PROFILE, "--locked", "--package", "netagent", "--bin", "netagent"])
 }
 
-/// A package's tests, in one executable.
+/// The tests of a package in one executable.
 pub fn tests(package: &str) -> Result<PathBuf> {
     println!("build: tests of {package}");
     let test = ["test", PROFILE, "--locked", "--no-run", "--package", package, "--lib"];
     executable(Command::new("cargo"), &test)
 }
 
-/// This package's own tests.
+/// The tests of this package.
 pub fn own_tests() -> Result<PathBuf> {
     println!("build: tests of xtask");
     executable(Command::new("cargo"), &["test", "--locked", "--no-run", "--package", "xtask"])

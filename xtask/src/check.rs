@@ -1,5 +1,5 @@
-//! What every change has to pass besides the tests: formatting, lints of both halves, documentation, and the
-//! rules for dependencies.
+//! Checks besides the tests that every change must pass: formatting, lints of the agent and of the
+//! programs, documentation, rules for dependencies.
 
 use std::process::Command;
 
@@ -11,21 +11,28 @@ use crate::setup;
 /// The version that reads deny.toml.
 const CARGO_DENY: &str = "0.20.2";
 
-/// Runs them all; the first that complains ends it.
+/// Runs all checks. The first that fails ends the run.
 pub fn all() -> Result<()> {
     setup::all()?;
-    step("formatting", cargo("fmt --all -- --check"))?;
-    step(
-        "lints of the agent",
-        cargo(
-            "clippy --locked --workspace --exclude netagent-ebpf --all-targets -- --deny warnings",
-        ),
-    )?;
-    step("lints of the programs", programs())?;
+    fast()?;
     let mut docs = cargo("doc --locked --workspace --exclude netagent-ebpf --no-deps");
     docs.env("RUSTDOCFLAGS", "--deny warnings");
     step("documentation", docs)?;
     step("dependencies", deny()?)
+}
+
+/// The checks that `cargo xtask test` begins with: those that need no dependency compiled in full.
+pub fn fast() -> Result<()> {
+    step("formatting", cargo("fmt --all -- --check"))?;
+    step(
+        "lints of the agent",
+        cargo(
+            // The profile of the tests, which use what build scripts made here.
+            "clippy --release --locked --workspace --exclude netagent-ebpf --all-targets \
+             -- --deny warnings",
+        ),
+    )?;
+    step("lints of the programs", programs())
 }
 
 fn step(what: &str, mut command: Command) -> Result<()> {
@@ -39,18 +46,20 @@ fn cargo(arguments: &str) -> Command {
     command
 }
 
-/// As netagent/build.rs compiles them, for their own target.
+/// Lints the programs for the target for which netagent/build.rs compiles them.
 fn programs() -> Command {
     let mut clippy = cargo(
         "clippy --locked --package netagent-ebpf --bins -Z build-std=core --target bpfel-unknown-none",
     );
-    // With a target directory of its own: other flags would make cargo compile the rest anew each time.
+    // A separate target directory: the flags differ, and cargo would compile everything again each
+    // time.
     clippy.env("RUSTC_BOOTSTRAP", "1").env("CARGO_TARGET_DIR", "target/ebpf-clippy");
     clippy.env("RUSTFLAGS", "--cfg bpf_target_arch=\"x86_64\" --deny warnings");
     clippy
 }
 
-/// cargo-deny, installed at the first time. Advisories need a database from elsewhere, so only the rest is asked for.
+/// cargo-deny, installed at the first time. All its checks but advisories, which need a database
+/// from the network.
 fn deny() -> Result<Command> {
     if output(Command::new("cargo-deny").arg("--version")).is_err() {
         println!("setup: cargo install cargo-deny {CARGO_DENY} (takes some minutes, once)");

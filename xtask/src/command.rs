@@ -1,11 +1,10 @@
-//! Running other programs, such that a failure says which program was asked for what, and its
-//! answer.
+//! Runs other programs. An error has the command line and the program's output.
 
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-/// Runs a program on this terminal.
+/// Runs a program with the output on this terminal.
 pub fn run(command: &mut Command) -> Result<()> {
     let status = command.status().with_context(|| format!("start {command:?}"))?;
     if !status.success() {
@@ -14,7 +13,7 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program quietly and returns what it printed.
+/// Runs a program and returns its output.
 pub fn output(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("start {command:?}"))?;
     let stdout = String::from_utf8_lossy(&output.stdout);

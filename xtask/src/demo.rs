@@ -1,4 +1,5 @@
-//! The lab of examples/lab.sh, on this machine where its kernel can do it, else in a virtual machine.
+//! The lab of examples/lab.sh, on this machine where its kernel can do it, else in a virtual
+//! machine.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -20,8 +21,8 @@ const TOOLS: [&str; 14] = [
     "tail", "taskset", "timeout", "unshare",
 ];
 
-/// What the lab asks of a kernel: what it is, the module it may be in, and a shell line that works where it is.
-/// Loading bonding makes a bond0 unless it is told not to.
+/// What the lab asks of a kernel: what it is, the module it may be in, and a shell line that works
+/// where it is. Loading bonding makes a bond0 unless it is told not to.
 const FEATURES: [(&str, &str, &str); 3] = [
     ("bonding", "bonding max_bonds=0", "ip link add name probe type bond mode 802.3ad"),
     (

@@ -1,5 +1,5 @@
-//! Fuzzing with libFuzzer, as cargo-fuzz does it, without cargo-fuzz and on the pinned compiler: coverage comes from LLVM passes
-//! that need no nightly flag.
+//! Fuzzes with libFuzzer as cargo-fuzz does, but without cargo-fuzz and on the pinned compiler:
+//! coverage comes from LLVM passes that need no nightly flag.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::run as succeed;
 
-/// How many inputs `cargo xtask test` tries: some seconds.
+/// Number of inputs of `cargo xtask test`, which takes some seconds.
 pub const RUNS: u32 = 300_000;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -40,7 +40,7 @@ pub fn run(runs: u32) -> Result<()> {
     let corpus = target.join("corpus");
     std::fs::create_dir_all(&corpus).with_context(|| format!("create {}", corpus.display()))?;
     let fuzzer = target.join(TARGET).join("release/frame");
-    // A fixed seed: what CI finds, it finds again.
+    // A fixed seed: a failure in CI can be repeated.
     let mut fuzz = Command::new(&fuzzer);
     fuzz.args(["-seed=1", "-max_len=256", "-print_final_stats=1"]).arg(format!("-runs={runs}"));
     fuzz.arg(format!("-artifact_prefix={}/", target.display())).arg(&corpus);

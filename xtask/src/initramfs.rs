@@ -1,6 +1,6 @@
-//! Builds the root file system of a virtual machine: busybox, the programs a test uses with their
-//! shared libraries, the kernel modules that networking tests need, and an init that runs one
-//! script. A cpio archive that is not compressed: unpacking is what costs time in an emulator.
+//! Builds the root file system of a virtual machine: busybox, the programs of a test with their
+//! shared libraries, the kernel modules of networking tests, and an init that runs one script. The
+//! cpio archive is not compressed: unpacking is slow in an emulator.
 
 use std::collections::HashMap;
 use std::fs;
@@ -14,7 +14,8 @@ use crate::cpio::{Archive, DIRECTORY, FILE, SYMLINK};
 use crate::kernel::Kernel;
 use crate::vm::{BEGIN, EXIT, Spec};
 
-/// The modules to load in every guest, with their parameters. What a kernel has built in is skipped.
+/// The modules that every guest loads, with their parameters. Modules that a kernel has built in
+/// are skipped.
 const MODULES: [&str; 17] = [
     "8021q",
     "act_bpf",
@@ -35,7 +36,7 @@ const MODULES: [&str; 17] = [
     "virtio_pci",
 ];
 
-/// The users that dnsmasq and tcpdump become.
+/// Users that dnsmasq and tcpdump switch to.
 const PASSWD: &str = "\
 root:x:0:0::/root:/bin/sh
 dnsmasq:x:101:65534::/:/bin/false
@@ -50,9 +51,9 @@ pub fn build(path: &Path, kernel: &Kernel, spec: &Spec) -> Result<()> {
     for dir in ["bin", "dev", "proc", "root", "run", "sys", "usr", "var/lib/misc"] {
         archive.add(dir, DIRECTORY, b"")?;
     }
-    // Neither this nor /run becomes a mount: all of / is memory, and a mount would hide our files.
+    // Neither /tmp nor /run is a mount: all of / is memory, and a mount would hide our files.
     archive.add("tmp", DIRECTORY | 0o1777, b"")?;
-    // One directory of programs, wherever a test expects them.
+    // One directory for all programs, under all names that a test expects.
     for (link, target) in [("sbin", "bin"), ("usr/bin", "../bin"), ("usr/sbin", "../bin")] {
         archive.add(link, SYMLINK, target.as_bytes())?;
     }
@@ -60,8 +61,8 @@ pub fn build(path: &Path, kernel: &Kernel, spec: &Spec) -> Result<()> {
     archive.add("etc/passwd", FILE, PASSWD.as_bytes())?;
     archive.add("etc/group", FILE, GROUP.as_bytes())?;
 
-    // The real programs first: busybox has a small `ip` as well. For the same reason not its shell,
-    // which looks to its own applets before the PATH.
+    // The real programs come before the applets: busybox has a small `ip` as well. The shell is not
+    // busybox's, which prefers its own applets to the PATH.
     for binary in spec.binaries.iter().chain(&["sh", "busybox"].map(PathBuf::from)) {
         let binary = find(binary)?;
         let name = binary.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -114,12 +115,12 @@ poweroff -f
     )
 }
 
-/// The program of this path or, without a slash, of this name on the PATH.
+/// The program at this path or, without a slash, with this name on the PATH.
 fn find(binary: &Path) -> Result<PathBuf> {
     if binary.components().count() > 1 {
         return Ok(binary.to_owned());
     }
-    // The sbin directories, where iproute2 and its like live, are not on every user's PATH.
+    // iproute2 and others are in the sbin directories, which are not on every user's PATH.
     let path = std::env::var("PATH").unwrap_or_default() + ":/usr/sbin:/sbin";
     let mut candidates = std::env::split_paths(&path).map(|dir| dir.join(binary));
     let found = candidates.find(|candidate| candidate.is_file());
@@ -129,7 +130,7 @@ fn find(binary: &Path) -> Result<PathBuf> {
 /// The shared libraries of a program, and its loader.
 fn libraries(binary: &Path) -> Result<Vec<String>> {
     let ldd = Command::new("ldd").arg(binary).output().context("start ldd")?;
-    // ldd fails for static programs and scripts, which simply need no libraries.
+    // ldd fails for static programs and scripts, which need no libraries.
     let text = String::from_utf8_lossy(&ldd.stdout);
     if let Some(line) = text.lines().find(|line| line.contains("not found")) {
         bail!("{} lacks a library: {}", binary.display(), line.trim());
@@ -137,7 +138,7 @@ fn libraries(binary: &Path) -> Result<Vec<String>> {
     Ok(text.split_whitespace().filter(|word| word.starts_with('/')).map(str::to_owned).collect())
 }
 
-/// The files of `MODULES` and of more, in an order in which they can be loaded.
+/// The files of `MODULES` and of `more` in load order.
 fn modules(kernel: &Kernel, more: &[&str]) -> Result<Vec<PathBuf>> {
     let path = kernel.modules.join("modules.dep");
     let text = fs::read_to_string(&path).with_context(|| format!("read {}", path.display()))?;
@@ -151,7 +152,7 @@ fn modules(kernel: &Kernel, more: &[&str]) -> Result<Vec<PathBuf>> {
     for wanted in MODULES.iter().chain(more) {
         let name = wanted.split(' ').next().unwrap_or_default();
         let Some((path, needs)) = needs.get(name) else { continue };
-        // modules.dep lists everything a module needs, the innermost last.
+        // modules.dep lists all dependencies of a module, the innermost last.
         for file in needs.split_whitespace().rev().chain([*path]) {
             let file = kernel.modules.join(file);
             if !order.contains(&file) {

@@ -1,5 +1,5 @@
-//! The Debian cloud kernels that the virtual machines boot: fetched once with apt from the archive
-//! that this machine is already configured for, unpacked below target/vm and never installed.
+//! The Debian cloud kernels for virtual machines. apt downloads them once, from the archive that
+//! this machine is configured for. They are unpacked below target/vm and never installed.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -11,11 +11,11 @@ use anyhow::{Context, Result, bail};
 use crate::command::{output, run};
 use crate::setup;
 
-/// A kernel that Debian offers.
+/// A kernel of Debian.
 pub struct Source {
     pub name: &'static str,
     suite: &'static str,
-    /// Whether the project has to work on this kernel. One that only looks ahead may be missing.
+    /// Whether the project must work on this kernel. Other kernels may be missing.
     gate: bool,
 }
 
@@ -28,34 +28,34 @@ pub const SOURCES: [Source; 3] = [
 /// A kernel on disk.
 pub struct Kernel {
     pub name: &'static str,
-    /// What `uname -r` says under it.
+    /// The output of `uname -r`.
     pub release: String,
     pub vmlinuz: PathBuf,
-    /// Holds modules.dep; the modules are not compressed.
+    /// Directory of modules.dep. The modules are not compressed.
     pub modules: PathBuf,
 }
 
-/// Every key of Debian's archive that this machine knows.
+/// All keys of Debian's archive on this machine.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Where kernels and everything else about virtual machines is kept.
+/// The directory of kernels and of other files of virtual machines.
 pub fn store() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("target").join("vm")
 }
 
-/// Every kernel that can be had.
+/// All kernels that are available.
 pub fn all() -> Result<Vec<Kernel>> {
     SOURCES.iter().filter_map(|source| fetch(source).transpose()).collect()
 }
 
-/// The kernel of this name.
+/// The kernel with this name.
 pub fn named(name: &str) -> Result<Kernel> {
     let source = SOURCES.iter().find(|source| source.name == name);
     let source = source.with_context(|| format!("find kernel {name} in the list of kernels"))?;
     fetch(source)?.with_context(|| format!("get kernel {name}"))
 }
 
-/// The kernel, downloaded if it is not here yet. `None`: it cannot be had and nothing depends on it.
+/// The kernel, downloaded if it is not on disk. `None` if it is not available and not a gate.
 pub fn fetch(source: &Source) -> Result<Option<Kernel>> {
     let dir = store().join(source.name);
     let root = dir.join("root");
@@ -78,14 +78,14 @@ pub fn fetch(source: &Source) -> Result<Option<Kernel>> {
 
     let modules = only_entry(&root.join("lib/modules"))?;
     let release = modules.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    // Debian's kernels from 7.0 on keep the image with the modules.
+    // Since 7.0, Debian's kernels have the image in the directory of the modules.
     let places = [modules.join("vmlinuz"), root.join(format!("boot/vmlinuz-{release}"))];
     let vmlinuz = places.into_iter().find(|path| path.exists());
     let vmlinuz = vmlinuz.with_context(|| format!("find the image of kernel {release}"))?;
     Ok(Some(Kernel { name: source.name, release, vmlinuz, modules }))
 }
 
-/// Downloads the packages that hold the suite's cloud kernel into `dir`/debs.
+/// Downloads the packages of the suite's cloud kernel into `dir`/debs.
 fn download(suite: &str, dir: &Path) -> Result<()> {
     let apt = dir.with_file_name(format!("apt-{suite}"));
     let debs = dir.join("debs");
@@ -101,9 +101,9 @@ fn download(suite: &str, dir: &Path) -> Result<()> {
             ("Dir::State::status", "/dev/null".into()),
             ("Dir::Cache", apt.join("cache")),
             ("APT::Architecture", "amd64".into()),
-            // apt's own user cannot write here.
+            // The user `_apt` cannot write here.
             ("APT::Sandbox::User", "root".into()),
-            // By default an update that failed to download anything succeeds.
+            // By default, an update succeeds even if all downloads failed.
             ("APT::Update::Error-Mode", "any".into()),
         ] {
             command.arg("-o").arg(format!("{option}={}", value.display()));
@@ -114,7 +114,7 @@ fn download(suite: &str, dir: &Path) -> Result<()> {
 
     let archive = archive()?;
     let update = |trust: &str| {
-        // sid's lists are not re-signed when nothing changes, hence check-valid-until.
+        // sid's lists are not signed again while nothing changes.
         let options = format!("lang=none target=Packages check-valid-until=no {trust}");
         let line = format!("deb [{options}] {archive} {suite} main\n");
         fs::write(apt.join("sources.list"), line).context("write sources.list")?;
@@ -122,7 +122,7 @@ fn download(suite: &str, dir: &Path) -> Result<()> {
     };
     if let Err(error) = update(&format!("signed-by={KEYRING}")) {
         let text = format!("{error:#}");
-        // As apt says with gpgv and, since Debian 13, with sqv.
+        // The messages of gpgv and, since Debian 13, of sqv.
         if !text.contains("NO_PUBKEY") && !text.contains("Missing key") {
             return Err(error);
         }
@@ -150,7 +150,7 @@ fn archive() -> Result<String> {
     };
     let mut targets = query()?;
     if targets.is_empty() {
-        // Which archive is Debian's is known only from the lists that it sends.
+        // The archive's lists say whether it is Debian's.
         setup::apt_update()?;
         targets = query()?;
     }
@@ -158,8 +158,8 @@ fn archive() -> Result<String> {
     archive.map(str::to_owned).context("find a Debian archive in the configuration of apt")
 }
 
-/// Whether a package holds part of a kernel, as opposed to one that only depends on such packages.
-/// Since 7.0 the image and the modules are packages of their own.
+/// Whether a package contains a part of a kernel, and does not only depend on such packages. Since
+/// 7.0 the image and the modules are separate packages.
 fn holds_kernel(package: &str) -> bool {
     ["linux-image-", "linux-binary-", "linux-modules-"].iter().any(|prefix| {
         let version =
@@ -169,7 +169,7 @@ fn holds_kernel(package: &str) -> bool {
 }
 
 fn unpack(dir: &Path, root: &Path) -> Result<()> {
-    // Renamed at the end: a root that exists is complete.
+    // Renamed at the end: if the directory exists, it is complete.
     let partial = dir.join("root.partial");
     let debs = dir.join("debs");
     for deb in fs::read_dir(&debs).with_context(|| format!("list {}", debs.display()))? {

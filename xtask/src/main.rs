@@ -1,4 +1,4 @@
-//! The chores of this project that cargo does not do itself: `cargo xtask --help`.
+//! Tasks of this project that cargo does not do: `cargo xtask --help`.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,6 +17,7 @@ mod fuzz;
 mod initramfs;
 mod kernel;
 mod mutate;
+mod parts;
 mod setup;
 mod tally;
 mod test;
@@ -25,16 +26,10 @@ mod vm;
 #[derive(Parser)]
 #[command(about = "Builds and tests netagent")]
 enum Task {
-    /// Install what this machine lacks
+    /// Install the programs that this machine lacks
     Setup,
     /// Run all tests: on this machine, and on every kernel of the matrix in a virtual machine
-    Test {
-        /// Only this kernel of the matrix, or `host`; can be repeated
-        #[arg(long)]
-        on: Vec<String>,
-        /// Only tests whose name contains this
-        filter: Option<String>,
-    },
+    Test(test::Options),
     /// Break the decision on purpose, in several ways, and demand that the oracle test finds each
     Mutate {
         /// The kernel of the matrix to do it on
@@ -44,9 +39,10 @@ enum Task {
         #[arg(default_value = "")]
         filter: String,
     },
-    /// Measure what a packet costs
+    /// Measure the cost of a packet
     Bench(bench::Options),
-    /// Send frames as a NIC's driver has them, and print the microseconds that takes (in a benchmark's guest)
+    /// Send frames as a NIC's driver has them, and print the microseconds that takes (in a
+    /// benchmark's guest)
     #[command(hide = true)]
     Send(bench::send::Options),
     /// Attach a TC program by TCX (in a benchmark's guest)
@@ -54,7 +50,8 @@ enum Task {
     Hook(bench::hook::Options),
     /// Check formatting, lints (agent and programs), documentation and dependencies
     Check,
-    /// Show the main job at work, in a lab of namespaces: on this machine if its kernel can, else in a virtual machine
+    /// Show the main use in a lab of namespaces: on this machine if its kernel can, otherwise in a
+    /// virtual machine
     Demo {
         /// In a virtual machine with this kernel
         #[arg(long, value_parser = kernel::SOURCES.map(|source| source.name))]
@@ -83,13 +80,13 @@ enum Task {
     },
 }
 
-/// What `vm` has aboard besides busybox.
+/// Programs in the guest of `vm` besides busybox.
 const TOOLS: [&str; 8] = ["ip", "tc", "bridge", "bpftool", "ethtool", "ping", "tcpdump", "dnsmasq"];
 
 fn main() -> Result<ExitCode> {
     match Task::parse() {
         Task::Setup => setup::all()?,
-        Task::Test { on, filter } => return test::run(&on, filter.as_deref()),
+        Task::Test(options) => return test::run(&options),
         Task::Mutate { on, filter } => mutate::all(&on, &filter)?,
         Task::Bench(options) => bench::run(&options)?,
         Task::Send(options) => bench::send::run(&options)?,

@@ -1,5 +1,5 @@
-//! Proves that the oracle (tests/src/oracle.rs) sees: breaks the decision in one way after another, as the patches in
-//! tests/mutations say, and demands that each time a frame gives it away.
+//! Tests the oracle (tests/src/oracle.rs): applies each patch of tests/mutations, which breaks the
+//! decision, and demands that the oracle finds a difference.
 
 use std::env;
 use std::fs;
@@ -12,10 +12,10 @@ use crate::command::{output, run};
 use crate::{build, kernel, setup, test, vm};
 
 const PATCHES: &str = "tests/mutations";
-/// The test, and how much of it: enough to find each mutation many times over.
+/// The test, and how much it tries: enough to find each mutation many times.
 const TEST: &str = "oracle::netagent_does_what_the_kernels_bridge_does";
 const AMOUNT: [(&str, &str); 2] = [("NETAGENT_POLICIES", "20"), ("NETAGENT_FRAMES", "6000")];
-/// What the test says where it has found a difference, as opposed to whatever else may go wrong.
+/// The test prints this for a difference, and not for other failures.
 const FOUND: &str = "a case for regressions.rs";
 
 /// Tries the patches whose names contain the filter.
@@ -33,7 +33,7 @@ pub fn all(on: &str, filter: &str) -> Result<()> {
     if patches.is_empty() {
         bail!("no patch in {PATCHES} has {filter:?} in its name");
     }
-    // Only the agent is broken.
+    // The patches change the agent only.
     let tests = build::tests("netagent-tests")?;
     let scratch = Scratch::new()?;
     let mut unseen = Vec::new();
@@ -56,11 +56,11 @@ pub fn all(on: &str, filter: &str) -> Result<()> {
     Ok(())
 }
 
-/// A copy of the tree, with a target directory of its own: what is built here is broken.
+/// A copy of the tree with its own target directory.
 struct Scratch(PathBuf);
 
 impl Scratch {
-    /// The tree as it is now, but for files that git does not know.
+    /// The tree with its uncommitted changes, without files that git does not track.
     fn new() -> Result<Self> {
         let path = env::current_dir().context("find the workspace")?.join("target/mutate/tree");
         let scratch = Self(path);
@@ -78,7 +78,7 @@ impl Scratch {
         git
     }
 
-    /// This patch and no other.
+    /// Applies this patch alone.
     fn apply(&self, patch: &Path) -> Result<()> {
         run(self.git().args(["checkout", "--quiet", "--", "."]))?;
         let patch = fs::canonicalize(patch)?;

@@ -1,5 +1,5 @@
-//! Brings a machine that has only rustup and apt to where everything here builds and runs.
-//! The Rust toolchain itself is not ours: rust-toolchain.toml names it and rustup installs it.
+//! Installs the programs that a machine with rustup and apt lacks. rustup installs the Rust
+//! toolchain that rust-toolchain.toml names.
 
 use std::collections::HashSet;
 use std::fs;
@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::command::{output, run};
 
-/// What the tests and the virtual machines use.
+/// Packages that the tests and the virtual machines need.
 const PACKAGES: [&str; 17] = [
     "bpftool",
     "busybox-static",
@@ -30,18 +30,18 @@ const PACKAGES: [&str; 17] = [
     "xz-utils",
 ];
 
-/// Carries the LLVM that reads what the compiler of rust-toolchain.toml writes: change the two
-/// together.
+/// Contains the LLVM that must read the output of the compiler in rust-toolchain.toml. Change both
+/// versions together.
 const BPF_LINKER: &str = "0.10.4";
 
-/// Installs whatever is missing.
+/// Installs all that is missing.
 pub fn all() -> Result<()> {
     apt(&PACKAGES)?;
     bpf_linker()?;
     bpffs()
 }
 
-/// systemd mounts it; containers and small machines may have none.
+/// Mounts bpffs. systemd does so; containers and small machines may not.
 fn bpffs() -> Result<()> {
     let mounts = fs::read_to_string("/proc/self/mounts").context("read /proc/self/mounts")?;
     if mounts.lines().any(|line| line.split(' ').nth(1) == Some("/sys/fs/bpf")) {
@@ -51,9 +51,10 @@ fn bpffs() -> Result<()> {
     run(Command::new("mount").args(["-t", "bpf", "bpf", "/sys/fs/bpf"])).context("mount bpffs")
 }
 
-/// Installs the Debian packages that are missing; takes no network when none is.
+/// Installs the Debian packages that are missing. Without a missing package it does not use the
+/// network.
 pub fn apt(packages: &[&str]) -> Result<()> {
-    // Not `output`: dpkg-query fails for packages it has never heard of, and those are missing too.
+    // `output` would fail: dpkg-query exits with an error if it does not know a package.
     let known = Command::new("dpkg-query")
         .args(["--show", "--showformat=${db:Status-Status} ${Package}\n"])
         .args(packages)
@@ -81,7 +82,7 @@ pub fn apt(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Refreshes the machine's package lists.
+/// Updates the package lists of this machine.
 pub fn apt_update() -> Result<()> {
     println!("setup: apt-get update");
     output(Command::new("apt-get").args(["-qq", "update"])).context("update the package lists")?;

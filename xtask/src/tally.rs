@@ -1,20 +1,34 @@
-//! Adds up what the test executables report of themselves, by the lines of libtest.
+//! Adds up the results of the test executables, from the lines of libtest.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
-/// What became of the tests, over all kernels.
+/// Rows of the table of slow tests.
+const SLOWEST: usize = 10;
+
+/// Results of the tests on all kernels.
 #[derive(Default)]
 pub struct Tally {
     passed: usize,
-    /// Where, and what.
+    /// Test, place and reason.
     failures: Vec<String>,
-    /// Where and why, by test.
+    /// Place and reason, by test.
     skipped: BTreeMap<String, Vec<String>>,
     ran: BTreeSet<String>,
+    /// Tests whose result does not depend on the kernel.
+    once: BTreeSet<String>,
+    times: Vec<Time>,
+}
+
+/// How long a test took.
+struct Time {
+    seconds: f64,
+    test: String,
+    place: String,
 }
 
 impl Tally {
-    /// Adds the output of a place's tests.
+    /// Adds the results of one place.
     pub fn count<'a>(
         &mut self,
         place: &str,
@@ -30,9 +44,16 @@ impl Tally {
                 line.strip_prefix("skipped: ").and_then(|rest| rest.split_once(": "))
             {
                 skipped.insert(test.to_owned(), why.to_owned());
+            } else if let Some(test) = line.strip_prefix("once: ") {
+                self.once.insert(test.to_owned());
             } else if let Some(test) = line.strip_prefix("test ")
                 && let Some((test, result)) = test.split_once(" ... ")
             {
+                let (result, seconds) = time_of(result);
+                self.times.extend(seconds.map(|seconds| {
+                    let (test, place) = (test.to_owned(), place.to_owned());
+                    Time { seconds, test, place }
+                }));
                 match result {
                     "ok" => drop(passed.insert(test.to_owned())),
                     result if result.starts_with("FAILED") => {
@@ -41,7 +62,7 @@ impl Tally {
                         failed += 1;
                     }
                     result if result.starts_with("ignored") => {}
-                    // Something was printed in between: whether it ran is not known.
+                    // Other output broke the line: the result is unknown.
                     _ => self.failures.push(format!("{test}: no result ({place})")),
                 }
             } else if let Some(result) = line.strip_prefix("test result: ") {
@@ -60,10 +81,20 @@ impl Tally {
         }
     }
 
-    /// The sum, at the end the one line that counts; and whether all is well: nothing failed, and (where `whole`, all
-    /// kernels had their turn) nothing was skipped by every kernel.
+    /// Whether a test has run whose result does not depend on the kernel.
+    pub fn is_done(&self, test: &str) -> bool {
+        self.once.contains(test) && self.ran.contains(test)
+    }
+
+    /// Whether the result of a test does not depend on the kernel.
+    pub fn is_once(&self, test: &str) -> bool {
+        self.once.contains(test)
+    }
+
+    /// The report, whose last line is the sum, and whether the run succeeded: no test failed, and
+    /// no test was skipped on all kernels (if `whole`: all kernels have run).
     pub fn report(mut self, whole: bool) -> (String, bool) {
-        let mut lines = Vec::new();
+        let mut lines = vec![self.slowest()];
         let mut skips = 0;
         for (test, reasons) in &self.skipped {
             skips += reasons.len();
@@ -80,9 +111,28 @@ impl Tally {
         lines.push(format!("{passed} passed, {failed} failed, {skips} skipped"));
         (lines.join("\n"), failed == 0)
     }
+
+    /// A table of the tests that took longest.
+    fn slowest(&mut self) -> String {
+        self.times.sort_by(|one, other| other.seconds.total_cmp(&one.seconds));
+        let mut table = "the slowest tests, in seconds:".to_owned();
+        for Time { seconds, test, place } in self.times.iter().take(SLOWEST) {
+            write!(table, "\n{seconds:8.1}  {test} ({place})").unwrap_or_default();
+        }
+        table
+    }
 }
 
-/// Where a test panicked, and the beginning of what it said, for the end of a long output.
+/// A result and, behind it, how long the test took: `ok <1.234s>`.
+fn time_of(result: &str) -> (&str, Option<f64>) {
+    let parts = result.rsplit_once(" <");
+    let time = |(result, time): (_, &str)| {
+        Some((result, Some(time.strip_suffix("s>")?.parse::<f64>().ok()?)))
+    };
+    parts.and_then(time).unwrap_or((result, None))
+}
+
+/// Where a test panicked, and the beginning of its message, for the end of a long output.
 fn panic_of(test: &str, lines: &[&str]) -> String {
     const ENOUGH: usize = 200;
     let thread = format!("thread '{test}'");
@@ -92,8 +142,9 @@ fn panic_of(test: &str, lines: &[&str]) -> String {
     place.map_or(String::new(), |(_, place)| format!(": {place} {said}"))
 }
 
-/// What of a test executable's output is worth showing as it comes: all but what tests print that do well (libtest
-/// prints that for the tally), of which one kind of line says more than the names.
+/// Chooses the lines of a test executable's output that are shown at once: all but the output of
+/// tests that pass. libtest prints that for the tally; only lines with skips and with the oracle's
+/// figures are shown of it.
 #[derive(Default)]
 pub struct Digest {
     of_successes: bool,
@@ -171,13 +222,30 @@ mod tests {
     }
 
     #[test]
+    fn the_slowest_tests_come_first_with_their_places() {
+        let text = tally(&["test a ... ok <0.250s>\ntest b ... FAILED <12.345s>"]).report(true).0;
+        let table = "the slowest tests, in seconds:\n    12.3  b (here)\n     0.2  a (here)\n";
+        assert!(text.starts_with(table), "{text}");
+        assert!(text.contains("failed: b (here)"), "{text}");
+    }
+
+    #[test]
+    fn a_test_that_does_not_depend_on_the_kernel_is_done_once_it_ran() {
+        let ran = "test a ... ok\nonce: a\ntest b ... ok\ntest c ... ok\n\
+                   once: c\nskipped: c: kernel 1 lacks X";
+        let tally = tally(&[ran]);
+        assert!(tally.is_done("a") && !tally.is_done("b"));
+        assert!(tally.is_once("c") && !tally.is_done("c"));
+    }
+
+    #[test]
     fn a_failure_is_reported_with_its_place_and_first_line() {
         let tally = tally(&[
             "test a ... FAILED\n---- a stdout ----\nchatter\nthread 'a' (7) panicked at a.rs:1:2:\nwhy\nmore\n\
              test result: FAILED. 0 passed; 1 failed",
         ]);
         let text = tally.report(true).0;
-        assert!(text.starts_with("failed: a (here): a.rs:1:2: why\n"), "{text}");
+        assert!(text.contains("\nfailed: a (here): a.rs:1:2: why\n"), "{text}");
     }
 
     #[test]

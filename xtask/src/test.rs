@@ -1,7 +1,10 @@
-//! All tests, in the order in which they fail fastest: without privileges, on this machine's kernel in
-//! namespaces of their own, then on every kernel of the matrix in a virtual machine.
+//! Runs all tests, those that fail fastest first: the fast checks, tests without privileges, tests
+//! on this machine's kernel in network namespaces, tests on every kernel of the matrix in virtual
+//! machines.
 //!
-//! A test that a kernel cannot run prints `skipped: NAME: why`. One that no kernel has run is a failure.
+//! A test prints `skipped: NAME: why` on a kernel that cannot run it. A test that no kernel has run
+//! is a failure. A test whose result does not depend on the kernel prints `once: NAME` and runs on
+//! one kernel.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -15,20 +18,47 @@ use anyhow::{Context, Result, anyhow};
 
 use crate::kernel::Kernel;
 use crate::tally::{Digest, Tally};
-use crate::{build, fuzz, kernel, setup, vm};
+use crate::{build, check, fuzz, kernel, parts, setup, vm};
 
-/// What the tests call in a virtual machine.
+/// Programs that the tests call in a virtual machine.
 const TOOLS: [&str; 13] = [
     "bpftool", "bridge", "curl", "dnsmasq", "ethtool", "find", "ip", "nsenter", "ping", "sysctl",
     "tc", "tcpdump", "timeout",
 ];
 
-/// What the tests read from the environment: how much the oracle tries.
+/// Environment variables of the oracle: seed and numbers of policies and frames.
 const VARIABLES: [&str; 3] = ["NETAGENT_SEED", "NETAGENT_POLICIES", "NETAGENT_FRAMES"];
+/// Environment variable for tests in full length.
+const SOAK: &str = "NETAGENT_SOAK";
+/// The kernel of the matrix that runs a `once` test if this machine's kernel cannot run it.
+const ONE: &str = "6.12";
+/// Options of every test executable. `--report-time` is unstable in libtest and needs
+/// RUSTC_BOOTSTRAP.
+const LIBTEST: [&str; 4] =
+    ["--show-output", "-Zunstable-options", "--report-time", "--format=pretty"];
 
-/// Runs them. `on`: only there; `filter`: only tests of that name.
-pub fn run(on: &[String], filter: Option<&str>) -> Result<ExitCode> {
+/// What to run.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only this kernel of the matrix, or `host`; can be repeated
+    #[arg(long)]
+    on: Vec<String>,
+    /// Run the long tests in full, and every test on every kernel
+    #[arg(long)]
+    soak: bool,
+    /// Only tests whose name contains this
+    #[arg(default_value = "")]
+    filter: String,
+}
+
+/// Runs the tests.
+pub fn run(options: &Options) -> Result<ExitCode> {
     setup::all()?;
+    let Options { on, soak, filter } = options;
+    let whole = on.is_empty() && filter.is_empty();
+    if whole {
+        check::fast()?;
+    }
     let wanted = |place: &str| on.is_empty() || on.iter().any(|name| name == place);
     let mut tally = Tally::default();
     let netagent = build::netagent()?;
@@ -36,55 +66,101 @@ pub fn run(on: &[String], filter: Option<&str>) -> Result<ExitCode> {
         unit: build::tests("netagent")?,
         real: build::tests("netagent-tests")?,
         netagent,
-        filter: filter.unwrap_or_default(),
+        soak: *soak,
     };
     if wanted("host") {
         heading("without privileges");
         for unit in [&tests.unit, &build::tests("netagent-common")?, &build::own_tests()?] {
             let mut unit = Command::new(unit);
-            unit.args([tests.filter, "--show-output"]);
+            unit.arg(filter).args(LIBTEST);
             here(&mut unit, "without privileges", &mut tally)?;
         }
-        if filter.is_none() {
+        if filter.is_empty() {
             fuzz::run(fuzz::RUNS)?;
         }
         heading("on this machine's kernel");
         let mut real = Command::new(&tests.real);
         real.env("NETAGENT", &tests.netagent);
-        real.args([tests.filter, "--show-output", "--test-threads", "2"]);
+        if *soak {
+            real.env(SOAK, "1");
+        }
+        real.arg(filter).args(LIBTEST).args(["--test-threads", "2"]);
         here(&mut real, "this machine's kernel", &mut tally)?;
     }
     let kernels = kernel::SOURCES.iter().filter(|source| wanted(source.name));
     let kernels: Vec<_> =
         kernels.filter_map(|source| kernel::fetch(source).transpose()).collect::<Result<_>>()?;
-    for (kernel, outcome) in side_by_side(&kernels, &tests)? {
+    let guests = guests(&tests, &kernels, filter, &tally)?;
+    for (kernel, outcome) in side_by_side(&guests, &tests)? {
         let place = format!("kernel {}", kernel.release);
         let outcome = outcome?;
         tally.count(&place, outcome.status == 0, outcome.lines.iter().map(String::as_str));
     }
-    let whole = on.is_empty() && filter.is_none();
     let (text, well) = tally.report(whole);
     println!("\n{text}");
     Ok(if well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs the tests on the kernels, one guest to a processor: one that gets less than it asks for falls behind its own timers,
-/// and LACP's partners lose each other.
-fn side_by_side<'a>(
+/// Tests that run in one virtual machine.
+struct Guest<'a> {
+    kernel: &'a Kernel,
+    /// Tests of the agent's netlink code.
+    unit: Vec<String>,
+    real: Vec<String>,
+}
+
+/// The guests of all kernels in starting order. They do not run a `once` test that this machine's
+/// kernel has run. If this machine's kernel cannot run the test, one kernel of the matrix does.
+fn guests<'a>(
+    tests: &Tests,
     kernels: &'a [Kernel],
-    tests: &Tests<'_>,
+    filter: &str,
+    tally: &Tally,
+) -> Result<Vec<Guest<'a>>> {
+    let unit = parts::list(&tests.unit, filter, &["--ignored"])?;
+    let unit: Vec<_> = unit.into_iter().filter(|name| name.starts_with("netlink::")).collect();
+    let real = parts::list(&tests.real, filter, &[])?;
+    let one = kernels.iter().find(|kernel| kernel.name == ONE).or(kernels.first());
+    let one = one.map(|kernel| kernel.name);
+    let mut guests = Vec::new();
+    for kernel in kernels {
+        let runs = |test: &&String| {
+            tests.soak || !tally.is_once(test) || !tally.is_done(test) && one == Some(kernel.name)
+        };
+        let real: Vec<_> = real.iter().filter(runs).cloned().collect();
+        let mut parts = parts::split(&real);
+        if parts.is_empty() && !unit.is_empty() {
+            parts.push(Vec::new());
+        }
+        for (number, real) in parts.into_iter().enumerate() {
+            let unit = if number == 0 { unit.clone() } else { Vec::new() };
+            guests.push((number, Guest { kernel, unit, real }));
+        }
+    }
+    // All kernels progress together.
+    guests.sort_by_key(|(number, _)| *number);
+    Ok(guests.into_iter().map(|(_, guest)| guest).collect())
+}
+
+/// Runs the guests, at most one per processor. On less than a processor a guest misses its timers,
+/// and LACP partners lose each other.
+fn side_by_side<'a>(
+    guests: &'a [Guest<'a>],
+    tests: &Tests,
 ) -> Result<Vec<(&'a Kernel, Result<vm::Outcome>)>> {
     let processors = thread::available_parallelism().context("count the processors")?;
-    let (queue, outcomes) = (Mutex::new(kernels.iter()), Mutex::new(Vec::new()));
+    let (queue, outcomes) = (Mutex::new(guests.iter()), Mutex::new(Vec::new()));
     let next = || queue.lock().ok()?.next();
     thread::scope(|scope| {
-        for _ in 0..processors.get().min(kernels.len()) {
+        for _ in 0..processors.get().min(guests.len()) {
             scope.spawn(|| {
-                while let Some(kernel) = next() {
-                    heading(&format!("on kernel {} in a virtual machine", kernel.release));
-                    let outcome = vm::run(kernel, &tests.guest(kernel));
+                while let Some(guest) = next() {
+                    let count = guest.unit.len() + guest.real.len();
+                    let release = &guest.kernel.release;
+                    heading(&format!("on kernel {release} in a virtual machine: {count}"));
+                    let outcome = vm::run(guest.kernel, &tests.spec(guest));
                     if let Ok(mut outcomes) = outcomes.lock() {
-                        outcomes.push((kernel, outcome));
+                        outcomes.push((guest.kernel, outcome));
                     }
                 }
             });
@@ -94,40 +170,52 @@ fn side_by_side<'a>(
 }
 
 /// The executables.
-struct Tests<'a> {
+struct Tests {
     netagent: PathBuf,
-    /// Unit tests of the agent; those of its netlink code want a kernel, and root.
+    /// Unit tests of the agent. The netlink tests need a kernel and root.
     unit: PathBuf,
     /// Tests with real links and frames.
     real: PathBuf,
-    filter: &'a str,
+    soak: bool,
 }
 
-impl Tests<'_> {
-    /// A virtual machine that runs all that needs a kernel.
-    fn guest(&self, kernel: &Kernel) -> vm::Spec {
+impl Tests {
+    /// A virtual machine that runs these tests.
+    fn spec(&self, guest: &Guest<'_>) -> vm::Spec {
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (unit, real) = (name(&self.unit), name(&self.real));
-        let variables: String = VARIABLES
+        let mut variables: String = VARIABLES
             .iter()
             .filter_map(|name| Some(format!("{name}={} ", env::var(name).ok()?)))
             .collect();
-        let options = format!("{} --show-output --test-threads 1", self.filter);
-        let script = format!(
-            "export NETAGENT=/bin/netagent {variables}; failed=0
-             # What agents log would come between the words of a line that tells a result.
-             {unit} netlink::tests {options} --ignored 2>>/log || failed=1
-             {real} {options} 2>>/log || failed=1
-             [ $failed = 0 ] || {{ echo 'failures: the last that was logged:'; tail -n 100 /log; }}
-             exit $failed"
-        );
+        if self.soak {
+            variables.push_str(SOAK);
+            variables.push_str("=1 ");
+        }
+        let options = LIBTEST.join(" ");
+        let line = |tests: &Path, names: &[String], more: &str| {
+            let (tests, names) = (name(tests), names.join(" "));
+            // The agent's log would break the lines with results.
+            let command = format!("{tests} {options} --exact --test-threads 1 {more} {names}");
+            format!("{command} 2>>/log || failed=1\n")
+        };
+        let mut script =
+            format!("export NETAGENT=/bin/netagent RUSTC_BOOTSTRAP=1 {variables}; failed=0\n");
+        if !guest.unit.is_empty() {
+            script += &line(&self.unit, &guest.unit, "--ignored");
+        }
+        if !guest.real.is_empty() {
+            script += &line(&self.real, &guest.real, "");
+        }
+        script +=
+            "[ $failed = 0 ] || { echo 'failures: the end of the log:'; tail -n 100 /log; }\n";
+        script += "exit $failed";
         let binaries = [&self.netagent, &self.unit, &self.real].map(PathBuf::as_path);
-        guest(script, &binaries, format!("[{}] ", kernel.name))
+        self::guest(script, &binaries, format!("[{}] ", guest.kernel.name))
     }
 }
 
-/// A virtual machine with all that the tests need.
+/// A virtual machine with all programs and files of the tests.
 pub fn guest(script: String, executables: &[&Path], label: String) -> vm::Spec {
     let mut binaries: Vec<PathBuf> = TOOLS.map(PathBuf::from).to_vec();
     binaries.extend(executables.iter().map(|path| path.to_path_buf()));
@@ -135,7 +223,7 @@ pub fn guest(script: String, executables: &[&Path], label: String) -> vm::Spec {
         .map(|file| Path::new("examples").join(file))
         .map(|file| (root().join(&file), Path::new("/").join(file)))
         .to_vec();
-    let timeout = Duration::from_mins(40);
+    let timeout = Duration::from_mins(30);
     vm::Spec {
         script,
         binaries,
@@ -148,7 +236,7 @@ pub fn guest(script: String, executables: &[&Path], label: String) -> vm::Spec {
     }
 }
 
-/// The workspace.
+/// The directory of the workspace.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned()
 }
@@ -157,14 +245,14 @@ fn heading(place: &str) {
     println!("\n== tests {place}");
 }
 
-/// Runs a test executable here, shows what it prints, and counts.
+/// Runs a test executable on this machine, shows its output, and counts.
 fn here(command: &mut Command, place: &str, tally: &mut Tally) -> Result<()> {
-    let mut child =
-        command.stdout(Stdio::piped()).spawn().with_context(|| format!("start {command:?}"))?;
-    let stdout = child.stdout.take().context("read what the tests print")?;
+    command.env("RUSTC_BOOTSTRAP", "1").stdout(Stdio::piped());
+    let mut child = command.spawn().with_context(|| format!("start {command:?}"))?;
+    let stdout = child.stdout.take().context("read the output of the tests")?;
     let (mut lines, mut digest) = (Vec::new(), Digest::default());
     for line in BufReader::new(stdout).lines() {
-        let line = line.context("read what the tests print")?;
+        let line = line.context("read the output of the tests")?;
         if digest.shows(&line) {
             println!("{line}");
         }

@@ -1,10 +1,11 @@
-//! Runs a script in a virtual machine: an emulated one, as there is no KVM where this has to work.
-//! The console is the only way in or out; what the script prints there is shown as it comes.
+//! Runs a script in a virtual machine, which is emulated: KVM may be missing. The console is the
+//! only input and output. The script's output is shown at once.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,37 +16,37 @@ use crate::initramfs;
 use crate::kernel::{self, Kernel};
 use crate::tally::Digest;
 
-/// What the guest's init prints before it starts and, followed by the script's exit status, when it
-/// is done.
+/// The guest's init prints this before the script starts and, followed by the script's exit status,
+/// after it has ended.
 pub const BEGIN: &str = "netagent-vm-begin";
 pub const EXIT: &str = "netagent-vm-exit: ";
 
-/// How much of the console goes with the report of a guest that died.
+/// Lines of the console in the error of a guest that died.
 const LAST_LINES: usize = 40;
 
-/// Options of the guest's kernel that make it faster where it is emulated, several times. QEMU 7.2 translates a program's code
-/// anew wherever it is mapped elsewhere: norandmaps puts each at its place.
+/// Options that make an emulated kernel several times faster. QEMU 7.2 translates a program again
+/// for each address that it is mapped to: norandmaps maps each program to the same address.
 const FASTER: &str = "norandmaps mitigations=off init_on_alloc=0 rcupdate.rcu_expedited=1";
 
 /// What to run.
 pub struct Spec {
-    /// Of the shell. Starts as root in /, without arguments or input.
+    /// A shell script. Starts as root in /, without arguments or input.
     pub script: String,
-    /// Paths on this machine, or names on its PATH; in the guest they are on the PATH.
+    /// Paths on this machine, or names on its PATH. In the guest they are on the PATH.
     pub binaries: Vec<PathBuf>,
     /// Paths on this machine and in the guest.
     pub files: Vec<(PathBuf, PathBuf)>,
-    /// The kernel's, besides those that every guest has.
+    /// Kernel modules besides those that every guest loads.
     pub modules: Vec<&'static str>,
-    /// Put before each line that is shown, where several machines print at once.
+    /// Printed before each line, as several machines print at the same time.
     pub label: String,
     /// In MiB.
     pub memory: u32,
     pub timeout: Duration,
-    /// The script runs tests: only what is worth it of their output is shown.
+    /// Whether the script runs tests: only a part of their output is shown.
     pub digest: bool,
-    /// Whether the guest's clock counts instructions, one to the nanosecond, rather than time: then
-    /// what the guest measures does not depend on this machine or its load.
+    /// Whether the guest's clock counts instructions, one per nanosecond. Then its measurements do
+    /// not depend on this machine or its load.
     pub icount: bool,
 }
 
@@ -65,42 +66,44 @@ impl Default for Spec {
     }
 }
 
-/// How it went.
+/// The result of a run.
 pub struct Outcome {
     /// The script's exit status.
     pub status: i32,
-    /// What the guest printed.
+    /// The lines that the guest has printed.
     pub lines: Vec<String>,
 }
 
 /// Boots the kernel and runs the script on it.
 pub fn run(kernel: &Kernel, spec: &Spec) -> Result<Outcome> {
-    // A name of its own: QEMU maps the file, and other machines may be starting.
-    let name = format!("initramfs-{}-{}.cpio", kernel.name, process::id());
+    // A unique name: QEMU maps the file, and other machines with this kernel may be starting.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    let name = format!("initramfs-{}-{}-{count}.cpio", kernel.name, process::id());
     let initramfs = kernel::store().join(name);
     let outcome = initramfs::build(&initramfs, kernel, spec)
         .context("build the initramfs")
         .and_then(|()| boot(kernel, spec, &initramfs))
         .with_context(|| format!("run in a virtual machine with kernel {}", kernel.release));
-    // It is not there when it could not be built, and then that is what to report.
+    // The file is missing if it could not be built. That error is reported.
     fs::remove_file(&initramfs).ok();
     outcome
 }
 
 fn boot(kernel: &Kernel, spec: &Spec, initramfs: &Path) -> Result<Outcome> {
     let log = initramfs.with_extension("log");
-    // What is measured is what a node's kernel does by default.
+    // Measurements are made with the kernel's default options.
     let faster = if spec.icount { "" } else { FASTER };
-    // setpriv: no guest outlives us, however we end.
+    // setpriv: the guest ends with this process, however that ends.
     let mut qemu = Command::new("setpriv");
     qemu.args(["--pdeathsig", "KILL", "qemu-system-x86_64"])
         .args(["-nodefaults", "-display", "none", "-no-reboot"])
-        // What the kernel says goes to a file, what the script says to us.
+        // The kernel's messages go to a file, the script's output to this process.
         .args(["-serial", &format!("file:{}", log.display())])
         .args(["-chardev", "stdio,id=script", "-device", "virtio-serial-pci"])
         .args(["-device", "virtconsole,chardev=script"])
-        // QEMU 7.2 emulates cmpxchg16b wrongly: always with several processors, and with one still in a boot
-        // out of a few (double fault in __kmalloc). Kernels do without it.
+        // QEMU 7.2 emulates cmpxchg16b wrongly: always with several processors, and in some boots
+        // with one (double fault in __kmalloc). Kernels work without it.
         .args(["-accel", "tcg,thread=single", "-cpu", "max,-cx16", "-smp", "1"])
         .args(["-m", &spec.memory.to_string()])
         .args(["-append", &format!("console=ttyS0 quiet oops=panic panic=-1 {faster}")])
@@ -118,14 +121,14 @@ fn boot(kernel: &Kernel, spec: &Spec, initramfs: &Path) -> Result<Outcome> {
         .context("start qemu-system-x86_64")?;
     let outcome = console(&mut qemu).and_then(|lines| watch(&lines, spec));
     let outcome = outcome.with_context(|| said_last(&log));
-    // Whatever became of it, it has nothing to save.
+    // The guest has nothing to save.
     qemu.kill().context("stop qemu-system-x86_64")?;
     qemu.wait().context("wait for qemu-system-x86_64")?;
     fs::remove_file(&log).ok();
     outcome
 }
 
-/// The end of what the kernel said: the place of a panic.
+/// The kernel's last messages, with the place of a panic.
 fn said_last(log: &Path) -> String {
     let log = fs::read(log).unwrap_or_default();
     let log = String::from_utf8_lossy(&log).replace('\r', "");
@@ -134,7 +137,7 @@ fn said_last(log: &Path) -> String {
     format!("the kernel's last lines:\n{}\n", last.join("\n"))
 }
 
-/// The lines of the console, read by a thread as only a channel can be waited on with a deadline.
+/// The lines of the console. A thread reads them: a channel can be read with a deadline.
 fn console(qemu: &mut Child) -> Result<Receiver<String>> {
     let mut stdout = BufReader::new(qemu.stdout.take().context("read the console")?);
     let (sender, receiver) = mpsc::channel();
@@ -151,7 +154,7 @@ fn console(qemu: &mut Child) -> Result<Receiver<String>> {
     Ok(receiver)
 }
 
-/// Shows what the guest prints until it is done.
+/// Shows the guest's output until the script has ended.
 fn watch(console: &Receiver<String>, spec: &Spec) -> Result<Outcome> {
     let Spec { label, timeout, .. } = spec;
     let deadline = Instant::now() + *timeout;
@@ -160,7 +163,7 @@ fn watch(console: &Receiver<String>, spec: &Spec) -> Result<Outcome> {
     let problem = loop {
         let left = deadline.saturating_duration_since(Instant::now());
         let line = match console.recv_timeout(left) {
-            // A guest that never stops printing must come to an end as well.
+            // A guest that never stops printing must end as well.
             Ok(line) if !left.is_zero() => line,
             Ok(_) | Err(RecvTimeoutError::Timeout) => break format!("it took over {timeout:?}"),
             Err(RecvTimeoutError::Disconnected) => break "it died".to_owned(),
@@ -169,7 +172,7 @@ fn watch(console: &Receiver<String>, spec: &Spec) -> Result<Outcome> {
             begun = line.contains(BEGIN);
             continue;
         }
-        // The script's last line may have had no end.
+        // The script's last line may have no line end.
         let (text, status) = match line.split_once(EXIT) {
             Some((text, status)) => (text, Some(status)),
             None => (line.as_str(), None),

@@ -1,4 +1,5 @@
-//! Past the bridge from and to a bond: by XDP in every mode that takes it, by TC in the others, and while its members fail.
+//! Past the bridge from and to a bond: by XDP in every mode that takes it, by TC in the others, and
+//! while its members fail.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -58,7 +59,8 @@ ports: [{{ device: vm-a, network: v100 }}]
         Self { node, switch, vm, wires, _vms: vms }
     }
 
-    /// Sends a frame to the VM by a NIC: how often it arrives. Behind it goes one that must: a broadcast by a NIC in use.
+    /// Sends a frame to the VM by a NIC: how often it arrives. Behind it goes one that must: a
+    /// broadcast by a NIC in use.
     fn arrives(&self, number: u32, nic: usize, in_use: usize) -> usize {
         let from_wire = |number, destination| Frame {
             destination,
@@ -135,7 +137,8 @@ fn frames_of_a_bond_go_past_the_bridge_in_every_mode() {
         let by_xdp = takes_xdp && kernel_is_at_least(6, 3);
         let path = if by_xdp { "xdp" } else { "tc" };
         lab.learn(&daemon, 0, path);
-        // Of a bond with one member in use the other's frames are nobody's, as they are where the bridge has them.
+        // Of a bond with one member in use the other's frames are nobody's, as they are where the
+        // bridge has them.
         let used: &[usize] = if bond.contains("active-backup") { &[0] } else { &[0, 1] };
         for nic in [0, 1] {
             let used = used.contains(&nic);

@@ -1,5 +1,5 @@
-//! Bulk data past the bridge: TCP with its segmentation offload, UDP in one send that is segmented on its way, IPv4 and IPv6, jumbo
-//! frames. Every byte is compared.
+//! Bulk data past the bridge: TCP with its segmentation offload, UDP in one send that is segmented
+//! on its way, IPv4 and IPv6, jumbo frames. Every byte is compared.
 
 use std::{
     io::{Read as _, Write as _},
@@ -10,9 +10,13 @@ use std::{
 };
 
 use super::{Lab, forwarded, station};
-use crate::lab::{Netns, kernel_is_at_least, seen, sh, wait_for, wait_until_eq};
+use crate::{
+    lab::{Netns, kernel_is_at_least, seen, sh, wait_for, wait_until_eq},
+    soak,
+};
 
-const TCP_BYTES: usize = 8 << 20;
+const TCP_BYTES: usize = 2 << 20;
+const SOAK_TCP_BYTES: usize = 64 << 20;
 const UDP_BYTES: usize = 40_000;
 const SEGMENT: u16 = 1200;
 const PORT: u16 = 4242;
@@ -45,7 +49,7 @@ fn stacks(lab: &Lab, mtu: u32) -> Vec<(&'static str, Netns)> {
 
 fn tcp(from: &Netns, to: &Netns, address: &str) {
     let address: SocketAddr = format!("{address}:{PORT}").parse().unwrap();
-    let sent = pattern(TCP_BYTES);
+    let sent = pattern(if soak() { SOAK_TCP_BYTES } else { TCP_BYTES });
     let listener = to.inside(|| TcpListener::bind(address).unwrap());
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -60,8 +64,9 @@ fn tcp(from: &Netns, to: &Netns, address: &str) {
         stream.read_to_end(&mut got).unwrap();
         assert!(
             got == sent,
-            "TCP to {address}: {} of {TCP_BYTES} bytes, or not the same",
-            got.len()
+            "TCP to {address}: {} of {} bytes, or different bytes",
+            got.len(),
+            sent.len()
         );
     });
 }

@@ -1,4 +1,5 @@
-//! Stations that move, and ports that close or go: what is heard last counts, from the first frame on.
+//! Stations that move, and ports that close or go: what is heard last counts, from the first frame
+//! on.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -10,8 +11,9 @@ use crate::{
     needs,
 };
 
-/// A station goes around all ports of its VLAN, as a VM that is migrated in and out does: from the first frame that it sends
-/// elsewhere, no frame for it goes to where it was, and none is lost, however long the agent takes to hear of it.
+/// A station goes around all ports of its VLAN, as a VM that is migrated in and out does: from the
+/// first frame that it sends elsewhere, no frame for it goes to where it was, and none is lost,
+/// however long the agent takes to hear of it.
 fn goes_around(filtering: &str) {
     const ROUNDS: usize = 8;
     let lab = Lab::new(filtering, "tc");
@@ -123,7 +125,8 @@ fn the_bridges_own_word_counts() {
     until("what is no longer isolated gets its frames", &only("vm-a"));
 }
 
-/// A port goes while frames for it are on their way, and another device gets its index: no frame reaches that.
+/// A port goes while frames for it are on their way, and another device gets its index: no frame
+/// reaches that.
 #[test]
 fn a_port_that_is_gone_gets_nothing() {
     let lab = Lab::new("off", "tc");
@@ -151,7 +154,8 @@ fn a_port_that_is_gone_gets_nothing() {
     assert_eq!(new.receive(Duration::ZERO), None);
 }
 
-/// An agent that is killed takes nobody's network with it: frames go on, and after a few seconds by the bridge.
+/// An agent that is killed takes nobody's network with it: frames go on, and after a few seconds by
+/// the bridge.
 #[test]
 fn frames_go_on_without_the_agent() {
     let lab = Lab::new("off", "tc");

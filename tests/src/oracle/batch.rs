@@ -1,12 +1,14 @@
-//! Which frames may be under way together.
+//! Splits frames into batches. Only frames of one batch are under way at the same time.
 //!
-//! A kernel under load processes softirqs later, in ksoftirqd, and then frames overtake each other: a NIC with XDP has a queue of its
-//! own, and a hidden tag takes one hop more. Bridges that see frames in different orders learn stations at different times, flood
-//! different frames, and both are right.
+//! Under load, the kernel processes softirqs later, in ksoftirqd, and frames overtake each other: a
+//! NIC with XDP has a separate queue, and a frame with a hidden tag takes one hop more. Bridges
+//! that see frames in different orders learn stations at different times and flood different
+//! frames. That is not a wrong verdict.
 
 use super::sent::Sent;
 
-/// Splits frames into batches of at most so many, whose frames may be processed in any order.
+/// Splits frames into batches of at most `most` frames. The order of frames in a batch does not
+/// matter.
 pub fn batches(frames: &[Sent], most: usize) -> Vec<&[Sent]> {
     let (mut batches, mut start) = (Vec::new(), 0);
     for end in 1..=frames.len() {
@@ -20,7 +22,8 @@ pub fn batches(frames: &[Sent], most: usize) -> Vec<&[Sent]> {
     batches
 }
 
-/// Whether neither frame tells a bridge where to send the other, and both say nothing different of a station.
+/// Whether no bridge learns from one frame where to send the other, and both do not say that a
+/// station is at different ports.
 fn are_independent(one: &Sent, other: &Sent) -> bool {
     let learned = |from: &Sent, to: &Sent| !from.is_short() && from.source == to.destination;
     let moved = one.source == other.source && one.from != other.from;
@@ -48,7 +51,8 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_ends_before_a_frame_whose_way_an_earlier_one_decides() {
+    fn a_batch_ends_before_a_frame_that_depends_on_an_earlier_one() {
+        crate::once();
         let independent = [sent(0, 1, 9), sent(0, 1, 9), sent(1, 2, 9)];
         assert_eq!(lengths(&independent, 32), [3]);
         assert_eq!(lengths(&independent, 2), [2, 1]);

@@ -1,4 +1,4 @@
-//! The three bridges side by side, made once and told one policy after another.
+//! The three bridges side by side. They are created once, and get one policy after another.
 
 use std::{
     collections::HashMap,
@@ -15,30 +15,32 @@ use super::{
 };
 use crate::{lab::Netns, node::Node};
 
-/// The kernel's own bridge, netagent over a VLAN-aware one, netagent over a VLAN-unaware one. Their devices start with
-/// these letters.
+/// The kernel's own bridge, netagent over a VLAN-aware bridge, netagent over a VLAN-unaware bridge.
+/// Names of their devices begin with these letters.
 pub const BRIDGES: [char; 3] = ['k', 'a', 'u'];
-/// Frames under way at a time: no queue on their way (the shortest has 256) may overflow.
+/// Frames under way at a time: no queue (the shortest has 256 entries) may overflow.
 const BATCH: usize = 32;
-/// Hops of the frame that ends a batch. Others take three: out of a hidden way, into a bridge, out of it.
+/// Hops of the frame that ends a batch. Other frames take three: from a `-hide` link to the port,
+/// into the bridge, out of the bridge.
 const HOPS: usize = 4;
-/// For the frame that ends a batch, which the machine may lose as well.
+/// How long to wait for the frame that ends a batch, which the kernel may lose as well.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 pub struct Bridges {
     kernel: Netns,
     node: Node,
-    /// The other ends of all links.
+    /// The peers of all ports.
     ends: Netns,
     socket: Socket,
-    /// Interface indexes of the other ends: by bridge and port, in the bytes or hidden.
+    /// Interface indexes of the peers by bridge and port: for tags in the bytes, for hidden tags.
     ways_in: Vec<[i32; 2]>,
     places: HashMap<i32, (usize, usize)>,
-    /// Interface indexes: where the frame that ends a batch goes in and comes out.
+    /// Interface indexes of the first and of the last end of the chain for the frame that ends a
+    /// batch.
     fence: [i32; 2],
     fences: u32,
     number: u32,
-    /// Frames that the machine has lost, as of the last look.
+    /// Total of lost frames at the last call of `lost`.
     lost: u64,
 }
 
@@ -69,7 +71,7 @@ impl Bridges {
         Self { kernel, node, ends, socket, ways_in, places, fence, fences, number, lost }
     }
 
-    /// Tells them a policy. They forget all stations.
+    /// Applies a policy to all three bridges, which forget all stations.
     pub fn apply(&self, policy: &Policy) {
         let mut yaml = ["clusterNetworks:\n", "networks:\n", "ports:\n"].map(str::to_owned);
         for (letter, filtering) in [(BRIDGES[1], "on"), (BRIDGES[2], "off")] {
@@ -89,7 +91,7 @@ impl Bridges {
         ));
     }
 
-    /// Sends frames to all three, and returns what came out, by bridge. Their numbers start with the second of the pair.
+    /// Sends frames to all three bridges. Returns the outputs, and the number of the first frame.
     pub fn send(&mut self, frames: &[Sent], batch: Option<usize>) -> (Outputs, u32) {
         let first = self.number;
         let mut outputs = Outputs::default();
@@ -112,7 +114,8 @@ impl Bridges {
         (outputs, first)
     }
 
-    /// Adds what comes out before a frame that is sent last and has the longest way: a processor's queue keeps the order.
+    /// Adds the outputs of a batch: all that arrive before a frame that is sent last and takes the
+    /// most hops. A processor's queue keeps the order.
     fn collect_batch(&mut self, outputs: &mut Outputs) {
         loop {
             self.fences += 1;
@@ -141,7 +144,7 @@ impl Bridges {
         }
     }
 
-    /// Adds what comes out before nothing more does for a while.
+    /// Adds outputs until none arrives within the time.
     pub fn collect(&mut self, outputs: &mut Outputs, patience: Duration) {
         loop {
             let received = self.socket.receive(patience);
@@ -154,7 +157,7 @@ impl Bridges {
 
     fn add(&self, outputs: &mut Outputs, received: Vec<Received>) {
         for received in received {
-            // The other links of the namespace see frames as well.
+            // Frames also arrive at other links of the namespace.
             if let Some((bridge, port)) = self.places.get(&received.ifindex)
                 && let Some(output) = Output::new(received)
             {
@@ -163,7 +166,7 @@ impl Bridges {
         }
     }
 
-    /// Frames that the machine has lost since the last call: a queue on their way was full.
+    /// Frames that the kernel has lost since the last call, because a queue was full.
     pub fn lost(&mut self) -> u64 {
         let netns = [&self.ends, &self.kernel, &self.node.netns];
         let lost = netns.map(Netns::lost).iter().sum::<u64>();
@@ -176,9 +179,10 @@ impl Bridges {
     }
 }
 
-/// Links from bridges to their other ends, each with a way for hidden tags: what goes into `<name>-hide` comes out of
-/// `<name>-seek`, where the kernel takes the tag out of the bytes, and from there goes into the link. All of them at
-/// once, as processes are what takes an emulated machine long.
+/// Links between bridges and their peers. Each has a second link for hidden tags: a frame that
+/// enters `<name>-hide` leaves `<name>-seek`, where the kernel moves the tag from the bytes to the
+/// metadata, and is redirected to the port. A few processes create all links: an emulated machine
+/// starts processes slowly.
 fn links(letters: &[char], netns: &Netns, ends: &Netns) {
     let (mut links, mut filters, mut ups, mut offloads) =
         <(String, String, String, String)>::default();
@@ -197,7 +201,7 @@ fn links(letters: &[char], netns: &Netns, ends: &Netns) {
         writeln!(filters, "qdisc add dev {name}-seek clsact").unwrap();
         let redirect = format!("matchall action mirred egress redirect dev {name}");
         writeln!(filters, "filter add dev {name}-seek ingress {redirect}").unwrap();
-        // What goes to every other port has its tag in the bytes.
+        // Every other port gets frames with their tags in the bytes.
         if port % 2 == 0 {
             let off = "txvlan off tx-vlan-stag-hw-insert off";
             writeln!(offloads, "ethtool -K {name} {off} >/dev/null").unwrap();
@@ -207,7 +211,7 @@ fn links(letters: &[char], netns: &Netns, ends: &Netns) {
     netns.sh(&format!("ip -batch - <<END\n{ups}END\n{offloads}"));
 }
 
-/// A chain of links: a frame that is sent into the first end comes out of the last one after [`HOPS`] hops.
+/// A chain of links: a frame that enters the first end leaves the last one after [`HOPS`] hops.
 fn fence(ends: &Netns) {
     let (mut links, mut filters) = (String::new(), String::new());
     for hop in 0..HOPS {

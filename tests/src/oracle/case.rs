@@ -1,4 +1,4 @@
-//! A policy and some frames, which prints itself as the Rust source that it is.
+//! A policy and some frames. Prints itself as Rust source.
 
 use std::fmt;
 
@@ -20,7 +20,7 @@ impl fmt::Display for Case {
         writeln!(f, "        xdp: {xdp},\n        native: Native::{native:?},\n        vms: &[")?;
         for vm in *vms {
             let text = format!("{vm:?}");
-            // Derived Debug leaves out the names of the types, and the references.
+            // Derived Debug omits type names and references.
             let text = text
                 .replace("native: ", "native: Native::")
                 .replace("admit: ", "admit: Admit::")
@@ -44,7 +44,7 @@ impl fmt::Display for Case {
                     Q => "Q".to_owned(),
                     other => format!("{other:#06x}"),
                 };
-                // The VID in decimal, as it stands in the policy.
+                // The VID in decimal, as in the policy.
                 match (tci & 0xf000, tci & 0xfff) {
                     (0, vid) => write!(f, "{comma}({tpid}, {vid})")?,
                     (priority, 0) => write!(f, "{comma}({tpid}, {priority:#06x})")?,

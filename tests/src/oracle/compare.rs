@@ -1,4 +1,4 @@
-//! Whether netagent did what the kernel's bridge did, but for the rules.
+//! Compares the outputs of netagent with those of the kernel's bridge, and applies the rules.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,14 +13,14 @@ use super::{
     sent::Sent,
 };
 
-/// What was compared.
+/// Numbers of what was compared.
 #[derive(Default)]
 pub struct Figures {
-    /// Frames that came out of netagent's ports as they came out of the kernel's.
+    /// Frames that left netagent's ports and the kernel's alike.
     pub equal: u64,
-    /// Frames that came out of the kernel's only, by the rule that says so.
+    /// Frames that left the kernel's ports only, by the rule for that.
     pub differences: BTreeMap<Rule, u64>,
-    /// How often a policy was tried again, as the machine had lost frames.
+    /// How often a policy was repeated because the kernel had lost frames.
     pub repeats: u32,
 }
 
@@ -39,7 +39,7 @@ impl Figures {
 pub struct Mismatch {
     pub bridge: usize,
     pub port: usize,
-    /// Which frame, counted from the first of the batch.
+    /// The index of the frame in its case.
     pub frame: usize,
     pub expected: Option<Vec<u8>>,
     pub got: Option<Vec<u8>>,
@@ -63,20 +63,20 @@ impl fmt::Display for Mismatch {
     }
 }
 
-/// The rules of one frame: as it comes in, and by port as it goes out of an aware and of an unaware bridge.
+/// The rules for one frame: on entry, and by port on exit from an aware and from an unaware bridge.
 struct Fate {
     on_entry: Option<Rule>,
     on_exit: Vec<[Option<Rule>; 2]>,
 }
 
 impl Fate {
-    /// The rule that stops it.
+    /// The rule that drops the frame.
     fn rule(&self, bridge: usize, port: usize) -> Option<Rule> {
         self.on_entry.or(self.on_exit[port][bridge - 1])
     }
 }
 
-/// Which rules stop each frame, given those before it.
+/// The rules that drop each frame, given the frames before it.
 fn fates(policy: &Policy, frames: &[Sent], around: Around) -> Vec<Fate> {
     let ports = policy.ports();
     let mut shared = Shared::default();
@@ -96,7 +96,7 @@ fn fates(policy: &Policy, frames: &[Sent], around: Around) -> Vec<Fate> {
     frames.iter().map(&mut fate).collect()
 }
 
-/// Compares what came out. The first frame has the number `first`.
+/// Compares the outputs. `first` is the number of the first frame.
 pub fn compare(
     policy: &Policy,
     frames: &[Sent],
@@ -128,7 +128,8 @@ pub fn compare(
 
 type Flow<'a> = Vec<(usize, &'a [u8])>;
 
-/// What came out of one port, by the port that it came from and by its way there; within that in its order.
+/// The outputs of a port, grouped by the port and the link that they came from. Frames of a group
+/// stay in order.
 fn in_flows<'a>(outputs: &'a [Output], frames: &[Sent], first: u32) -> Flow<'a> {
     let frame = |output: &'a Output| {
         let frame = usize::try_from(output.number.wrapping_sub(first)).unwrap();
@@ -140,10 +141,10 @@ fn in_flows<'a>(outputs: &'a [Output], frames: &[Sent], first: u32) -> Flow<'a> 
     flow
 }
 
-/// A frame, as it was expected and as it came out.
+/// A frame, as expected and as received.
 type Difference = (usize, Option<Vec<u8>>, Option<Vec<u8>>);
 
-/// The first frame that makes a difference.
+/// The first frame that differs.
 fn first_difference(expected: &Flow<'_>, got: &Flow<'_>) -> Option<Difference> {
     if expected == got {
         return None;
@@ -160,7 +161,7 @@ fn first_difference(expected: &Flow<'_>, got: &Flow<'_>) -> Option<Difference> {
     };
     let frame = differs.or_else(disordered)?;
     let (expected, got) = (copies(expected, frame), copies(got, frame));
-    // Of two copies where one was expected, the second is the difference.
+    // If two copies came and one was expected, the second is the difference.
     let nth = expected.iter().zip(&got).take_while(|(one, other)| one == other).count();
     let nth = if differs.is_some() { nth } else { 0 };
     Some((frame, expected.get(nth).cloned(), got.get(nth).cloned()))

@@ -1,4 +1,4 @@
-//! Random policies, and random frames that have a chance to get somewhere in them.
+//! Random policies, and random frames of which enough are forwarded.
 
 use super::{
     policy::{Admit, Native, PORTS, Policy, Port, UPLINK, Vm},
@@ -7,14 +7,14 @@ use super::{
 };
 use crate::rng::Rng;
 
-/// Few, so that the ports of a policy share them: both ends of the range, neighbours, both sides of a word of the
-/// allow-list.
+/// Few VIDs, so that ports share them: both ends of the range, neighbours, both sides of a word of
+/// the allow-list.
 const VIDS: [u16; 8] = [1, 2, 63, 64, 100, 101, 4093, 4094];
 /// Stations of a VLAN: few, so that the bridges know most of them, and see them move.
 const STATIONS: u16 = 3;
-/// All lengths of a frame without jumbo.
+/// All lengths of a frame that is not a jumbo frame.
 const LENGTHS: u32 = 1518 - 14 + 1;
-/// With an MTU of 9000.
+/// The longest frame at an MTU of 9000.
 const JUMBO: u16 = 9014;
 
 pub fn policy(rng: &mut Rng) -> Policy {
@@ -43,14 +43,14 @@ fn vm(rng: &mut Rng, pool: &[u16], uplink: Native) -> Vm {
             let vids = (0..=rng.below(4)).map(|_| rng.pick(pool)).collect();
             let native = native(rng, pool);
             let admit = rng.pick(&[Admit::All, Admit::All, Admit::Tagged, Admit::Untagged]);
-            // Such a port would be shut, and netagent refuses it.
+            // netagent refuses such a port, which admits no frame.
             let shut = admit == Admit::Untagged && native == Native::None;
             Vm::Trunk { vids: keep(vids), native, admit: if shut { Admit::All } else { admit } }
         }
     }
 }
 
-/// A frame, the n-th of its run.
+/// The n-th frame of a run.
 pub fn frame(rng: &mut Rng, policy: &Policy, around: Around, n: u32) -> Sent {
     let ports = policy.ports();
     let from = if rng.percent(35) {
@@ -73,15 +73,16 @@ pub fn frame(rng: &mut Rng, policy: &Policy, around: Around, n: u32) -> Sent {
     sent.source = match rng.below(40) {
         0 => [0; 6],
         1 => [0x01, 0x00, 0x5e, 0, 0, 1],
-        // What only the kernel's bridge lets in teaches only that bridge: let it be an address that no frame goes to.
+        // From frames that only the kernel's bridge admits, only that bridge learns: no frame goes
+        // to this address.
         _ if rule::on_entry(policy, port, &sent, around).is_some() => [0x02, 0xee, 0, 0, 0, 1],
-        // What nobody lets in must teach nobody.
+        // From a frame that no bridge admits, no bridge may learn.
         _ => station(vlan.unwrap_or_else(|| rng.pick(&VIDS)), rng.below(STATIONS)),
     };
     sent
 }
 
-/// An address that is only used in one VLAN.
+/// An address that is used in one VLAN only.
 pub fn station(vid: u16, number: u16) -> [u8; 6] {
     let [[a, b], [c, d]] = [vid, number].map(u16::to_be_bytes);
     [0x02, 0x10, a, b, c, d]
@@ -142,12 +143,12 @@ fn content(rng: &mut Rng, tags: &[(u16, u16)], n: u32) -> Content {
     }
     match kind {
         2..5 => Content::Tcp(rng.below(1400)),
-        // The sender's own kernel cannot cut to pieces what is behind a tag that it does not know.
+        // The sending kernel cannot segment frames behind an unknown tag.
         5..8 if tags.iter().all(|(tpid, _)| *tpid != Q) => Content::Super(1001 + rng.below(6000)),
         8..10 => Content::Test(1500 + rng.below(JUMBO - headers - 1500 + 1)),
-        // Most are short: what is long takes the emulated processor longer.
+        // Most frames are short: the emulated processor takes longer for long ones.
         10..55 => Content::Test(rng.below(64)),
-        // A step that has no factor in common with the number of lengths: each gets its turn.
+        // The step and the number of lengths have no common factor: each length gets its turn.
         _ => {
             let length = 14 + u16::try_from(u64::from(n) * 577 % u64::from(LENGTHS)).unwrap();
             Content::Test(length.saturating_sub(headers))
@@ -155,13 +156,14 @@ fn content(rng: &mut Rng, tags: &[(u16, u16)], n: u32) -> Content {
     }
 }
 
-/// For the few kilobytes of a test's run.
+/// Leaks a few kilobytes for the run of a test.
 pub fn keep<T>(items: Vec<T>) -> &'static [T] {
     items.leak()
 }
 
-/// Whether the bridges can be compared by these frames: each address is learned in one VLAN only (an unaware bridge
-/// has one table for all), and no frame goes to an address that only the kernel's bridge learns.
+/// Whether these frames can compare the bridges: each address is learned in one VLAN only (an
+/// unaware bridge has one table for all VLANs), and no frame goes to an address that only the
+/// kernel's bridge learns.
 pub fn is_fair(policy: &Policy, frames: &[Sent], around: Around) -> bool {
     let ports = policy.ports();
     frames.iter().all(|sent| {
@@ -181,7 +183,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_generated_can_be_compared_and_meets_every_rule_on_entry() {
+    fn generated_frames_can_be_compared_and_meet_every_rule_on_entry() {
+        crate::once();
         let mut rules = BTreeSet::new();
         for stacks_tags in [false, true] {
             let (mut rng, around) = (Rng(1), Around { stacks_tags });
@@ -198,7 +201,7 @@ mod tests {
                 );
             }
         }
-        // Those of the way out are two more.
+        // Two more rules apply on exit.
         assert_eq!(rules.len(), 6, "{rules:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! What comes out of a port, in a form that can be compared: checksums done, segments joined.
+//! A frame that left a port, in a form for comparison: checksums completed, segments joined.
 
 use std::collections::BTreeMap;
 
@@ -7,15 +7,15 @@ use super::{
     socket::Received,
 };
 
-/// A frame that came out.
+/// A frame that left a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Output {
     pub number: u32,
-    /// With all checksums done. Of TCP without what differs between segments.
+    /// With complete checksums. For TCP, without the fields that differ between segments.
     pub bytes: Vec<u8>,
 }
 
-/// All that came out, by bridge and port.
+/// All outputs, by bridge and port.
 #[derive(Debug, Default)]
 pub struct Outputs(BTreeMap<(usize, usize), Vec<Output>>);
 
@@ -42,7 +42,7 @@ const IP: usize = 20;
 const TCP: usize = 20;
 
 impl Output {
-    /// `None` if it is none of ours.
+    /// `None` if the test has not sent the frame.
     pub fn new(received: Received) -> Option<Self> {
         let Received { virtio, mut bytes, restored, .. } = received;
         let number = sent::number(&bytes)?;
@@ -72,7 +72,7 @@ impl Output {
     }
 }
 
-/// Does what the sender has left to the NIC.
+/// Completes the checksum, which the sender has left to the NIC.
 fn complete(bytes: &mut [u8], virtio: &[u8; VIRTIO], restored: usize) {
     let field = |at: usize| usize::from(u16::from_ne_bytes([virtio[at], virtio[at + 1]]));
     let (start, offset) = (field(6) + restored, field(8));
@@ -82,7 +82,7 @@ fn complete(bytes: &mut [u8], virtio: &[u8; VIRTIO], restored: usize) {
     }
 }
 
-/// Where the TCP header is, if there is one.
+/// The offset of the TCP header, if there is one.
 fn tcp_offset(bytes: &[u8]) -> Option<usize> {
     let mut at = 12;
     loop {

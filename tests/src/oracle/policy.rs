@@ -1,16 +1,16 @@
-//! What the bridges under test are told: a policy, and how each of them is told it.
+//! A policy, and the commands or configuration that apply it to each bridge.
 
 use std::{
     collections::BTreeSet,
     fmt::{self, Write as _},
 };
 
-/// The uplink is port 0 of every bridge; the VMs follow.
+/// The uplink is port 0 of every bridge. The VMs are the other ports.
 pub const UPLINK: usize = 0;
-/// As many ports as there are links for.
+/// The number of ports with links.
 pub const PORTS: usize = 7;
 
-/// One cluster network. Made of static slices, so that a case that failed can be written down as a constant.
+/// One cluster network. Consists of static slices, so that a failed case can be a constant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
     pub xdp: bool,
@@ -18,7 +18,7 @@ pub struct Policy {
     pub vms: &'static [Vm],
 }
 
-/// What a VM is plugged into.
+/// The network of a VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Vm {
     Access {
@@ -41,11 +41,11 @@ pub enum Vm {
 pub enum Native {
     None,
     Untagged(u16),
-    /// Leaves with its tag all the same.
+    /// Frames leave with the tag of this VLAN.
     Tagged(u16),
 }
 
-/// Which frames may come in.
+/// The frames that a port admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admit {
     All,
@@ -53,7 +53,7 @@ pub enum Admit {
     Untagged,
 }
 
-/// What all three have in common: a port by the terms of 802.1Q.
+/// A port in the terms of 802.1Q, the same for all three bridges.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     pub vids: BTreeSet<u16>,
@@ -89,7 +89,7 @@ impl fmt::Display for Admit {
 }
 
 impl Policy {
-    /// The ports, the uplink first: it carries what any VM needs.
+    /// The ports, the uplink first. It carries all VLANs of the VMs.
     pub fn ports(&self) -> Vec<Port> {
         let mut ports: Vec<_> = self.vms.iter().map(|vm| self.port(vm)).collect();
         let vids = ports.iter().flat_map(|port| &port.vids).copied().chain(self.native.vid());
@@ -109,7 +109,8 @@ impl Policy {
         }
     }
 
-    /// A cluster network of netagent's file, and its networks and ports: their devices are `<bridge><number>`.
+    /// A cluster network of netagent's file, its networks and its ports. The devices are
+    /// `<bridge><number>`.
     pub fn yaml(&self, bridge: char, filtering: &str) -> [String; 3] {
         let (xdp, native) = (if self.xdp { "auto" } else { "off" }, self.native.yaml());
         let segment = format!(
@@ -132,7 +133,7 @@ impl Policy {
         [segment, networks, ports]
     }
 
-    /// The kernel's own bridge: lines for `ip -batch` and for `bridge -batch`.
+    /// Lines for `ip -batch` and for `bridge -batch` that configure the kernel's own bridge.
     pub fn commands(&self, bridge: char) -> [String; 2] {
         let mut links = format!(
             "link add {bridge}-br type bridge vlan_filtering 1 vlan_default_pvid 0\n\

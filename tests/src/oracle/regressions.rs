@@ -1,5 +1,5 @@
-//! Cases as the oracle printed and shrank them: what netagent got wrong once, by mistake or by one of the faults of
-//! tests/mutations. They show in a minute what random frames may take long to find again.
+//! Cases that the oracle has printed and shrunk: former faults of netagent, and the faults of
+//! tests/mutations. Random frames may take long to find them again.
 
 use super::{
     case::Case,
@@ -8,8 +8,8 @@ use super::{
 };
 
 pub const REGRESSIONS: &[Case] = &[
-    // allow-list-skipped-on-receive: over a VLAN-unaware bridge the frame gets to the uplink, which has this VLAN of
-    // another VM.
+    // allow-list-skipped-on-receive: over a VLAN-unaware bridge the frame reaches the uplink, which
+    // has this VLAN for another VM.
     Case {
         policy: Policy {
             xdp: false,
@@ -28,7 +28,7 @@ pub const REGRESSIONS: &[Case] = &[
             content: Content::Test(46),
         }],
     },
-    // priority-lost: a priority tag's PCP and DEI belong into the tag of the native VLAN.
+    // priority-lost: the PCP and DEI of a priority tag belong in the tag of the native VLAN.
     Case {
         policy: Policy {
             xdp: false,
@@ -44,7 +44,7 @@ pub const REGRESSIONS: &[Case] = &[
             content: Content::Test(46),
         }],
     },
-    // stacked-tag-transmitted: the native VLAN leaves untagged, and the tag beneath would be the one that the VM sees.
+    // stacked-tag-transmitted: the native VLAN leaves untagged, and the VM would see the inner tag.
     Case {
         policy: Policy {
             xdp: false,
@@ -60,7 +60,7 @@ pub const REGRESSIONS: &[Case] = &[
             content: Content::Test(46),
         }],
     },
-    // tags-admitted-anywhere: the VLAN is the port's own, yet the port takes no tags.
+    // tags-admitted-anywhere: the tag has the VLAN of the port, but the port admits no tags.
     Case {
         policy: Policy {
             xdp: false,
@@ -76,7 +76,8 @@ pub const REGRESSIONS: &[Case] = &[
             content: Content::Test(46),
         }],
     },
-    // untagged-though-not-the-pvid: the second port's native VLAN is another, so this one keeps its tag there.
+    // untagged-though-not-the-pvid: the second port has another native VLAN, so the frame keeps its
+    // tag there.
     Case {
         policy: Policy {
             xdp: false,

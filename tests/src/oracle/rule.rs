@@ -1,6 +1,7 @@
-//! Where netagent differs from the kernel's bridge on purpose: always by dropping what the bridge lets through.
+//! The intended differences between netagent and the kernel's bridge: netagent drops frames that
+//! the bridge forwards.
 //!
-//! Written by the words of 802.1Q and of the README, not by looking at `decide`.
+//! Derived from 802.1Q and the README, not from `decide`.
 
 use std::collections::HashMap;
 
@@ -9,40 +10,43 @@ use super::{
     sent::{C, Content, S, Sent},
 };
 
-/// A purposeful difference.
+/// An intended difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rule {
-    /// `admit: untagged-and-priority`: an access port takes no tags, not even its own VLAN's. The kernel has no
-    /// acceptable frame types; a VM that may tag can hide a second tag beneath (VLAN hopping).
+    /// `admit: untagged-and-priority`: an access port admits no tags, not even of its own VLAN. The
+    /// kernel has no acceptable frame types. A VM that may send tags can hide a second tag beneath
+    /// (VLAN hopping).
     TagNotAdmitted,
-    /// `admit: tagged`: likewise the other way about.
+    /// `admit: tagged`: a port admits no untagged frames.
     UntaggedNotAdmitted,
-    /// No link-local group passes to or from a VM: a bridge without STP forwards BPDUs, and with them a VM could
-    /// reach the switch's spanning tree.
+    /// No link-local group passes to or from a VM: a bridge without STP forwards BPDUs, which would
+    /// let a VM take part in the spanning tree of the switch.
     LinkLocal,
-    /// A tag beneath a priority tag would slip through wherever VID 0 is skipped (VU#855201).
+    /// Devices that skip VID 0 would take the tag beneath a priority tag (VU#855201).
     TagUnderPriorityTag,
     /// Before 6.12 `bpf_skb_vlan_push` cannot push a tag over another (kernel commit 938863727076).
     ServiceTagBefore612,
-    /// A second tag would come to light as the first is removed (VLAN hopping).
+    /// A second tag would become the outer one when the first is removed (VLAN hopping).
     StackedTag,
-    /// XDP takes the inner tag for the outer one where the outer one hides in the metadata, which no NIC does with VLAN
-    /// offload off, but a veth does. It may drop too much, never too little.
+    /// XDP takes the inner tag for the outer one if the outer one is hidden in the metadata. A veth
+    /// hides tags; a NIC with VLAN offload off does not. XDP may drop too many frames, never too
+    /// few.
     HiddenTagAtXdp,
-    /// A VLAN-unaware bridge knows an address in one place, whatever the VLAN: a frame to it goes only there.
+    /// A VLAN-unaware bridge knows an address at one port, in all VLANs, and sends frames to it
+    /// only there.
     SharedLearning,
 }
 
-/// What the rules depend on besides policy and frame.
+/// The conditions of rules besides policy and frame.
 #[derive(Clone, Copy, Debug)]
 pub struct Around {
     /// Whether the kernel can push a tag over another (6.12).
     pub stacks_tags: bool,
 }
 
-/// The VLAN to which a bridge of C-tags assigns a frame; `None`: it is dropped.
+/// The VLAN to which a bridge of C-tags assigns a frame. `None`: the bridge drops the frame.
 pub fn vlan(port: &Port, sent: &Sent) -> Option<u16> {
-    // No station has such an address. A short frame has its number for an address.
+    // No station has such an address. The source of a short frame is its number.
     let nobody = (is_group(sent.source) || sent.source == [0; 6]) && !sent.is_short();
     if matches!(sent.content, Content::Cut(_)) || nobody {
         return None;
@@ -55,16 +59,16 @@ pub fn vlan(port: &Port, sent: &Sent) -> Option<u16> {
     }
 }
 
-/// The rule that stops a frame as it comes in.
+/// The rule that drops a frame on entry.
 pub fn on_entry(policy: &Policy, port: &Port, sent: &Sent, around: Around) -> Option<Rule> {
     let outer = sent.tags.first().map(|(tpid, tci)| (*tpid, tci & 0xfff));
     let inner = sent.tags.get(1).map(|(tpid, tci)| (*tpid, tci & 0xfff));
     if is_link_local(sent.destination) {
-        // The other end is a VM even if this one is not.
+        // The other end is a VM even if this end is not.
         return Some(Rule::LinkLocal);
     }
     if policy.xdp && sent.from == UPLINK && sent.hidden
-        // Only these tags are taken out of the bytes.
+        // The kernel moves only these tags out of the bytes.
         && matches!(outer, Some((C | S, _)))
         && let Some((C, vid)) = inner
         && vid != 0 && !port.vids.contains(&vid)
@@ -80,30 +84,30 @@ pub fn on_entry(policy: &Policy, port: &Port, sent: &Sent, around: Around) -> Op
     }
 }
 
-/// The rule that stops a frame of a VLAN as it goes out.
+/// The rule that drops a frame of a VLAN on exit.
 pub fn on_exit(port: &Port, sent: &Sent, vid: u16) -> Option<Rule> {
     let beneath = match sent.tags {
         [(C, _), beneath @ ..] => beneath,
-        // Not a tag to this bridge: beneath the one that it adds.
+        // This bridge does not see such a tag: it stays beneath the tag that the bridge adds.
         other => other,
     };
     let untagged = port.native == Native::Untagged(vid);
     (untagged && is_tag(beneath.first().copied())).then_some(Rule::StackedTag)
 }
 
-/// Where a bridge that has one table for all VLANs knows the stations.
+/// The stations of a bridge that has one table for all VLANs.
 #[derive(Default)]
 pub struct Shared(HashMap<[u8; 6], usize>);
 
 impl Shared {
-    /// A frame came in and was let in.
+    /// Learns from a frame that was admitted.
     pub fn learn(&mut self, sent: &Sent) {
         if !sent.is_short() {
             self.0.insert(sent.source, sent.from);
         }
     }
 
-    /// The rule that stops a frame from going out of a port.
+    /// The rule that keeps a frame from leaving by a port.
     pub fn rule(&self, sent: &Sent, port: usize) -> Option<Rule> {
         let known = self.0.get(&sent.destination)?;
         (*known != port).then_some(Rule::SharedLearning)

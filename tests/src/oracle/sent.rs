@@ -1,14 +1,14 @@
-//! A frame as it is sent: what it is made of, its bytes, and its number, by which it is known again.
+//! A frame to send: its parts, its bytes, and the number that identifies it.
 
 use crate::frame::TEST;
 pub use crate::frame::{C, S};
 
-/// An old habit of QinQ. Neither the kernel nor netagent takes it for a tag.
+/// An old TPID of QinQ. It is not a tag for the kernel and for netagent.
 pub const Q: u16 = 0x9100;
 const IPV4: u16 = 0x0800;
-/// Of the super-frames: several segments each.
+/// Segment size of super-frames.
 pub const SEGMENT: u16 = 1000;
-/// The source of a frame that has no room for its number in the payload starts with this and ends with the number.
+/// The source of a frame without room for its number in the payload: this prefix, then the number.
 const SHORT: [u8; 3] = [0x02, 0x74, 0x53];
 /// `struct virtio_net_hdr`
 pub const VIRTIO: usize = 10;
@@ -20,30 +20,30 @@ const VIRTIO_GSO_TCPV4: u8 = 1;
 pub struct Sent {
     /// Number of the port.
     pub from: usize,
-    /// Whether the outer tag travels in the skb's metadata.
+    /// Whether the outer tag is in the metadata of the skb.
     pub hidden: bool,
     pub destination: [u8; 6],
     pub source: [u8; 6],
-    /// TPID and TCI, from the outside in.
+    /// TPID and TCI of each tag, the outer one first.
     pub tags: &'static [(u16, u16)],
     pub content: Content,
 }
 
-/// What comes after the tags.
+/// The part after the tags.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// The test's Ethertype and so many bytes.
+    /// The test's Ethertype, and this many bytes.
     Test(u16),
-    /// Nothing: cut off so many bytes behind the TPID of the outer tag.
+    /// Nothing: the frame ends this many bytes after the TPID of the outer tag.
     Cut(u16),
-    /// TCP over IPv4 with so many bytes, whose checksum is left to the NIC.
+    /// TCP over IPv4 with this many bytes. The NIC completes the checksum.
     Tcp(u16),
-    /// The same, whose segmentation is left to the NIC as well.
+    /// TCP over IPv4 with this many bytes. The NIC completes the checksum and segments the frame.
     Super(u16),
 }
 
 impl Sent {
-    /// The frame, with the header that tells the kernel what is left to do.
+    /// The bytes, and the header that tells the kernel about checksum and segmentation.
     pub fn to_bytes(self, number: u32) -> (Vec<u8>, [u8; VIRTIO]) {
         let mut bytes = [self.destination, self.source(number)].concat();
         if let Content::Cut(length) = self.content {
@@ -70,7 +70,8 @@ impl Sent {
         (bytes, virtio(ip, segments))
     }
 
-    /// Where the payload is too short for a number, the source has it, and teaches nothing of use.
+    /// Whether the payload has no room for the number. Then the source is the number, and no bridge
+    /// learns a station.
     pub const fn is_short(&self) -> bool {
         matches!(self.content, Content::Test(0..4) | Content::Cut(_))
     }
@@ -85,7 +86,7 @@ impl Sent {
     }
 }
 
-/// The number of a frame that came out somewhere; `None`: it is none of ours.
+/// The number of a frame that left a port. `None` if the test has not sent the frame.
 pub fn number(bytes: &[u8]) -> Option<u32> {
     let (addresses, mut rest) = bytes.split_first_chunk::<12>()?;
     if addresses[6..9] == SHORT {
@@ -103,13 +104,13 @@ pub fn number(bytes: &[u8]) -> Option<u32> {
     }
 }
 
-/// Bytes that start with the number and are no tags anywhere.
+/// Bytes that begin with the number and contain no tags.
 fn filling(number: u32, length: u16) -> Vec<u8> {
     let head = number.to_be_bytes().into_iter();
     head.chain((4..=255).cycle()).take(usize::from(length)).collect()
 }
 
-/// IPv4 and TCP headers, and so many bytes.
+/// IPv4 and TCP headers, and this many bytes.
 fn tcp(number: u32, length: u16) -> Vec<u8> {
     let mut packet = vec![0x45, 0];
     packet.extend((40 + length).to_be_bytes());
@@ -118,7 +119,7 @@ fn tcp(number: u32, length: u16) -> Vec<u8> {
     packet.extend([198, 51, 100, 1]);
     let checksum = !sum(&packet, 0);
     packet[10..12].copy_from_slice(&checksum.to_be_bytes());
-    // Of the pseudo-header only; the kernel adds the rest.
+    // The checksum of the pseudo-header. The kernel adds the rest.
     let pseudo = sum(&packet[12..20], 6 + 20 + u32::from(length));
     packet.extend([0, 9, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 0x10, 0xff, 0xff]);
     packet.extend(pseudo.to_be_bytes());
@@ -136,7 +137,7 @@ fn virtio(ip: u16, segments: bool) -> [u8; VIRTIO] {
     header.try_into().unwrap()
 }
 
-/// The Internet checksum, not complemented.
+/// The Internet checksum without the final complement.
 pub fn sum(bytes: &[u8], start: u32) -> u16 {
     let mut sum = start;
     for pair in bytes.chunks(2) {

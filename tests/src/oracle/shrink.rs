@@ -1,4 +1,4 @@
-//! From a failure among hundreds of frames to the few that it takes, and to the smallest policy.
+//! Shrinks a failed case to a few frames and a small policy.
 
 use super::{
     Around, Bridges, Case, Mismatch, generate,
@@ -7,10 +7,10 @@ use super::{
     try_case,
 };
 
-/// Each try tells the bridges a policy, which takes seconds: what is not small by then is small enough.
+/// Each try applies a policy, which takes seconds. After this many tries a case is small enough.
 const TRIES: usize = 100;
 
-/// Tries smaller cases while they fail.
+/// Tries smaller cases as long as they fail.
 pub fn shrink(
     bridges: &mut Bridges,
     case: Case,
@@ -26,7 +26,7 @@ pub fn shrink(
         });
         let Some(case) = next else { break };
         tried.push(case);
-        // One by one: what only happens in a burst stays as it is.
+        // One frame at a time: a failure that needs a burst is not shrunk further.
         if let Err(mismatch) = try_case(bridges, case, around, Some(1)) {
             smallest = (case, mismatch);
         }
@@ -34,7 +34,7 @@ pub fn shrink(
     smallest
 }
 
-/// Cases that are a bit smaller, those that save most first.
+/// Smaller cases, those that save most first.
 fn candidates(case: Case, culprit: usize) -> Vec<Case> {
     let Case { policy, frames } = case;
     let with_frames = |frames: Vec<Sent>| Case { policy, frames: generate::keep(frames) };
@@ -70,7 +70,7 @@ fn candidates(case: Case, culprit: usize) -> Vec<Case> {
     candidates
 }
 
-/// Fewer ports, then simpler ones.
+/// Policies with fewer ports, then with simpler ones.
 fn policies(policy: Policy, frames: &'static [Sent]) -> Vec<Case> {
     let mut cases = Vec::new();
     for without in 1..=policy.vms.len() {

@@ -1,4 +1,5 @@
-//! Packet sockets for many links and many frames at once: an emulated processor has no time for one call per frame.
+//! Packet sockets for many links and many frames at once: one system call per frame is too slow on
+//! an emulated processor.
 #![expect(
     clippy::cast_possible_truncation,
     reason = "constants of the system's headers and sizes of its structures, which are small"
@@ -21,29 +22,29 @@ use crate::{
 
 const PACKET_STATISTICS: i32 = 6;
 const PACKET_VNET_HDR: i32 = 15;
-/// Frames of one call.
+/// Frames received by one system call.
 const AT_ONCE: usize = 64;
-/// For the longest super-frame.
+/// The length of the longest super-frame.
 const ROOM: usize = 1 << 16;
 
-/// Sends to, and receives from, all links of a namespace.
+/// Sends to all links of a namespace, and receives from all.
 pub struct Socket {
     send: OwnedFd,
     receive: OwnedFd,
     room: Vec<Vec<u8>>,
 }
 
-/// What came in.
+/// A received frame.
 pub struct Received {
     pub ifindex: i32,
     pub virtio: [u8; VIRTIO],
-    /// Whole, with the tag that the kernel had taken out.
+    /// The whole frame, with the tag that the kernel had moved to the metadata.
     pub bytes: Vec<u8>,
-    /// Length of the tag that was put back.
+    /// The length of that tag. 0: no tag was moved.
     pub restored: usize,
 }
 
-/// What is to go out.
+/// A frame to send.
 pub struct Outgoing<'a> {
     pub ifindex: i32,
     pub virtio: &'a [u8; VIRTIO],
@@ -63,7 +64,7 @@ impl Socket {
         Self { send, receive, room: vec![vec![0; ROOM]; AT_ONCE] }
     }
 
-    /// Sends all, in this order.
+    /// Sends all frames in order.
     pub fn send(&self, frames: &[Outgoing<'_>]) {
         let mut vectors: Vec<_> =
             frames.iter().map(|frame| [vector(frame.virtio), vector(frame.bytes)]).collect();
@@ -154,7 +155,7 @@ fn packet_socket(protocol: u16) -> io::Result<OwnedFd> {
             (packet, PACKET_AUXDATA, 1),
             (packet, PACKET_IGNORE_OUTGOING, 1),
             (packet, PACKET_VNET_HDR, 1),
-            // A batch must not be lost in the socket, whatever else the machine does.
+            // The socket must not lose frames of a batch, even under load.
             (libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, 1 << 28),
         ] {
             let length = size_of::<i32>() as u32;
@@ -182,7 +183,7 @@ fn message(
     vectors: &mut [libc::iovec],
     control: &mut [u64],
 ) -> libc::mmsghdr {
-    // SAFETY: as above.
+    // SAFETY: plain data, for which zeros are valid.
     let mut message: libc::mmsghdr = unsafe { zeroed() };
     message.msg_hdr.msg_name = ptr::from_mut(address).cast();
     message.msg_hdr.msg_namelen = size_of::<libc::sockaddr_ll>() as u32;

@@ -1,11 +1,13 @@
-//! What the options of the CNI bridge plugin (containernetworking/plugins) promise, and what netagent's file says for
-//! each. The plugin's own tests look at what it configures; these look at frames. The containers are vm-a, vm-b and
-//! vm-c. Where netagent does otherwise on purpose, a comment says so.
+//! What the options of the CNI bridge plugin (containernetworking/plugins) promise, and what
+//! netagent's file says for each. The plugin's own tests look at what it configures; these look at
+//! frames. The containers are vm-a, vm-b and vm-c. Where netagent does otherwise on purpose, a
+//! comment says so.
 
 use super::{Lab, Row, bridge_plugin_vlans as vlans, sends, station};
 use crate::{Feature, frame::C, needs, node::Node};
 
-/// Options of the plugin, the file for them, and the rows that show that the one does what the other says.
+/// Options of the plugin, the file for them, and the rows that show that the one does what the
+/// other says.
 pub struct Case {
     pub options: &'static str,
     pub networks: &'static str,
@@ -53,8 +55,8 @@ fn spoofed() -> Case {
     }
 }
 
-/// `portIsolation: true` on vm-a and vm-b: they reach the uplink, and not each other. The plugin lets them talk to vm-c,
-/// which is not isolated; here one isolated end is enough.
+/// `portIsolation: true` on vm-a and vm-b: they reach the uplink, and not each other. The plugin
+/// lets them talk to vm-c, which is not isolated; here one isolated end is enough.
 fn isolated() -> Case {
     Case {
         options: "vlan: 100, portIsolation: true",
@@ -88,7 +90,8 @@ fn isolated() -> Case {
     }
 }
 
-/// `hairpinMode: false`: no frame goes back to the port from which it came, not even to a station behind it.
+/// `hairpinMode: false`: no frame goes back to the port from which it came, not even to a station
+/// behind it.
 fn no_hairpin() -> Case {
     let to_others = || {
         sends("vm-a", &[]).reaches("vm-b", &[]).reaches("vm-c", &[]).reaches("wire", &[(C, 100)])
@@ -145,6 +148,7 @@ fn what_the_bridge_plugin_does_with_vlans_on_an_aware_bridge() {
 
 #[test]
 fn what_the_bridge_plugin_refuses_is_refused() {
+    crate::once();
     let node = Node::new();
     let complaint = |network: &str| {
         node.configure(&format!(
