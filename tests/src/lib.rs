@@ -38,6 +38,7 @@ mod room;
 mod scale;
 mod scenario;
 mod security;
+mod units;
 mod untagged_host;
 mod verdict;
 

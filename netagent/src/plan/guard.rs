@@ -50,7 +50,7 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
             Code::ConfirmationNeeded,
             format!(
                 "{} is left as it is: the change alters {}, which carries the node's own network",
-                unit.id,
+                unit.subject,
                 names.join(" and ")
             ),
             format!(

@@ -1,0 +1,174 @@
+//! The control socket: ports that come at run time, reload, and what a failed reload leaves.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use super::{Lab, metric, state, status, wait_for_state};
+use crate::{
+    lab::{seen, wait_for},
+    once,
+};
+
+#[test]
+fn a_port_that_is_added_at_run_time_is_as_good_as_one_of_the_file() {
+    once();
+    let lab = Lab::new(2);
+    lab.node.configure(&Lab::file(&[("vm0", "")]));
+    let daemon = lab.node.run();
+    lab.node.ok("port add vm1 --network n100");
+    lab.wait_for_ping(0, 1);
+    // It survives a restart of the agent, and is filtered without it.
+    daemon.kill();
+    lab.wait_for_ping(0, 1);
+    let daemon = lab.node.run();
+    let node = &lab.node;
+    assert_eq!(state(&status(node), "ports", "vm1"), "Ready");
+    node.netns.sh("ip link set vm1 nomaster");
+    lab.wait_for_ping(0, 1);
+    let list = node.ok("port list");
+    assert!(list.contains("control socket") && list.contains("node.yaml:"), "{list}");
+    // What contradicts something is refused with its reason, and changes nothing.
+    for (arguments, reason) in [
+        ("port add vm0 --network n100", "it is already a port of network n100"),
+        ("port add vm9 --network other", "there is no network \"other\""),
+        ("port add lab-br --network n100", "the bridge of cluster network lab"),
+        ("port add vm9 --network n100 --mtu 1", "mtu"),
+        ("port del vm0", "comes from"),
+        ("port del vm9", "there is no port vm9"),
+    ] {
+        let complaint = node.refused(arguments);
+        assert!(complaint.contains(reason), "{arguments}: {complaint}");
+        assert_eq!(node.ok("port list"), list, "{arguments}");
+    }
+    // A file that names the device later is not shadowed, and the added port is the one refused.
+    node.configure(&Lab::file(&[("vm0", ""), ("vm1", "")]));
+    let reload = node.netagent("reload");
+    let complaint = String::from_utf8_lossy(&reload.stderr).into_owned();
+    assert_eq!(reload.status.code(), Some(3), "{complaint}");
+    assert!(complaint.contains("vm1") && complaint.contains("control socket"), "{complaint}");
+    lab.wait_for_ping(0, 1);
+    node.configure(&Lab::file(&[("vm0", "")]));
+    node.ok("reload");
+    lab.wait_for_ping(0, 1);
+    // It ends with its device: another device of that name is not plugged in.
+    node.netns.sh("ip link del vm1");
+    wait_for("vm1 is gone", || {
+        let list = lab.node.ok("port list");
+        let gone = !list.contains("vm1");
+        seen(list, gone)
+    });
+    lab.node.netns.veth("vm1", &lab.vms[1], "eth0");
+    lab.vms[1].sh("ip address add 10.0.0.2/24 dev eth0");
+    lab.node.ok("port add vm1 --network n100");
+    lab.wait_for_ping(0, 1);
+    lab.node.ok("port del vm1");
+    assert_eq!(lab.node.netns.link("vm1")["master"], serde_json::Value::Null);
+    let socket = std::fs::metadata(lab.node.socket()).unwrap();
+    assert_eq!(socket.permissions().mode() & 0o777, 0o600);
+    daemon.kill();
+}
+
+#[test]
+fn a_reload_of_a_broken_file_is_answered_and_shows_until_the_file_is_correct() {
+    once();
+    let lab = Lab::new(1);
+    let (node, good) = (&lab.node, Lab::file(&[("vm0", "")]));
+    node.configure(&good);
+    let daemon = node.run();
+    let successful = || metric(&daemon, "netagent_config_last_reload_successful");
+    assert_eq!(successful(), "1");
+    for by_signal in [false, true] {
+        node.configure("networks: { n100: { vlan: 4095 } }\n");
+        if by_signal {
+            daemon.hangup();
+        } else {
+            let complaint = node.refused("reload");
+            assert!(complaint.contains("node.yaml:1:"), "{complaint}");
+        }
+        wait_for("the failed reload shows", || {
+            let text = node.netagent("status").stdout;
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let shows = text.contains("node.yaml:1:") && successful() == "0";
+            seen(text, shows)
+        });
+        assert!(daemon.get("readyz").starts_with("ready\n"));
+        wait_for_state(node, "ports", "vm0", "Ready");
+        node.configure(&good);
+        node.ok("reload");
+        assert_eq!(successful(), "1");
+        assert_eq!(node.netagent("status").status.code(), Some(0));
+    }
+}
+
+/// The description of the control socket is what the server does.
+#[test]
+fn each_path_of_the_description_answers() {
+    once();
+    let lab = Lab::new(1);
+    let node = &lab.node;
+    node.configure(&Lab::file(&[("vm0", "")]));
+    let _daemon = node.run();
+    let curl = |arguments: &str| {
+        let line = format!("curl -s --unix-socket {} {arguments}", node.socket().display());
+        node.netns.sh(&line)
+    };
+    let text = curl("http://localhost/v1/openapi.json");
+    let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut paths = 0;
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        if !operations["get"].is_object() {
+            continue;
+        }
+        for what in ["ports", "vlans", "bonds", "drops", "fdb"] {
+            let path = path.replace("{what}", what);
+            let answer = curl(&format!("--fail http://localhost{path}"));
+            let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+            let schema = &operations["get"]["responses"]["200"]["content"]["application/json"];
+            check(&document, &schema["schema"], &answer, &path);
+            paths += 1;
+        }
+    }
+    assert!(paths > 5);
+    let unknown = curl("http://localhost/v2/status");
+    assert!(unknown.contains("\"error\""), "{unknown}");
+    let bad = curl(
+        "-X POST -d '{\"device\":\"vm9\",\"network\":\"n100\",\"vlan\":1}' http://localhost/v1/ports",
+    );
+    assert!(bad.contains("unknown field `vlan`"), "{bad}");
+}
+
+/// Compares the kinds of values, and the fields that must be there, with a schema.
+fn check(
+    document: &serde_json::Value,
+    schema: &serde_json::Value,
+    value: &serde_json::Value,
+    place: &str,
+) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let name = reference.rsplit('/').next().unwrap();
+        return check(document, &document["components"]["schemas"][name], value, place);
+    }
+    if let Some(kind) = schema["type"].as_str() {
+        let fits = match kind {
+            "object" => value.is_object(),
+            "array" => value.is_array(),
+            "string" => value.is_string(),
+            "boolean" => value.is_boolean(),
+            "integer" => value.is_i64() || value.is_u64(),
+            "number" => value.is_number(),
+            _ => true,
+        };
+        assert!(fits, "{place}: {value} is not of type {kind}");
+    }
+    for required in schema["required"].as_array().into_iter().flatten() {
+        let required = required.as_str().unwrap();
+        assert!(!value[required].is_null() || value.get(required).is_some(), "{place}.{required}");
+    }
+    for (name, schema) in schema["properties"].as_object().into_iter().flatten() {
+        if let Some(value) = value.get(name) {
+            check(document, schema, value, &format!("{place}.{name}"));
+        }
+    }
+    if let Some(values) = value.as_array() {
+        values.iter().for_each(|value| check(document, &schema["items"], value, place));
+    }
+}

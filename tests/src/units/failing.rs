@@ -1,0 +1,140 @@
+//! Steps that fail: the unit is named and tried again, and the other units keep working.
+
+use std::{
+    fs,
+    process::{Child, Command, Stdio},
+};
+
+use super::{Lab, metric, wait_for_state};
+use crate::{
+    Feature,
+    lab::{seen, sh, wait_for},
+    needs, once,
+};
+
+/// Pings from one VM to another all the time, and counts what is lost.
+struct Pinger(Child);
+
+impl Pinger {
+    fn start(lab: &Lab, from: usize, to: usize) -> Self {
+        let ping = format!("exec ping -i 0.02 10.0.0.{}", to + 1);
+        let child = lab.vms[from].command(&ping).stdout(Stdio::piped()).spawn().unwrap();
+        Self(child)
+    }
+
+    /// Stops. Panics if a frame was lost; one may be on its way.
+    fn assert_nothing_lost(self) {
+        sh(&format!("kill -INT {}", self.0.id()));
+        let output = self.0.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        let summary = text.lines().find(|line| line.contains("packets transmitted")).unwrap();
+        let mut numbers = summary.split(' ').filter_map(|word| word.parse::<u64>().ok());
+        let (sent, received) = (numbers.next().unwrap(), numbers.next().unwrap());
+        assert!(received > 10 && received + 1 >= sent, "{summary}");
+    }
+}
+
+#[test]
+fn a_port_whose_programs_cannot_be_attached_is_degraded_alone_and_recovers_by_itself() {
+    once();
+    // A link is pinned only where TCX holds the programs.
+    if !needs(&[Feature::Tcx]) {
+        return;
+    }
+    let lab = Lab::new(21);
+    let node = &lab.node;
+    let names: Vec<String> = (0..21).map(|number| format!("vm{number}")).collect();
+    let ports: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    node.configure(&Lab::file(&ports));
+    let daemon = node.run();
+    for name in &names {
+        wait_for_state(node, "ports", name, "Ready");
+    }
+    lab.wait_for_ping(0, 1);
+    let pinger = Pinger::start(&lab, 0, 1);
+    // Nothing can be pinned there any more, and what was pinned is detached.
+    let pins = node.pin("links/vm7");
+    fs::remove_dir_all(&pins).or_else(|_| fs::remove_dir(&pins)).unwrap();
+    std::os::unix::fs::symlink("nowhere", &pins).unwrap();
+    node.netns.sh("ip link set vm7 txqueuelen 900");
+    let found = wait_for_state(node, "ports", "vm7", "Degraded");
+    assert!(found.to_string().contains("attach port_in to vm7"), "{found}");
+    let repairs =
+        |which: &str| metric(&daemon, &format!("netagent_drift_{which}_total{{kind=\"program\"}}"));
+    assert_eq!(repairs("repairs"), "0");
+    assert_ne!(repairs("repair_failures"), "0");
+    assert_eq!(repairs("repair_failures"), repairs("repair_attempts"));
+    for name in names.iter().filter(|name| *name != "vm7") {
+        wait_for_state(node, "ports", name, "Ready");
+    }
+    // Others are repaired meanwhile.
+    node.netns.sh("ip link set vm8 nomaster");
+    lab.wait_for_ping(8, 0);
+    fs::remove_file(&pins).unwrap();
+    wait_for_state(node, "ports", "vm7", "Ready");
+    lab.wait_for_ping(7, 0);
+    pinger.assert_nothing_lost();
+    let history = node.ok("history -n 1000");
+    assert!(history.contains("repair port vm7: attach port_in to vm7 FAILED"), "{history}");
+    assert!(history.contains("apply port vm20: ip link set vm20 master lab-br"), "{history}");
+}
+
+/// Each system call that plugging a port in takes fails once, with 20 ports beside it.
+#[test]
+fn a_port_that_fails_at_any_call_is_completed_later_and_harms_no_other() {
+    once();
+    let lab = Lab::new(22);
+    let node = &lab.node;
+    let names: Vec<String> = (0..21).map(|number| format!("vm{number}")).collect();
+    let ports: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), "")).collect();
+    node.configure(&Lab::file(&ports));
+    let daemon = node.run();
+    lab.wait_for_ping(0, 1);
+    let pinger = Pinger::start(&lab, 0, 1);
+    let mut injected = 0;
+    for (call, error) in [("bpf", "ENOMEM"), ("sendto", "ENOBUFS")] {
+        for number in 1.. {
+            let log = format!("{}/strace", node.state().display());
+            let mut strace = Command::new("strace")
+                .args(["-q", "-o", &log, "-p", &daemon.child.id().to_string()])
+                .args(["-e", &format!("trace={call}")])
+                .args(["-e", &format!("inject={call}:error={error}:when={number}")])
+                .spawn()
+                .unwrap();
+            wait_for("strace is attached", || {
+                let status = fs::read_to_string(format!("/proc/{}/status", daemon.child.id()));
+                let status = status.unwrap();
+                let attached = !status.contains("TracerPid:\t0");
+                seen(status, attached)
+            });
+            // Whether it is answered as done or as failed, it is done in the end.
+            node.netagent("port add vm21 --network n100");
+            sh(&format!("kill -INT {}", strace.id()));
+            strace.wait().unwrap();
+            let text = fs::read_to_string(&log).unwrap();
+            wait_for("the port is plugged in", || {
+                // The answer to a failed look is an error: then the port was not added.
+                node.netagent("port add vm21 --network n100");
+                let status = super::status(node);
+                let ready = super::state(&status, "ports", "vm21") == "Ready";
+                seen(status, ready)
+            });
+            lab.wait_for_ping(21, 0);
+            node.ok("port del vm21");
+            wait_for("the port is unplugged", || {
+                let link = node.netns.link("vm21");
+                let unplugged = link["master"].is_null();
+                seen(link, unplugged)
+            });
+            if !text.contains("INJECTED") {
+                break;
+            }
+            injected += 1;
+        }
+    }
+    assert!(injected > 10, "{injected}");
+    pinger.assert_nothing_lost();
+    for name in &names {
+        wait_for_state(node, "ports", name, "Ready");
+    }
+}
