@@ -1,5 +1,7 @@
 //! Limits of the source addresses and of the broadcast, multicast and unknown unicast frames of a VM.
 
+use core::ptr;
+
 /// Maximum of a limit of source addresses.
 pub const MAC_SLOTS: usize = 32;
 /// Age at which an address no longer counts, in nanoseconds: the ageing time of a bridge (IEEE
@@ -45,41 +47,41 @@ pub struct StormState {
 #[inline(always)]
 #[expect(unsafe_code, reason = "map memory is shared: no reference to it may exist")]
 pub unsafe fn admit_mac(slots: *mut [MacSlot; MAC_SLOTS], limit: u16, mac: u64, now: u64) -> bool {
-    let mut free = None;
+    let mut free = ptr::null_mut::<MacSlot>();
     for number in 0..MAC_SLOTS {
         if number >= usize::from(limit) {
             break;
         }
-        // SAFETY: one of the slots, whose fields are valid.
-        let (its_mac, its_seen) = unsafe {
-            let slot = slots.cast::<MacSlot>().add(number);
-            (&raw mut (*slot).mac, &raw mut (*slot).seen)
-        };
-        // SAFETY: valid for reads and writes.
-        let (used_by, seen) = unsafe { (its_mac.read_volatile(), its_seen.read_volatile()) };
+        // SAFETY: one of the slots.
+        let slot = unsafe { slots.cast::<MacSlot>().add(number) };
+        // SAFETY: the fields of a slot are valid for reads and writes.
+        let (its_mac, its_seen) = unsafe { (&raw mut (*slot).mac, &raw mut (*slot).seen) };
+        // SAFETY: valid for reads.
+        let used_by = unsafe { its_mac.read_volatile() };
+        // SAFETY: valid for reads.
+        let age = || now.wrapping_sub(unsafe { its_seen.read_volatile() });
         if used_by == mac {
-            if now.wrapping_sub(seen) > MAC_PRECISION {
+            if age() > MAC_PRECISION {
                 // SAFETY: valid for writes.
                 unsafe { its_seen.write_volatile(now) };
             }
             return mac != 0;
         }
         // Signed: another CPU may have written a later time than `now`.
-        if used_by == 0 || now.wrapping_sub(seen).cast_signed() > MAC_AGE.cast_signed() {
-            free = Some((its_mac, its_seen));
+        if used_by == 0 || age().cast_signed() > MAC_AGE.cast_signed() {
+            free = slot;
         }
     }
-    match free {
-        Some((its_mac, its_seen)) if mac != 0 => {
-            // SAFETY: valid for writes.
-            unsafe {
-                its_mac.write_volatile(mac);
-                its_seen.write_volatile(now);
-            }
-            true
-        }
-        _ => false,
+    // One pointer, null for none: with more state in the loop the verifier gives up.
+    if free.is_null() || mac == 0 {
+        return false;
     }
+    // SAFETY: one of the slots.
+    unsafe {
+        (&raw mut (*free).mac).write_volatile(mac);
+        (&raw mut (*free).seen).write_volatile(now);
+    }
+    true
 }
 
 /// When the frames of a port are due after `packets` more, if these are within `limit` frames per second

@@ -16,6 +16,7 @@ use netagent_common::{
 };
 
 use crate::{
+    log,
     maps::{self, Drop},
     packet::{Copied, copy_skb, copy_xdp, skb_bytes, xdp_bytes},
 };
@@ -41,6 +42,7 @@ static MONITOR_MISSED: PerCpuArray<Unsampled, 1> = PerCpuArray::new();
 #[cold]
 #[inline(never)]
 pub fn skb(skb: *mut __sk_buff, ifindex: u32, drop: Drop) {
+    log::fault(ifindex, &drop);
     maps::count_drop(drop, skb_bytes(skb));
     let Some(time) = wanted(&drop) else { return };
     take(time, &drop, |to| copy_skb(skb, ifindex, to));
@@ -50,6 +52,8 @@ pub fn skb(skb: *mut __sk_buff, ifindex: u32, drop: Drop) {
 #[cold]
 #[inline(never)]
 pub fn xdp(xdp: *mut xdp_md, drop: Drop) {
+    // SAFETY: the verifier checks field reads of the context.
+    log::fault(unsafe { (*xdp).ingress_ifindex }, &drop);
     maps::count_drop(drop, xdp_bytes(xdp));
     let Some(time) = wanted(&drop) else { return };
     take(time, &drop, |to| copy_xdp(xdp, to));

@@ -15,6 +15,7 @@
 mod checks;
 mod drops;
 mod forward;
+mod log;
 mod maps;
 mod packet;
 

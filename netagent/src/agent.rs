@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::{
     change::{Change, DatapathChange, LinkChange},
-    datapath::{Datapath, Filters, fdb::Stations, pins::Pins, programs},
+    datapath::{Datapath, Filters, fdb::Stations, log, pins::Pins, programs},
     fdb::Bridges,
     names::IfName,
     netlink::{Netlink, Side},
@@ -48,6 +48,13 @@ impl Agent {
             datapath: Datapath::open(&Pins::new(pins))?,
             bridges: Bridges::default(),
         })
+    }
+
+    /// Lets the programs log if the agent logs debug messages; see [`log`].
+    pub fn log_programs(&mut self, pins: &Path) -> Result<()> {
+        let level = log::level();
+        self.datapath.set_log_level(level);
+        if level > 0 { log::spawn(&Pins::new(pins)) } else { Ok(()) }
     }
 
     /// Whether there is anything to detach.

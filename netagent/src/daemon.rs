@@ -66,6 +66,7 @@ pub async fn run(options: Options) -> Result<()> {
     let config = config::load(&options.config)?;
     let mut agent = Agent::open(&options.pins)?;
     agent.take_charge()?;
+    agent.log_programs(&options.pins)?;
     let mut watch = Watch::open()?;
     let (sender, requests) = mpsc::channel(8);
     if let Some(address) = config.metrics {

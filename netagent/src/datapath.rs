@@ -7,6 +7,7 @@ pub mod fdb;
 mod grace;
 mod index;
 mod link;
+pub mod log;
 mod maps;
 mod memory;
 mod offload;
@@ -70,6 +71,11 @@ impl Datapath {
     /// Without a look at what is pinned, which may be something that this build cannot read: good for removing it.
     pub fn unread(pins: &Pins) -> Self {
         Self { pins: pins.clone(), programs: Programs::new(pins), open: None, charge: None }
+    }
+
+    /// Sets the level at which the programs log; see [`log`].
+    pub fn set_log_level(&mut self, level: u8) {
+        self.programs.set_log_level(level);
     }
 
     /// Whether anything is pinned.
