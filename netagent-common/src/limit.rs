@@ -1,4 +1,5 @@
-//! Limits of the source addresses and of the broadcast, multicast and unknown unicast frames of a VM.
+//! Limits of the source addresses and of the broadcast, multicast and unknown unicast frames of a
+//! VM.
 
 use core::ptr;
 
@@ -23,9 +24,9 @@ pub struct MacSlot {
     pub seen: u64,
 }
 
-/// State of a port's limits. Each is the time, in nanoseconds since boot, at which the frames that the port
-/// has sent are due at its rate (the generic cell rate algorithm of ITU-T I.371: a token bucket with
-/// one number).
+/// State of a port's limits. Each is the time, in nanoseconds since boot, at which the frames that
+/// the port has sent are due at its rate (the generic cell rate algorithm of ITU-T I.371: a token
+/// bucket with one number).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct StormState {
@@ -37,9 +38,11 @@ pub struct StormState {
     pub unknown: u64,
 }
 
-/// Whether an address may be used: it has one of the first `limit` slots, or takes a free or an aged one.
+/// Whether an address may be used: it has one of the first `limit` slots, or takes a free or an
+/// aged one.
 ///
-/// CPUs share the slots without a lock: two addresses that they admit at the same moment may get one slot.
+/// CPUs share the slots without a lock: two addresses that they admit at the same moment may get
+/// one slot.
 ///
 /// # Safety
 ///
@@ -84,11 +87,11 @@ pub unsafe fn admit_mac(slots: *mut [MacSlot; MAC_SLOTS], limit: u16, mac: u64, 
     true
 }
 
-/// When the frames of a port are due after `packets` more, if these are within `limit` frames per second
-/// (0: no limit); `due` is when they were due before. `None`: above the limit.
+/// When the frames of a port are due after `packets` more, if these are within `limit` frames per
+/// second (0: no limit); `due` is when they were due before. `None`: above the limit.
 ///
-/// CPUs share the due time without a lock: frames of one port that two of them judge at the same moment
-/// may count once.
+/// CPUs share the due time without a lock: frames of one port that two of them judge at the same
+/// moment may count once.
 #[inline(always)]
 pub fn admit_rate(due: u64, limit: u32, packets: u64, now: u64) -> Option<u64> {
     if limit == 0 {

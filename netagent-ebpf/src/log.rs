@@ -1,5 +1,5 @@
-//! The log of the programs: drops that point to a fault, not to a policy. The agent freezes the level when it
-//! loads a program; below that level the verifier removes the code.
+//! The log of the programs: drops that point to a fault, not to a policy. The agent freezes the
+//! level when it loads a program; below that level the verifier removes the code.
 
 use aya_log_ebpf::{
     debug,
@@ -13,7 +13,8 @@ use crate::maps::Drop;
 /// Logs a drop at a device, if its reason points to a fault.
 #[inline(always)]
 pub fn fault(ifindex: u32, drop: &Drop) {
-    // The macros check the level, too. Checked first, it leaves nothing of the match but its own load.
+    // The macros check the level, too. Checked first, it leaves nothing of the match but its own
+    // load.
     if !level_enabled(Level::Error) {
         return;
     }

@@ -1,11 +1,11 @@
-//! The clocks: the programs', and the one on the wall.
+//! The clocks of the programs, and the wall clock.
 
-/// Nanoseconds since the boot, as the programs count them.
+/// Nanoseconds since boot (CLOCK_BOOTTIME), as in samples.
 pub fn boot_time() -> u64 {
     clock(libc::CLOCK_BOOTTIME)
 }
 
-/// Nanoseconds since the boot, without those asleep: as the programs count them where they ask for the coarse clock.
+/// Nanoseconds since boot without suspend (CLOCK_MONOTONIC): the programs' coarse clock.
 pub fn monotonic_time() -> u64 {
     clock(libc::CLOCK_MONOTONIC)
 }

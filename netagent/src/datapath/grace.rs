@@ -1,12 +1,13 @@
-//! Waiting for programs that may still use what they have read.
+//! Waits for programs that may still use old values of maps.
 
 use std::{thread, time::Duration};
 
-/// Far longer than any program runs.
+/// Longer than any program runs.
 const LONG: Duration = Duration::from_millis(100);
 
-/// Returns when every program that runs now has come to its end: MEMBARRIER_CMD_GLOBAL (since 4.3, commit 5b25b13ab08f) is
-/// synchronize_rcu(). A kernel that keeps its ticks off some processors (nohz_full) refuses it; there it is waited.
+/// Returns when all programs that run now have ended: MEMBARRIER_CMD_GLOBAL (4.3, commit
+/// 5b25b13ab08f) is synchronize_rcu(). A kernel with nohz_full refuses the command: then a fixed
+/// time is waited.
 pub fn wait_for_programs() {
     // SAFETY: no pointers.
     let failed =

@@ -1,8 +1,9 @@
 //! The log of the programs (aya-log).
 //!
-//! The level is frozen when a program is loaded. Level 0 is the default: the verifier removes the code, and
-//! the ring buffer stays empty. The programs outlive the agent, so that their level is part of the name of their pin
-//! directory: an agent with another level loads them again and replaces them in place.
+//! The level is frozen when a program is loaded. Level 0 is the default: the verifier removes the
+//! code, and the ring buffer stays empty. The programs outlive the agent, so that their level is
+//! part of the name of their pin directory: an agent with another level loads them again and
+//! replaces them in place.
 
 use anyhow::{Context as _, Result};
 use aya_log::EbpfLogger;
@@ -19,8 +20,8 @@ const TARGET: &str = "netagent_ebpf";
 /// Highest level.
 pub const TRACE: u8 = 5;
 
-/// Writes records to the agent's log. The `log` crate's global logger would do the same for every crate:
-/// netlink's trace messages, which are bytes as decimal numbers, would come with it.
+/// Writes records to the agent's log. The `log` crate's global logger would do the same for every
+/// crate: netlink's trace messages, which are bytes as decimal numbers, would come with it.
 struct ToTracing;
 
 impl Log for ToTracing {
@@ -42,7 +43,8 @@ impl Log for ToTracing {
     fn flush(&self) {}
 }
 
-/// The level at which the programs should log: that of the agent's own log if it is debug or trace, otherwise 0.
+/// The level at which the programs should log: that of the agent's own log if it is debug or trace,
+/// otherwise 0.
 pub fn level() -> u8 {
     if enabled!(target: TARGET, Level::TRACE) {
         TRACE
@@ -53,8 +55,8 @@ pub fn level() -> u8 {
     }
 }
 
-/// Starts a task that writes the programs' log to the agent's. `EbpfLogger::init_from_id` would need
-/// CAP_SYS_ADMIN to find the map; loading the object finds it by its pin.
+/// Starts a task that writes the programs' log to the agent's. `EbpfLogger::init_from_id` would
+/// need CAP_SYS_ADMIN to find the map; loading the object finds it by its pin.
 pub fn spawn(pins: &Pins) -> Result<()> {
     pins.create()?;
     maps::check(pins)?;

@@ -175,9 +175,9 @@ impl Maps {
         is_pinned(self.policy.map(), pins, "POLICY")
     }
 
-    /// Makes the keys for drops that find no key of their own: for each port when it gets its policy, for the
-    /// reasons that its flags allow; and for frames that belong to no port. The drops of a port are counted
-    /// separately, however many VIDs other VMs send.
+    /// Makes the keys for drops that find no key of their own: for each port when it gets its
+    /// policy, for the reasons that its flags allow; and for frames that belong to no port. The
+    /// drops of a port are counted separately, however many VIDs other VMs send.
     pub fn reserve_drops(&mut self, port: u16, flags: u32) -> Result<()> {
         for reason in Reason::ALL {
             for direction in [Direction::Receive, Direction::Transmit] {

@@ -20,14 +20,14 @@ struct EthtoolValue {
     data: u32,
 }
 
-/// Whether the NIC takes the tag out of the frames that it receives.
+/// Whether the NIC moves the tag of a received frame into the metadata.
 pub fn rx_vlan(device: &IfName) -> Result<bool> {
     let flags = ethtool(device, ETHTOOL_GFLAGS, 0)
         .with_context(|| format!("{device}: read the offload flags"))?;
     Ok(flags & ETH_FLAG_RXVLAN != 0)
 }
 
-/// `ethtool -K DEV rxvlan off`, and checks that it is.
+/// `ethtool -K DEV rxvlan off`, and verifies it.
 pub fn rx_vlan_off(device: &IfName) -> Result<()> {
     let flags = ethtool(device, ETHTOOL_GFLAGS, 0)
         .with_context(|| format!("{device}: read the offload flags"))?;

@@ -1,9 +1,9 @@
-//! The programs: loaded once per build, log level and set of optional flags, pinned, and attached to devices by
-//! links that outlive the agent.
+//! The programs: loaded once per build, log level and set of optional flags, pinned, and attached
+//! to devices by links that outlive the agent.
 //!
-//! TCX links (kernel 6.6, commit e420bed02507) are pinned and updated in place (BPF_LINK_UPDATE). Before 6.6
-//! clsact filters with a fixed priority and handle are replaced in place. XDP is attached in native mode only:
-//! generic XDP would cost more than it saves.
+//! TCX links (kernel 6.6, commit e420bed02507) are pinned and updated in place (BPF_LINK_UPDATE).
+//! Before 6.6 clsact filters with a fixed priority and handle are replaced in place. XDP is
+//! attached in native mode only: generic XDP would cost more than it saves.
 
 use std::{collections::BTreeMap, fs, mem, path::PathBuf};
 
@@ -40,7 +40,8 @@ pub fn stacked_tags() -> bool {
     kernel_is(6, 12)
 }
 
-/// Whether a device counts the frames that `bpf_redirect_peer` delivers to it (commit 024ee930cb3c).
+/// Whether a device counts the frames that `bpf_redirect_peer` delivers to it (commit
+/// 024ee930cb3c).
 pub fn counted_peers() -> bool {
     kernel_is(6, 7)
 }
@@ -49,8 +50,8 @@ fn kernel_is(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(major, minor, 0))
 }
 
-/// The name of this build in the pin directory. It must not depend on the version of the compiler: FNV-1a
-/// (draft-eastlake-fnv), 64 bits.
+/// The name of this build in the pin directory. It must not depend on the version of the compiler:
+/// FNV-1a (draft-eastlake-fnv), 64 bits.
 fn build() -> String {
     let hash = OBJECT.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
@@ -85,8 +86,8 @@ pub struct Programs {
 }
 
 impl Programs {
-    /// The programs beneath a pin directory; they need not be loaded yet. The log level is that of the pinned programs
-    /// of this build; 0 if there are none.
+    /// The programs beneath a pin directory; they need not be loaded yet. The log level is that of
+    /// the pinned programs of this build; 0 if there are none.
     pub fn new(pins: &Pins) -> Self {
         let mut programs = Self { pins: pins.clone(), log_level: 0, directory: PathBuf::new() };
         let pinned = |level: &u8| directory(pins, *level).is_dir();
@@ -121,7 +122,8 @@ impl Programs {
         self.directory.join(if flags == 0 { name.to_owned() } else { format!("{name}-{flags:x}") })
     }
 
-    /// Loads the programs without optional flags and pins them and their maps, unless they are pinned.
+    /// Loads the programs without optional flags and pins them and their maps, unless they are
+    /// pinned.
     pub fn load(&self) -> Result<()> {
         let ids = self.ids();
         if Hook::ALL.iter().all(|hook| ids.contains_key(&(*hook, 0))) {
@@ -157,7 +159,8 @@ impl Programs {
         Ok(())
     }
 
-    /// Attaches a program with the code for some optional flags to a device, or replaces the attached program.
+    /// Attaches a program with the code for some optional flags to a device, or replaces the
+    /// attached program.
     pub fn attach(&self, device: &IfName, ifindex: u32, hook: Hook, flags: u32) -> Result<()> {
         let path = self.pin(hook, flags);
         if !fs::exists(&path)? {
