@@ -1,4 +1,5 @@
-//! Any policy, any frame: nothing panics or overflows, and what passes is what may pass, said in other words than the code's.
+//! Any policy, any frame: nothing panics or overflows, and a frame that passes obeys the rules,
+//! which are stated independently of the code.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -53,7 +54,8 @@ fn decision(policy: &Policy, tpid: u16, tci: u16, ethertype: u16, inner_tci: u16
         if direction == Direction::Transmit && shows_beneath && !tunnel {
             assert!(!matches!(ethertype, 0x8100 | 0x88a8), "{headers:?} comes to light");
         }
-        if let Tagging::Push(new) | Tagging::Replace(new) | Tagging::ReplaceByService(new) = tagging {
+        if let Tagging::Push(new) | Tagging::Replace(new) | Tagging::ReplaceByService(new) = tagging
+        {
             assert!(matches!(new & 0xfff, 0) || new & 0xfff == vid, "{headers:?} gets {new:x}");
             // An outer C-tag's priority is never lost.
             assert!(tpid != 0x8100 || new >> 12 == tci >> 12, "{headers:?} gets {new:x}");

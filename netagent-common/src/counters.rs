@@ -1,8 +1,9 @@
-//! What the programs count. Directions are seen from the node: receive is from the VM or the wire.
+//! The counters of the programs. Directions are seen from the node: receive is from the VM or the
+//! wire.
 
 use crate::policy;
 
-/// Where a frame went when it was seen.
+/// The direction of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 pub enum Direction {
@@ -12,11 +13,11 @@ pub enum Direction {
     Transmit = 1,
 }
 
-/// Why a frame was dropped. The discriminants are map keys: append, never renumber.
+/// The reason for a drop. The discriminants are map keys: append, never renumber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u16)]
 pub enum Reason {
-    /// Untagged (or priority-tagged) on a port that has no VLAN for it.
+    /// Untagged or priority-tagged, on a port without a VLAN for such frames.
     Untagged = 0,
     /// Tagged with a VID that is not in the port's allow-list.
     VlanNotAllowed = 1,
@@ -28,27 +29,27 @@ pub enum Reason {
     Malformed = 4,
     /// Sent by a VM to, or towards a VM from, a link-local group (STP, LACP, LLDP, ...).
     LinkLocal = 5,
-    /// Removing the tag would have exposed another one.
+    /// Removing the tag would expose another one.
     StackedTag = 6,
-    /// On its way out of a port whose allow-list does not have its VLAN.
+    /// Transmitted by a port whose allow-list does not contain the VLAN.
     EgressFiltered = 7,
-    /// Seen on a device for which the programs have no policy.
+    /// On a device without a policy.
     NoPolicy = 8,
     /// The kernel refused to push or pop the tag.
     TagFailed = 9,
-    /// From a source address that is not one of the port's.
+    /// From a source address that is not listed for the port.
     MacSpoofed = 10,
-    /// ARP or RARP in the name of an address that is not one of the port's.
+    /// ARP or RARP for an address that is not listed for the port.
     ArpSpoofed = 11,
-    /// IPv6 neighbour discovery in the name of an address that is not one of the port's.
+    /// IPv6 neighbour discovery for an address that is not listed for the port.
     NdSpoofed = 12,
-    /// From one source address more than the port may have.
+    /// From a source address above the limit of the port.
     MacLimit = 13,
-    /// What only a DHCP server sends, from a VM that is to be none.
+    /// A message of a DHCP server, from a VM that must not be one.
     DhcpServer = 14,
-    /// What only a router sends (router advertisement, redirect), from a VM that is to be none.
+    /// A router advertisement or redirect, from a VM that must not be a router.
     RouterAdvertisement = 15,
-    /// Between two ports of which one is isolated.
+    /// Between two ports, at least one of which is isolated.
     Isolated = 16,
     /// Above the port's limit of broadcast frames.
     BroadcastStorm = 17,
@@ -118,7 +119,7 @@ impl Reason {
         Self::ALL.get(usize::from(value)).copied()
     }
 
-    /// The flag of [`crate::policy`] without which a port drops nothing for this reason; 0: every port can.
+    /// The flag of [`crate::policy`] that a port needs to drop a frame for this reason; 0: none.
     pub const fn flag(self) -> u32 {
         match self {
             Self::MacSpoofed | Self::ArpSpoofed | Self::NdSpoofed => policy::MAC_GUARD,
@@ -143,7 +144,7 @@ impl Reason {
 
     /// Whether a port with these flags can drop a frame for this reason in a direction.
     pub const fn occurs(self, flags: u32, direction: Direction) -> bool {
-        // What has no policy is no port.
+        // A device without a policy is not a port.
         let by_a_port = !matches!(self, Self::NoPolicy);
         by_a_port && self.applies_to(direction) && flags & self.flag() == self.flag()
     }
@@ -176,8 +177,8 @@ impl Reason {
     }
 }
 
-/// Traffic of one (port, VID) pair that passed the policy, per CPU. `port` and `vid` are the agent's, written
-/// once when it hands out the pair, so that a dump of the map explains itself.
+/// Traffic of one (port, VID) pair that passed the policy, per CPU. The agent writes `ifindex`,
+/// `port` and `vid` when it allocates the pair, so that a dump of the map explains itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct VlanStats {
@@ -189,27 +190,27 @@ pub struct VlanStats {
     pub vid: u16,
     /// Frames from the VM or the wire; a GSO frame counts as its segments.
     pub rx_packets: u64,
-    /// Bytes of these, with the Ethernet header, without VLAN tag and FCS.
+    /// Bytes of these frames, with the Ethernet header, without VLAN tag and FCS.
     pub rx_bytes: u64,
     /// Frames to the VM or the wire.
     pub tx_packets: u64,
-    /// Bytes of these.
+    /// Bytes of these frames.
     pub tx_bytes: u64,
 }
 
-/// In a [`DropKey`]: more VIDs than are counted apart, or none.
+/// In a [`DropKey`]: all VIDs that have no key of their own, or no VID.
 pub const ANY_VID: u16 = 0xffff;
-/// In a [`DropKey`]: no port of ours, or the map was full.
+/// In a [`DropKey`]: the device is not a port, or the map was full.
 pub const ANY_PORT: u16 = 0xffff;
 
-/// Key of the drop counters. The programs write enums (`DropKey<Direction, Reason>`), which `bpftool` prints
-/// by name; the agent reads the same bytes as integers, any of which are valid.
+/// Key of the drop counters. The programs write enums (`DropKey<Direction, Reason>`), which
+/// `bpftool` prints by name; the agent reads the same bytes as integers, any of which are valid.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C, align(8))]
 pub struct DropKey<D, R> {
     /// Dense number of the port, or [`ANY_PORT`].
     pub port: u16,
-    /// The VID that the frame carried or was given; 0 if it was untagged; or [`ANY_VID`].
+    /// The VID of the tag or of the port; 0 if the frame was untagged; or [`ANY_VID`].
     pub vid: u16,
     /// A [`Direction`].
     pub direction: D,
@@ -223,7 +224,8 @@ impl<D: Copy, R: Copy> DropKey<D, R> {
     #[expect(unsafe_code, reason = "four fields of two bytes are one of eight")]
     const fn word(&self) -> u64 {
         const { assert!(size_of::<Self>() == size_of::<u64>()) };
-        // SAFETY: a key has the size and alignment of a word, and no padding (asserted in the tests).
+        // SAFETY: a key has the size and alignment of a word, and no padding (asserted in the
+        // tests).
         unsafe { core::ptr::from_ref(self).cast::<u64>().read() }
     }
 }
@@ -237,15 +239,15 @@ pub type RawDropKey = DropKey<u16, u16>;
 pub struct DropStats {
     /// Frames.
     pub packets: u64,
-    /// Bytes of these, counted as in [`VlanStats`].
+    /// Bytes of these frames, counted as in [`VlanStats`].
     pub bytes: u64,
 }
 
 /// Slots of a port on each CPU.
 pub const SLOTS: usize = 2;
 
-/// The first keys under which a CPU dropped frames of a port. Nearly all later drops have one of these keys,
-/// which is found without a hash. A key keeps its slot: counts are never moved.
+/// The first keys under which a CPU dropped frames of a port. Nearly all later drops have one of
+/// these keys, which is found without a hash. A key keeps its slot: counts are never moved.
 pub type DropSlots<D, R> = [DropSlot<D, R>; SLOTS];
 
 /// Drops of one key on one CPU.
@@ -254,7 +256,7 @@ pub type DropSlots<D, R> = [DropSlot<D, R>; SLOTS];
 pub struct DropSlot<D, R> {
     /// Frames; 0: the slot is free, whatever the key.
     pub packets: u64,
-    /// Bytes of these.
+    /// Bytes of these frames.
     pub bytes: u64,
     /// The key. It is written before the number of frames, and read after it.
     pub key: DropKey<D, R>,
@@ -263,8 +265,8 @@ pub struct DropSlot<D, R> {
 /// The agent's view of a port's slots.
 pub type RawDropSlots = DropSlots<u16, u16>;
 
-/// Adds to a counter in a map. The agent and other CPUs may access it at the same time, so that no reference
-/// to it may exist.
+/// Adds to a counter in a map. The agent and other CPUs may access it at the same time, so that no
+/// reference to it may exist.
 ///
 /// # Safety
 ///

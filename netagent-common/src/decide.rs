@@ -9,22 +9,23 @@ use crate::{
     vlan::{PRIORITY_VID, RESERVED_VID, TPID_C, TPID_S, VID_MASK, is_tpid},
 };
 
-/// What the decision needs to know of a frame.
+/// The headers of a frame that the decision uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Headers {
-    /// TPID of the outer tag, wherever it is (bytes or skb metadata); 0 if there is none.
+    /// TPID of the outer tag, in the bytes or in the skb metadata; 0 if there is no tag.
     pub tpid: u16,
-    /// TCI of the outer tag (PCP, DEI, VID); 0 if there is none.
+    /// TCI of the outer tag (PCP, DEI, VID); 0 if there is no tag.
     pub tci: u16,
-    /// The Ethertype behind the outer tag.
+    /// The Ethertype after the outer tag.
     pub ethertype: u16,
-    /// TCI of the tag behind the outer one, if the Ethertype announces one; asked for by QinQ ports only.
+    /// TCI of the tag after the outer one, if the Ethertype announces one; read for QinQ ports
+    /// only.
     pub inner_tci: u16,
     /// Destination is 01:80:C2:00:00:00 to 0F.
     pub link_local: bool,
 }
 
-/// What to do with the tag of a frame that passes.
+/// The change of the tag of a frame that passes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tagging {
     /// Leave the frame as it is.
@@ -42,15 +43,15 @@ pub enum Tagging {
 /// The decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Belongs to this VLAN (0: to none, a link-local frame), after this change of its tag.
+    /// The frame belongs to this VLAN (0: to none, a link-local frame); its tag is changed.
     Pass(u16, Tagging),
-    /// Dropped; the VID that it carried or was given, 0 if none.
+    /// The frame is dropped; the VID of its tag or of the port, 0 if there is none.
     Drop(u16, Reason),
 }
 
-/// Decides about a frame at a port: the table of the design, as code. Receive is towards the bridge, transmit
-/// away from it. `flags` are those of the policy; a program that was loaded without some of the optional ones passes
-/// them without these, and has none of their code.
+/// Decides about a frame at a port: the table in README.md, as code. Receive is towards the bridge,
+/// transmit is away from it. `flags` are the flags of the policy, without the optional flags that
+/// the program has no code for.
 #[inline(always)]
 pub fn decide(policy: &Policy, flags: u32, headers: Headers, direction: Direction) -> Verdict {
     if headers.link_local {
@@ -72,7 +73,7 @@ pub fn decide(policy: &Policy, flags: u32, headers: Headers, direction: Directio
 fn receive(policy: &Policy, flags: u32, headers: Headers) -> Verdict {
     let vid = headers.tci & VID_MASK;
     let priority = headers.tci & !VID_MASK;
-    // Inside the bridge a service VLAN is a VLAN like all others; its tag tells it from them on the wire only.
+    // Inside the bridge a service VLAN is an ordinary VLAN. Only on the wire its tag is an S-tag.
     if flags & SERVICES != 0 && headers.tpid != 0 {
         let service = policy.is_service(vid) && policy.allows(vid);
         match headers.tpid {
@@ -82,7 +83,7 @@ fn receive(policy: &Policy, flags: u32, headers: Headers) -> Verdict {
             _ => {}
         }
     }
-    // An 802.1Q bridge does not look into a tag of another type: the frame counts as untagged.
+    // An 802.1Q bridge ignores a tag of another type: the frame counts as untagged.
     if headers.tpid != TPID_C || vid == PRIORITY_VID {
         if policy.pvid == 0 || flags & ADMIT_UNTAGGED == 0 {
             return Verdict::Drop(0, Reason::Untagged);
@@ -92,7 +93,7 @@ fn receive(policy: &Policy, flags: u32, headers: Headers) -> Verdict {
             let tagging = if inside { Tagging::Keep } else { Tagging::Push(policy.pvid) };
             return Verdict::Pass(policy.pvid, tagging);
         }
-        // A tag beneath a priority tag would slip through wherever VID 0 is skipped (VU#855201).
+        // A tag beneath a priority tag would bypass every filter that skips VID 0 (VU#855201).
         if is_tpid(headers.ethertype) {
             return Verdict::Drop(policy.pvid, Reason::StackedTag);
         }
@@ -108,7 +109,7 @@ fn receive(policy: &Policy, flags: u32, headers: Headers) -> Verdict {
     if flags & ADMIT_TAGGED == 0 {
         return Verdict::Drop(vid, Reason::TaggedOnAccess);
     }
-    // Inside the bridge this VLAN is untagged; a priority tag keeps PCP and DEI.
+    // Inside the bridge this VLAN is untagged. A priority tag keeps PCP and DEI.
     let tagging = if vid == policy.bridge_pvid {
         Tagging::Replace(priority | PRIORITY_VID)
     } else {
@@ -126,9 +127,9 @@ fn transmit(policy: &Policy, flags: u32, headers: Headers) -> Verdict {
         return Verdict::Drop(vid, Reason::EgressFiltered);
     }
     let untag = vid == policy.pvid && flags & PVID_TAGGED == 0;
-    // Where no tag of ours stays above it, a second tag would come to light. A tag in the bytes without one in
-    // the metadata is such a second tag: the bridge keeps its own in the metadata. A priority tag above it is none
-    // that VLANs are told by.
+    // Untagging would expose a second tag. A tag in the bytes without a tag in the metadata is a
+    // second tag, too: the bridge keeps its own tag in the metadata. A priority tag does not
+    // identify a VLAN.
     let exposed = is_tpid(headers.ethertype) || (headers.tpid != 0 && !tagged);
     if untag && exposed {
         return Verdict::Drop(vid, Reason::StackedTag);
@@ -149,7 +150,7 @@ fn transmit(policy: &Policy, flags: u32, headers: Headers) -> Verdict {
     Verdict::Pass(vid, tagging)
 }
 
-/// The VLAN of a frame on the bridge's side of a port; 0: none.
+/// The VLAN of a frame on the bridge side of a port; 0: none.
 #[inline(always)]
 fn vid_on_bridge(policy: &Policy, headers: Headers) -> u16 {
     match headers.tci & VID_MASK {
@@ -158,12 +159,12 @@ fn vid_on_bridge(policy: &Policy, headers: Headers) -> u16 {
     }
 }
 
-/// From a customer: whatever the frame carries goes beneath the service tag, which takes over its priority.
+/// From a customer: the service tag is put above the tags of the frame, with their priority.
 #[inline(always)]
 fn into_tunnel(policy: &Policy, flags: u32, headers: Headers) -> Verdict {
     let vid = headers.tci & VID_MASK;
     let tagged = headers.tpid == TPID_C;
-    // Nothing that the agent would write.
+    // The agent writes no such policy.
     if policy.pvid == 0 {
         return Verdict::Drop(vid, Reason::VlanNotAllowed);
     }
@@ -184,7 +185,8 @@ fn into_tunnel(policy: &Policy, flags: u32, headers: Headers) -> Verdict {
     Verdict::Pass(policy.pvid, Tagging::Push(priority | policy.pvid))
 }
 
-/// To a customer: the service tag goes, and what is beneath must be one of the customer's own VLANs.
+/// To a customer: the service tag is removed. The tag beneath it must have one of the customer's
+/// VIDs.
 #[inline(always)]
 fn out_of_tunnel(policy: &Policy, headers: Headers) -> Verdict {
     let vid = vid_on_bridge(policy, headers);

@@ -3,8 +3,8 @@
 //! The bridge learns, floods and ages. The agent mirrors the bridges' FDBs into a map. The programs
 //! write two marks in that map: a station that moves or falls silent is left to the bridge at once.
 //!
-//! The map is an array of buckets instead of a kernel hash map: a program makes two look-ups per frame.
-//! A look-up here takes about 25 instructions, a call of the kernel's hash map about 130.
+//! The map is an array of buckets instead of a kernel hash map: a program makes two look-ups per
+//! frame. A look-up here takes about 25 instructions, a call of the kernel's hash map about 130.
 
 mod crossing;
 mod entry;
@@ -14,10 +14,11 @@ pub use self::{
     entry::{FdbBucket, FdbEntry, Source, Station, WAYS, at, bucket, marks, source, who},
 };
 
-/// Length of an epoch as a power of two in nanoseconds: 17 s. In each epoch the bridge receives one frame
-/// of every source, because it forgets a station after 300 s (IEEE 802.1Q-2022 table 8-6).
+/// Length of an epoch as a power of two in nanoseconds: 17 s. In each epoch the bridge receives one
+/// frame of every source, because it forgets a station after 300 s (IEEE 802.1Q-2022 table 8-6).
 const EPOCH_SHIFT: u32 = 34;
-/// Validity of [`Fresh::until`] in nanoseconds. Without the agent the fast path ends after this time.
+/// Validity of [`Fresh::until`] in nanoseconds. Without the agent the fast path ends after this
+/// time.
 pub const FRESH_FOR: u64 = 1_000_000_000;
 
 /// How long the FDB map may be used.

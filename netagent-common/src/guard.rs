@@ -1,7 +1,8 @@
 //! What a VM may say of itself: its addresses, and whether it is a DHCP server or an IPv6 router.
 //!
-//! A sender hides behind tags, LLC/SNAP (VU#855201), IPv6 extension headers and fragments (RFC 7113): the walk goes through
-//! all of them, within bounds, and what is beyond the bounds is refused.
+//! A sender hides behind tags, LLC/SNAP (VU#855201), IPv6 extension headers and fragments (RFC
+//! 7113): the walk goes through all of them, within bounds, and what is beyond the bounds is
+//! refused.
 
 use crate::{
     counters::Reason,
@@ -45,8 +46,8 @@ impl Bytes for [u8] {
 /// An Ethernet address.
 pub type Mac = [u8; 6];
 
-/// Looks into a frame from a VM; the error is why it is refused. `flags` as in [`crate::decide::decide`]; `owns` tells
-/// whether the VM may use an address.
+/// Looks into a frame from a VM; the error is why it is refused. `flags` as in
+/// [`crate::decide::decide`]; `owns` tells whether the VM may use an address.
 #[inline(always)]
 pub fn check(
     flags: u32,

@@ -1,4 +1,7 @@
-//! Limits of the source addresses and of the broadcast, multicast and unknown unicast frames of a VM.
+//! Limits of the source addresses and of the broadcast, multicast and unknown unicast frames of a
+//! VM.
+
+use core::ptr;
 
 /// Maximum of a limit of source addresses.
 pub const MAC_SLOTS: usize = 32;
@@ -21,9 +24,9 @@ pub struct MacSlot {
     pub seen: u64,
 }
 
-/// State of a port's limits. Each is the time, in nanoseconds since boot, at which the frames that the port
-/// has sent are due at its rate (the generic cell rate algorithm of ITU-T I.371: a token bucket with
-/// one number).
+/// State of a port's limits. Each is the time, in nanoseconds since boot, at which the frames that
+/// the port has sent are due at its rate (the generic cell rate algorithm of ITU-T I.371: a token
+/// bucket with one number).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct StormState {
@@ -35,9 +38,11 @@ pub struct StormState {
     pub unknown: u64,
 }
 
-/// Whether an address may be used: it has one of the first `limit` slots, or takes a free or an aged one.
+/// Whether an address may be used: it has one of the first `limit` slots, or takes a free or an
+/// aged one.
 ///
-/// CPUs share the slots without a lock: two addresses that they admit at the same moment may get one slot.
+/// CPUs share the slots without a lock: two addresses that they admit at the same moment may get
+/// one slot.
 ///
 /// # Safety
 ///
@@ -45,48 +50,48 @@ pub struct StormState {
 #[inline(always)]
 #[expect(unsafe_code, reason = "map memory is shared: no reference to it may exist")]
 pub unsafe fn admit_mac(slots: *mut [MacSlot; MAC_SLOTS], limit: u16, mac: u64, now: u64) -> bool {
-    let mut free = None;
+    let mut free = ptr::null_mut::<MacSlot>();
     for number in 0..MAC_SLOTS {
         if number >= usize::from(limit) {
             break;
         }
-        // SAFETY: one of the slots, whose fields are valid.
-        let (its_mac, its_seen) = unsafe {
-            let slot = slots.cast::<MacSlot>().add(number);
-            (&raw mut (*slot).mac, &raw mut (*slot).seen)
-        };
-        // SAFETY: valid for reads and writes.
-        let (used_by, seen) = unsafe { (its_mac.read_volatile(), its_seen.read_volatile()) };
+        // SAFETY: one of the slots.
+        let slot = unsafe { slots.cast::<MacSlot>().add(number) };
+        // SAFETY: the fields of a slot are valid for reads and writes.
+        let (its_mac, its_seen) = unsafe { (&raw mut (*slot).mac, &raw mut (*slot).seen) };
+        // SAFETY: valid for reads.
+        let used_by = unsafe { its_mac.read_volatile() };
+        // SAFETY: valid for reads.
+        let age = || now.wrapping_sub(unsafe { its_seen.read_volatile() });
         if used_by == mac {
-            if now.wrapping_sub(seen) > MAC_PRECISION {
+            if age() > MAC_PRECISION {
                 // SAFETY: valid for writes.
                 unsafe { its_seen.write_volatile(now) };
             }
             return mac != 0;
         }
         // Signed: another CPU may have written a later time than `now`.
-        if used_by == 0 || now.wrapping_sub(seen).cast_signed() > MAC_AGE.cast_signed() {
-            free = Some((its_mac, its_seen));
+        if used_by == 0 || age().cast_signed() > MAC_AGE.cast_signed() {
+            free = slot;
         }
     }
-    match free {
-        Some((its_mac, its_seen)) if mac != 0 => {
-            // SAFETY: valid for writes.
-            unsafe {
-                its_mac.write_volatile(mac);
-                its_seen.write_volatile(now);
-            }
-            true
-        }
-        _ => false,
+    // One pointer, null for none: with more state in the loop the verifier gives up.
+    if free.is_null() || mac == 0 {
+        return false;
     }
+    // SAFETY: one of the slots.
+    unsafe {
+        (&raw mut (*free).mac).write_volatile(mac);
+        (&raw mut (*free).seen).write_volatile(now);
+    }
+    true
 }
 
-/// When the frames of a port are due after `packets` more, if these are within `limit` frames per second
-/// (0: no limit); `due` is when they were due before. `None`: above the limit.
+/// When the frames of a port are due after `packets` more, if these are within `limit` frames per
+/// second (0: no limit); `due` is when they were due before. `None`: above the limit.
 ///
-/// CPUs share the due time without a lock: frames of one port that two of them judge at the same moment
-/// may count once.
+/// CPUs share the due time without a lock: frames of one port that two of them judge at the same
+/// moment may count once.
 #[inline(always)]
 pub fn admit_rate(due: u64, limit: u32, packets: u64, now: u64) -> Option<u64> {
     if limit == 0 {

@@ -13,8 +13,8 @@ pub const fn is_group(mac: u64) -> bool {
     mac & 1 != 0
 }
 
-/// Whether a destination is one of 01:80:C2:00:00:00 to 0F, which a bridge never forwards: STP, pause, LACP and the other slow
-/// protocols, LLDP (IEEE 802.1Q-2022 table 8-1).
+/// Whether a destination is one of 01:80:C2:00:00:00 to 0F, which a bridge never forwards: STP,
+/// pause, LACP and the other slow protocols, LLDP (IEEE 802.1Q-2022 table 8-1).
 #[inline(always)]
 pub const fn is_link_local(destination: u64) -> bool {
     destination & 0xf0ff_ffff_ffff == 0x0000_00c2_8001

@@ -1,4 +1,4 @@
-//! What a port may send and receive.
+//! The policy of a port: the frames that it may send and receive.
 
 use crate::vlan::VID_MASK;
 
@@ -8,51 +8,54 @@ pub const ADMIT_UNTAGGED: u32 = 1 << 0;
 pub const ADMIT_TAGGED: u32 = 1 << 1;
 /// Transmit the PVID's frames tagged ("native: tagged"), instead of untagged.
 pub const PVID_TAGGED: u32 = 1 << 2;
-/// Pass link-local groups without any VLAN policy: an uplink, where LACP, LLDP and STP must survive, or a VM's port
-/// whose operator wants the node to hear them.
+/// Pass link-local groups without a VLAN policy: an uplink, for LACP, LLDP and STP, or a VM's port
+/// with `allowLinkLocal`.
 pub const LINK_LOCAL_BYPASS: u32 = 1 << 3;
 /// The bridge removes the PVID's tag on this port (VLAN-aware, "PVID Egress Untagged").
 pub const BRIDGE_STRIPS: u32 = 1 << 4;
-/// No NIC under this uplink takes the tag out of the bytes: XDP sees it, and may drop early.
+/// No NIC of this uplink moves the tag into the metadata: XDP sees it, and may drop early.
 pub const TAGS_IN_BYTES: u32 = 1 << 5;
 /// The port is an uplink.
 pub const UPLINK: u32 = 1 << 6;
 /// The port is a trunk (informational: the allow-list decides).
 pub const TRUNK: u32 = 1 << 7;
-/// The uplink took no XDP program; the agent's note to itself.
+/// The uplink does not support XDP programs. Only the agent uses this flag.
 pub const XDP_REFUSED: u32 = 1 << 8;
-/// The port talks to the uplink only.
+/// The port may exchange frames with the uplink only.
 pub const ISOLATED: u32 = 1 << 9;
-/// The bridge has isolated ports, so it counts where a frame comes from.
+/// The bridge has isolated ports: the egress hook looks up the ingress port.
 pub const ISOLATION: u32 = 1 << 10;
-/// The VM may only use the addresses that are listed for it.
+/// The VM may use its listed addresses only.
 pub const MAC_GUARD: u32 = 1 << 11;
-/// The VM may only use `mac_limit` addresses.
+/// The VM may use `mac_limit` addresses.
 pub const MAC_LIMIT: u32 = 1 << 12;
-/// The VM may not be a DHCP server.
+/// The VM must not be a DHCP server.
 pub const DHCP_GUARD: u32 = 1 << 13;
-/// The VM may not be an IPv6 router.
+/// The VM must not be an IPv6 router.
 pub const RA_GUARD: u32 = 1 << 14;
-/// Broadcast or multicast from the VM is limited.
+/// Broadcast, multicast or unknown unicast from the VM is limited.
 pub const STORM: u32 = 1 << 15;
 /// QinQ (dot1q-tunnel): `pvid` is the service VLAN, and `vids` lists the customer's VIDs.
 pub const TUNNEL: u32 = 1 << 16;
-/// Some VLANs of this uplink are service VLANs, whose outer tag on the wire is an S-tag: those in `services`.
+/// The VLANs in `services` of this uplink are service VLANs: their outer tag on the wire is an
+/// S-tag.
 pub const SERVICES: u32 = 1 << 17;
 /// Frames of the PVID that have a priority reach the VM priority-tagged (VID 0).
 pub const PRIORITY_IF_NONZERO: u32 = 1 << 18;
 /// Frames of the PVID reach the VM priority-tagged, with a priority or without.
 pub const PRIORITY_ALWAYS: u32 = 1 << 19;
-/// Frames may go past the bridge, from this port and to it.
+/// Frames from and to this port may bypass the bridge.
 pub const FAST: u32 = 1 << 20;
-/// The bridge learns for each VLAN apart.
+/// The bridge has a separate FDB for each VLAN.
 pub const PER_VLAN: u32 = 1 << 21;
-/// Of a VM's port: it takes frames that XDP forwards. Of an uplink: some of its ports do.
+/// A VM's port supports XDP_REDIRECT. An uplink: at least one of its ports does.
 pub const FAST_XDP: u32 = 1 << 22;
-/// The port is a veth without a queue whose other end is in another namespace: frames can be put there at once.
+/// The port is a veth without a queue whose other end is in another namespace: `bpf_redirect_peer`
+/// works.
 pub const PEER: u32 = 1 << 23;
 
-/// Flags that few ports have. A program is loaded for those that its port has: the code of the others is not in it.
+/// Flags that few ports have. A program is loaded with the code for the optional flags of its port
+/// only.
 pub const OPTIONAL: u32 = ISOLATION
     | MAC_GUARD
     | MAC_LIMIT
@@ -65,9 +68,9 @@ pub const OPTIONAL: u32 = ISOLATION
     | PRIORITY_ALWAYS
     | FAST_XDP;
 
-/// Policy of one port. Two records per port: the programs read one while the agent writes the other, and one
-/// eight-byte store of a [`PortRef`] switches between them, so that a packet sees the old or the new policy, never
-/// a mixture.
+/// Policy of one port. Each port has two records: the programs read one while the agent writes the
+/// other. One eight-byte store of a [`PortRef`] switches between them, so that a frame is judged by
+/// the old or the new policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Policy {
@@ -79,19 +82,19 @@ pub struct Policy {
     pub port: u16,
     /// The VID that untagged frames get; 0: none, they are dropped.
     pub pvid: u16,
-    /// The VID whose frames are untagged inside a VLAN-unaware bridge (the host's own, untagged VLAN); 0: none.
+    /// The VID that is untagged inside a VLAN-unaware bridge (the host's untagged VLAN); 0: none.
     pub bridge_pvid: u16,
-    /// The counters of `pvid`: nearly all frames of an access port, found without a second look-up.
+    /// The pair number of `pvid`, which saves a look-up for nearly all frames of an access port.
     pub pvid_pair: u16,
-    /// The number of this record, under which the VM's addresses are found, where [`MAC_GUARD`].
+    /// The number of this record: part of the key of the VM's addresses, with [`MAC_GUARD`].
     pub record: u16,
-    /// Most source addresses, where [`MAC_LIMIT`].
+    /// Maximum number of source addresses, with [`MAC_LIMIT`].
     pub mac_limit: u16,
     /// Broadcast frames per second that the VM may send; 0: no limit.
     pub broadcast_limit: u32,
-    /// The same for multicast frames.
+    /// Multicast frames per second that the VM may send; 0: no limit.
     pub multicast_limit: u32,
-    /// The same for unicast frames to stations that the bridge does not know.
+    /// Unicast frames per second to unknown stations that the VM may send; 0: no limit.
     pub unknown_limit: u32,
     /// Interface index of the bridge.
     pub bridge: u32,
@@ -99,13 +102,14 @@ pub struct Policy {
     pub unused: u32,
     /// Name of the device, padded with NUL.
     pub device: [u8; 16],
-    /// Name of the network, or of the cluster network of an uplink; cut after 32 bytes, padded with NUL.
+    /// Name of the network, or of the cluster network of an uplink; cut after 32 bytes, padded with
+    /// NUL.
     pub network: [u8; 32],
-    /// The allow-list: bit `vid % 64` of word `vid / 64`. Of the customer's VIDs, where [`TUNNEL`].
+    /// The allow-list: bit `vid % 64` of word `vid / 64`. With [`TUNNEL`]: the customer's VIDs.
     pub vids: [u64; 64],
-    /// The service VLANs, where [`SERVICES`]: bits as in `vids`.
+    /// The service VLANs, with [`SERVICES`]: bits as in `vids`.
     pub services: [u64; 64],
-    /// For each word of the allow-list the block that has the pair numbers of its 64 VIDs; 0: none.
+    /// For each word of the allow-list the block with the pair numbers of its 64 VIDs; 0: none.
     pub blocks: [u16; 64],
 }
 
@@ -135,7 +139,7 @@ impl Policy {
     /// Whether a VID (12 bits) is in the allow-list.
     #[inline(always)]
     pub const fn allows(&self, vid: u16) -> bool {
-        // The masks cannot change a 12-bit VID; they are what the verifier sees.
+        // The masks do not change a 12-bit VID; the verifier needs them.
         self.vids[((vid & VID_MASK) >> 6) as usize] >> (vid & 63) & 1 == 1
     }
 
@@ -151,7 +155,7 @@ impl Policy {
         self.flags & flags == flags
     }
 
-    /// The VID of frames that are untagged on the bridge's side of this port; 0: none are.
+    /// The VID of frames that are untagged on the bridge side of this port; 0: none.
     #[inline(always)]
     pub const fn untagged_on_bridge(&self) -> u16 {
         if self.has(BRIDGE_STRIPS) { self.pvid } else { self.bridge_pvid }
@@ -162,25 +166,25 @@ impl Policy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(C)]
 pub struct PortMac {
-    /// Number of the policy record: the addresses change with the policy, at once.
+    /// Number of the policy record: the addresses change together with the policy.
     pub record: u16,
     /// The address.
     pub mac: [u8; 6],
 }
 
-/// Where a device's policy is: the value of the port index.
+/// The policy record of a device: the value of the port index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct PortRef {
-    /// The interface index that this element is for; 0: none.
+    /// Interface index of the device; 0: none.
     pub ifindex: u32,
     /// Record number: twice the port number, plus which of the two records.
     pub record: u32,
 }
 
 impl PortRef {
-    /// The reference in an element of the port index, which is read as one word: the agent switches both
-    /// fields by one store.
+    /// The reference in an element of the port index, which is read as one word: the agent switches
+    /// both fields by one store.
     #[inline(always)]
     pub const fn from_word(word: u64) -> Self {
         let [a, b, c, d, record @ ..] = word.to_ne_bytes();

@@ -1,27 +1,27 @@
-//! Samples of dropped frames: what the programs hand to `netagent monitor` while it runs.
+//! Samples of dropped frames, which the programs send to `netagent monitor` while it runs.
 
 /// Bytes of the ring buffer.
 pub const RING_BYTES: u32 = 256 * 1024;
-/// Most bytes of a frame that go into its sample.
+/// Maximum number of bytes of a frame in its sample.
 pub const CAPTURE: usize = 128;
-/// Samples of one port in one [`window`], unless the monitor asks for another number.
+/// Default number of samples of one port in one [`window`].
 pub const LIMIT: u32 = 100;
-/// Elements of the windows: one per port, and one for all that is no port of ours.
+/// Number of windows: one per port, and one for all other devices.
 pub const WINDOWS: u32 = crate::MAX_PORTS + 1;
-/// In a [`SampleFilter`]: whatever it is.
+/// In a [`SampleFilter`]: any value.
 pub const ALL: u32 = u32::MAX;
 
-/// A dropped frame, as it was when it was dropped.
+/// A frame in the state in which it was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Sample {
-    /// When, in nanoseconds since the boot (`CLOCK_BOOTTIME`).
+    /// Time in nanoseconds since boot (`CLOCK_BOOTTIME`).
     pub time: u64,
-    /// Interface index of the device whose program dropped it: under a bond, at XDP, the member.
+    /// Interface index of the device at which the frame was dropped; at XDP on a bond: the member.
     pub ifindex: u32,
-    /// Bytes of the frame, without what `tpid` and `tci` stand for.
+    /// Bytes of the frame, without the tag in `tpid` and `tci`.
     pub length: u32,
-    /// How many of them are in `bytes`.
+    /// Number of bytes in `bytes`.
     pub captured: u32,
     /// As in [`DropKey`](crate::counters::DropKey).
     pub port: u16,
@@ -31,20 +31,21 @@ pub struct Sample {
     pub direction: u16,
     /// A [`Reason`](crate::counters::Reason).
     pub reason: u16,
-    /// TPID of the tag that was in the frame's metadata rather than in its bytes; 0: there was none.
+    /// TPID of the tag in the metadata of the frame; 0: none.
     pub tpid: u16,
-    /// TCI of that tag.
+    /// TCI of the tag in the metadata.
     pub tci: u16,
-    /// The beginning of the frame; what is beyond `captured` means nothing.
+    /// The beginning of the frame; bytes beyond `captured` are undefined.
     pub bytes: [u8; CAPTURE],
 }
 
-/// What the monitor wants, for how long.
+/// The drops that the monitor wants samples of, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct SampleFilter {
-    /// Until when (`CLOCK_BOOTTIME`, ns); 0: nobody reads. A time rather than a flag: the monitor keeps extending it,
-    /// so that one that was killed is forgotten by itself; the first drop after that makes it 0.
+    /// Time until which samples are taken (`CLOCK_BOOTTIME`, ns); 0: no monitor runs. The monitor
+    /// extends it, so that it ends by itself if the monitor is killed; the first drop after that
+    /// sets it to 0.
     pub until: u64,
     /// Dense number of the port, or [`ALL`].
     pub port: u32,
@@ -57,10 +58,10 @@ pub struct SampleFilter {
 }
 
 impl SampleFilter {
-    /// Nobody reads.
+    /// No monitor runs.
     pub const NOTHING: Self = Self { until: 0, port: ALL, vid: ALL, reason: ALL, limit: LIMIT };
 
-    /// Whether a drop is asked for.
+    /// Whether the filter matches a drop.
     #[inline(always)]
     pub const fn wants(&self, port: u16, vid: u16, reason: u16) -> bool {
         (self.port == ALL || self.port == port as u32)
@@ -69,19 +70,19 @@ impl SampleFilter {
     }
 }
 
-/// How many samples a port has had of late.
+/// The samples of a port in a window of time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Window {
-    /// Which window.
+    /// Number of the window.
     pub number: u32,
-    /// How many in it.
+    /// Samples taken in it.
     pub taken: u32,
 }
 
-/// The window that a time is in: about a second each.
+/// The number of the window that contains a time. A window is about one second long.
 #[inline(always)]
-#[expect(clippy::cast_possible_truncation, reason = "comes again after 140 years")]
+#[expect(clippy::cast_possible_truncation, reason = "repeats after 140 years")]
 pub const fn window(time: u64) -> u32 {
     (time >> 30) as u32
 }
@@ -95,15 +96,15 @@ impl Window {
     }
 }
 
-/// Drops that occurred while somebody read, and of which there is no sample; per CPU.
+/// Drops without a sample while a monitor runs; per CPU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Unsampled {
-    /// Not asked for.
+    /// The filter did not match.
     pub filtered: u64,
-    /// Above the port's limit.
+    /// Above the limit of the port.
     pub limited: u64,
-    /// Found the ring buffer full.
+    /// The ring buffer was full.
     pub lost: u64,
 }
 

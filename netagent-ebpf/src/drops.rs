@@ -1,5 +1,5 @@
-//! A dropped frame is counted. While `netagent monitor` runs, a sample of it is taken: the window of each port
-//! bounds the cost.
+//! A dropped frame is counted. While `netagent monitor` runs, a sample of it is taken: the window
+//! of each port bounds the cost.
 
 use core::mem::offset_of;
 
@@ -16,6 +16,7 @@ use netagent_common::{
 };
 
 use crate::{
+    log,
     maps::{self, Drop},
     packet::{Copied, copy_skb, copy_xdp, skb_bytes, xdp_bytes},
 };
@@ -41,6 +42,7 @@ static MONITOR_MISSED: PerCpuArray<Unsampled, 1> = PerCpuArray::new();
 #[cold]
 #[inline(never)]
 pub fn skb(skb: *mut __sk_buff, ifindex: u32, drop: Drop) {
+    log::fault(ifindex, &drop);
     maps::count_drop(drop, skb_bytes(skb));
     let Some(time) = wanted(&drop) else { return };
     take(time, &drop, |to| copy_skb(skb, ifindex, to));
@@ -50,13 +52,15 @@ pub fn skb(skb: *mut __sk_buff, ifindex: u32, drop: Drop) {
 #[cold]
 #[inline(never)]
 pub fn xdp(xdp: *mut xdp_md, drop: Drop) {
+    // SAFETY: the verifier checks field reads of the context.
+    log::fault(unsafe { (*xdp).ingress_ifindex }, &drop);
     maps::count_drop(drop, xdp_bytes(xdp));
     let Some(time) = wanted(&drop) else { return };
     take(time, &drop, |to| copy_xdp(xdp, to));
 }
 
-/// The time, if a monitor runs, its filter matches the drop, and the port's window has a sample left. The
-/// window comes last: drops that the filter does not match do not use it.
+/// The time, if a monitor runs, its filter matches the drop, and the port's window has a sample
+/// left. The window comes last: drops that the filter does not match do not use it.
 #[inline(always)]
 fn wanted(drop: &Drop) -> Option<u64> {
     let shared = MONITOR.get_ptr_mut(0)?;
@@ -68,8 +72,8 @@ fn wanted(drop: &Drop) -> Option<u64> {
     // SAFETY: a helper without arguments.
     let time = unsafe { bpf_ktime_get_boot_ns() };
     if time >= until {
-        // The monitor is gone: later drops need not read the clock. A monitor that is only late extends
-        // the time within a second.
+        // The monitor is gone: later drops need not read the clock. A monitor that is only late
+        // extends the time within a second.
         // SAFETY: a word of a map element.
         unsafe { (&raw mut (*shared).until).write_volatile(0) };
         return None;
@@ -90,7 +94,8 @@ fn wanted(drop: &Drop) -> Option<u64> {
     }
     let element = u32::from(drop.port).min(MAX_PORTS);
     let of_port = MONITOR_RATE.get_ptr_mut(element)?;
-    // SAFETY: words of a map element, shared between CPUs: a lost update lets a port have one more sample.
+    // SAFETY: words of a map element, shared between CPUs: a lost update lets a port have one more
+    // sample.
     let (number, taken) = unsafe { (&raw mut (*of_port).number, &raw mut (*of_port).taken) };
     // SAFETY: words of a map element.
     let before = unsafe { Window { number: number.read_volatile(), taken: taken.read_volatile() } };
@@ -114,7 +119,8 @@ fn take(time: u64, drop: &Drop, copy: impl FnOnce(*mut u8) -> Copied) {
         return;
     };
     let sample = entry.as_mut_ptr();
-    // SAFETY: the entry has the size and alignment of a sample. Only this program has it until it is submitted.
+    // SAFETY: the entry has the size and alignment of a sample. Only this program has it until it
+    // is submitted.
     unsafe {
         let copied = copy((&raw mut (*sample).bytes).cast());
         (*sample).time = time;

@@ -1,8 +1,8 @@
 //! The fast path: known unicast goes to the port that the bridge has learned for its destination.
 //!
-//! TC redirects a frame to the egress hook of that port: the port's program drops, untags and counts as it
-//! does for frames from the bridge. A redirect to the other end of a veth pair, and a redirect by XDP, skip
-//! the egress hook: then the egress port's decision is made here.
+//! TC redirects a frame to the egress hook of that port: the port's program drops, untags and
+//! counts as it does for frames from the bridge. A redirect to the other end of a veth pair, and a
+//! redirect by XDP, skip the egress hook: then the egress port's decision is made here.
 
 use core::mem::offset_of;
 
@@ -50,8 +50,8 @@ static FORWARDED: PerCpuArray<PathStats, { MAX_PORTS as usize }> = PerCpuArray::
 #[btf_map]
 static XDP_PORTS: DevMap<{ MAX_PORTS as usize }> = DevMap::new();
 
-/// NICs from which XDP may forward: uplinks, and the active members of a bond, because a bond drops the
-/// frames of its other members. Element `ifindex % NIC_SLOTS`.
+/// NICs from which XDP may forward: uplinks, and the active members of a bond, because a bond drops
+/// the frames of its other members. Element `ifindex % NIC_SLOTS`.
 #[btf_map]
 static XDP_NICS: Array<u32, { NIC_SLOTS as usize }> = Array::new();
 
@@ -122,9 +122,9 @@ pub struct Egress {
     pub bypass: bool,
 }
 
-/// The egress port of a frame in this VLAN, if it is known. Must be called for every frame that a port
-/// receives: it notices that a station moves. For frames that the bridge must forward, the port is looked up
-/// only if they may be too long for it.
+/// The egress port of a frame in this VLAN, if it is known. Must be called for every frame that a
+/// port receives: it notices that a station moves. For frames that the bridge must forward, the
+/// port is looked up only if they may be too long for it.
 #[inline(always)]
 pub fn egress(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<Egress> {
     let fast = policy.flags & FAST != 0;
@@ -147,7 +147,8 @@ pub fn egress(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<Egress> {
     Some(Egress { port, bypass: settled && port.flags & FAST != 0 })
 }
 
-/// Whether the fast path may forward frames of a source; marks its entry if the bridge must receive this one.
+/// Whether the fast path may forward frames of a source; marks its entry if the bridge must receive
+/// this one.
 #[inline(always)]
 fn is_settled(fdb: FdbState, policy: &Policy, vid: u16, source: u64, epoch: u32) -> bool {
     let Some(found) = find(fdb, policy, vid, source) else { return false };
@@ -160,8 +161,8 @@ fn is_settled(fdb: FdbState, policy: &Policy, vid: u16, source: u64, epoch: u32)
     false
 }
 
-/// Sends a frame to its egress port: by a redirect to the port's egress hook, or by the bridge. The frame must
-/// be tagged as inside the bridge. Returns the TC action.
+/// Sends a frame to its egress port: by a redirect to the port's egress hook, or by the bridge. The
+/// frame must be tagged as inside the bridge. Returns the TC action.
 #[inline(always)]
 pub fn send(skb: &Skb<'_>, policy: &Policy, vid: u16, egress: Egress) -> i32 {
     let to = egress.port;
@@ -179,8 +180,9 @@ pub fn send(skb: &Skb<'_>, policy: &Policy, vid: u16, egress: Egress) -> i32 {
     unsafe { bpf_redirect(to.ifindex, 0) as i32 }
 }
 
-/// Redirects a frame to the other end of a port's veth pair, and does what the port's egress hook would do.
-/// The frame must be tagged as it came in. `None`: the frame must pass the egress hook; it is unchanged.
+/// Redirects a frame to the other end of a port's veth pair, and does what the port's egress hook
+/// would do. The frame must be tagged as it came in. `None`: the frame must pass the egress hook;
+/// it is unchanged.
 #[inline(always)]
 pub fn into_peer(
     skb: &Skb<'_>,
@@ -216,8 +218,8 @@ pub fn knows(policy: &Policy, vid: u16, destination: u64) -> bool {
     now >= fdb.until() || find(fdb, policy, vid, destination).is_some()
 }
 
-/// Redirects a frame from an uplink to the port of its destination, or returns XDP_PASS. `vid` and `tagging`
-/// are the decision of the uplink's policy.
+/// Redirects a frame from an uplink to the port of its destination, or returns XDP_PASS. `vid` and
+/// `tagging` are the decision of the uplink's policy.
 #[inline(always)]
 pub fn xdp(ctx: &XdpContext, policy: &Policy, headers: Headers, vid: u16, tagging: Tagging) -> u32 {
     redirect_xdp(ctx, policy, headers, vid, tagging).unwrap_or(XDP_PASS)
@@ -267,6 +269,8 @@ fn redirect_xdp(
     }
     let bytes = packet::xdp_untagged_bytes(ctx, retag.before.is_some());
     if packet::xdp_retag(ctx, [destination, source], retag).is_none() {
+        let (direction, reason) = (Direction::Receive, Reason::TagFailed);
+        drops::xdp(ctx.ctx, Drop { port: policy.port, vid, direction, reason });
         return Some(XDP_DROP);
     }
     maps::count(policy, vid, Direction::Receive, 1, bytes);

@@ -1,8 +1,9 @@
-//! What every object of programs needs. Exists also so that the agent can have a build-dependency on this crate, and cargo
-//! sees its changes.
+//! The parts of every object of programs. The agent has a build-dependency on this library, so that
+//! cargo sees changes of the programs.
 #![no_std]
 
-/// The licence of an object, and what a panic is there: nothing that the verifier lets happen.
+/// The licence of an object, and a panic handler: the verifier rejects programs that could reach
+/// it.
 #[macro_export]
 macro_rules! object {
     () => {
@@ -12,7 +13,7 @@ macro_rules! object {
             loop {}
         }
 
-        /// The helpers for packets and maps are for GPL-compatible programs.
+        /// Some helpers are available to GPL-compatible programs only.
         #[unsafe(link_section = "license")]
         #[unsafe(no_mangle)]
         static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -15,6 +15,7 @@
 mod checks;
 mod drops;
 mod forward;
+mod log;
 mod maps;
 mod packet;
 
@@ -35,8 +36,8 @@ use netagent_common::{
 
 use crate::{forward::Egress, maps::Drop, packet::Skb};
 
-/// The optional flags that ports of this program may have. They are frozen when the program is loaded: the
-/// verifier removes the code for all other flags.
+/// The optional flags that ports of this program may have. They are frozen when the program is
+/// loaded: the verifier removes the code for all other flags.
 #[unsafe(no_mangle)]
 static FLAGS: Global<u32> = Global::new(OPTIONAL);
 
@@ -46,12 +47,13 @@ fn flags(policy: &Policy) -> u32 {
     policy.flags & (!OPTIONAL | FLAGS.load())
 }
 
-/// Drops frames early that `uplink_in` would drop for their VID, and redirects known unicast to ports that
-/// support it, if the tag is known to be in the bytes. All other frames are passed to `uplink_in`, which
-/// decides: link-local frames above all, because LACP would fail otherwise.
+/// Drops frames early that `uplink_in` would drop for their VID, and redirects known unicast to
+/// ports that support it, if the tag is known to be in the bytes. All other frames are passed to
+/// `uplink_in`, which decides: link-local frames above all, because LACP would fail otherwise.
 #[xdp(frags)]
 pub fn uplink_xdp(ctx: XdpContext) -> u32 {
-    // On a bond the program runs on the member. The port index leads from its ifindex to the bond's policy.
+    // On a bond the program runs on the member. The port index leads from its ifindex to the bond's
+    // policy.
     let Some(policy) = maps::policy(ctx.ingress_ifindex() as u32) else { return XDP_PASS };
     if !policy.has(TAGS_IN_BYTES) {
         return XDP_PASS;
@@ -104,8 +106,8 @@ fn no_checks(_: &Skb<'_>, _: &Policy, _: u32, _: u16) -> Option<Reason> {
     None
 }
 
-/// Decides, tags and counts. A frame that passes is sent by the fast path, or goes on to the next program and
-/// the bridge (`TC_ACT_UNSPEC`, which is `TCX_NEXT`). An error drops the frame.
+/// Decides, tags and counts. A frame that passes is sent by the fast path, or goes on to the next
+/// program and the bridge (`TC_ACT_UNSPEC`, which is `TCX_NEXT`). An error drops the frame.
 #[inline(always)]
 fn filter(ctx: &TcContext, direction: Direction, checks: Checks) -> i32 {
     let skb = Skb(ctx);

@@ -1,8 +1,8 @@
 //! The maps, and the look-ups that more than one program makes.
 //!
-//! The agent and programs on other CPUs access map memory at the same time. A program therefore has no
-//! reference to it: it reads and writes single words by volatile accesses. The exception is a policy
-//! record: the agent writes a record only while no program reads it.
+//! The agent and programs on other CPUs access map memory at the same time. A program therefore has
+//! no reference to it: it reads and writes single words by volatile accesses. The exception is a
+//! policy record: the agent writes a record only while no program reads it.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -82,12 +82,13 @@ pub fn policy(ifindex: u32) -> Option<&'static Policy> {
         // SAFETY: the value is one word.
         unsafe { PORT_SPILL.get_ptr(&ifindex)?.read_volatile() }
     };
-    // The reference is sound: the agent writes the record that the index does not lead to, and waits
-    // for a grace period before it writes the other one.
+    // The reference is sound: the agent writes the record that the index does not lead to, and
+    // waits for a grace period before it writes the other one.
     POLICY.get(record)
 }
 
-/// Whether a VM may use an address: the address is listed for the policy record that the program read.
+/// Whether a VM may use an address: the address is listed for the policy record that the program
+/// read.
 #[inline(always)]
 pub fn owns(record: u16, mac: Mac) -> bool {
     ALLOWED_MACS.get_ptr(&PortMac { record, mac }).is_some()
@@ -117,8 +118,8 @@ pub fn count(policy: &Policy, vid: u16, direction: Direction, packets: u64, byte
         unsafe { pairs.cast::<u16>().add(usize::from(vid & 63)).read_volatile() }
     };
     let Some(stats) = VLAN_STATS.get_ptr_mut(u32::from(pair)) else { return };
-    // SAFETY: this CPU's element. No other program counts in it meanwhile: TC and XDP programs run with
-    // bottom halves disabled.
+    // SAFETY: this CPU's element. No other program counts in it meanwhile: TC and XDP programs run
+    // with bottom halves disabled.
     unsafe {
         match direction {
             Direction::Receive => {
@@ -133,9 +134,9 @@ pub fn count(policy: &Policy, vid: u16, direction: Direction, packets: u64, byte
     }
 }
 
-/// Counts a dropped frame: in a slot of its port, or in `MORE_DROPS`. A port that has used up its quota of
-/// keys counts under `ANY_VID`. A key that finds the map full is counted under `ANY_PORT`, for which the
-/// agent has made the keys: the sums are exact for any traffic.
+/// Counts a dropped frame: in a slot of its port, or in `MORE_DROPS`. A port that has used up its
+/// quota of keys counts under `ANY_VID`. A key that finds the map full is counted under `ANY_PORT`,
+/// for which the agent has made the keys: the sums are exact for any traffic.
 #[inline(always)]
 pub fn count_drop(drop: Drop, bytes: u64) {
     if let Some(slots) = DROPS.get_ptr_mut(u32::from(drop.port)) {
@@ -186,8 +187,8 @@ fn new_drop(key: &Drop, bytes: u64) -> bool {
 #[inline(always)]
 fn take_quota(port: u16) -> bool {
     let Some(used) = DROP_QUOTA.get_ptr_mut(u32::from(port)) else { return false };
-    // SAFETY: a word of a map element, shared between CPUs. A lost update lets a port have one more key;
-    // the size of the map is the bound.
+    // SAFETY: a word of a map element, shared between CPUs. A lost update lets a port have one more
+    // key; the size of the map is the bound.
     unsafe {
         let keys = used.read_volatile();
         if keys >= DROPS_PER_PORT {

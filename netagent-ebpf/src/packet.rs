@@ -24,16 +24,18 @@ use netagent_common::{
 const ETHERNET: usize = 14;
 /// Length of a tag.
 const TAG_LENGTH: usize = 4;
-/// The longest frame that fits every device: the smallest MTU (ETH_MIN_MTU), an Ethernet header, a tag.
+/// The longest frame that fits every device: the smallest MTU (ETH_MIN_MTU), an Ethernet header, a
+/// tag.
 const ALWAYS_FITS: u64 = (68 + ETHERNET + TAG_LENGTH) as u64;
-/// The kernel allows a frame one tag above MTU and Ethernet header, whether it has a tag or not (VLAN_HLEN
-/// in `__is_skb_forwardable` and `xdp_ok_fwd_dev`).
+/// The kernel allows a frame one tag above MTU and Ethernet header, whether it has a tag or not
+/// (VLAN_HLEN in `__is_skb_forwardable` and `xdp_ok_fwd_dev`).
 const TAG_ALLOWANCE: i32 = TAG_LENGTH as i32;
 /// Result of `bpf_check_mtu` for a frame that is too long (BPF_MTU_CHK_RET_FRAG_NEEDED).
 const FRAG_NEEDED: i64 = 1;
 
-/// Whether the kernel can push a tag over a tag in the metadata. Before 6.12 (commit 938863727076) that left
-/// `mac_len` four bytes too long after TC ingress, and the kernel cut four bytes out of the frame.
+/// Whether the kernel can push a tag over a tag in the metadata. Before 6.12 (commit 938863727076)
+/// that left `mac_len` four bytes too long after TC ingress, and the kernel cut four bytes out of
+/// the frame.
 #[unsafe(no_mangle)]
 static CAN_STACK_TAGS: Global<u8> = Global::new(0);
 
@@ -76,13 +78,14 @@ impl Skb<'_> {
         (self.0.data(), self.0.data_end())
     }
 
-    /// The headers. The kernel moves the outer tag into the metadata before TC ingress (`skb_vlan_untag`), and
-    /// the bridge keeps its tag there: on transmit a tag in the bytes is an inner tag. `flags` as in
-    /// [`netagent_common::decide::decide`].
+    /// The headers. The kernel moves the outer tag into the metadata before TC ingress
+    /// (`skb_vlan_untag`), and the bridge keeps its tag there: on transmit a tag in the bytes is an
+    /// inner tag. `flags` as in [`netagent_common::decide::decide`].
     #[inline(always)]
     pub fn headers(&self, flags: u32, direction: Direction) -> Result<Headers, Reason> {
         if self.0.data() + ETHERNET > self.0.data_end() {
-            // The linear part is shorter than the header. The pointers are read and checked again below.
+            // The linear part is shorter than the header. The pointers are read and checked again
+            // below.
             self.0.pull_data(ETHERNET as u32).map_err(|_| Reason::Malformed)?;
         }
         let (start, end) = self.linear();
@@ -144,8 +147,8 @@ impl Skb<'_> {
         self.bytes() > ALWAYS_FITS
     }
 
-    /// Whether the bridge would transmit the frame by a device (`is_skb_forwardable`): it is a GSO frame, or
-    /// its length without the tag in the metadata is at most MTU + Ethernet header + tag.
+    /// Whether the bridge would transmit the frame by a device (`is_skb_forwardable`): it is a GSO
+    /// frame, or its length without the tag in the metadata is at most MTU + Ethernet header + tag.
     #[inline(always)]
     pub fn fits(&self, ifindex: u32) -> bool {
         if !self.may_be_too_long() {
@@ -156,8 +159,8 @@ impl Skb<'_> {
         unsafe { bpf_check_mtu(skb, ifindex, &raw mut mtu, -TAG_ALLOWANCE, 0) != FRAG_NEEDED }
     }
 
-    /// Marks the frame as addressed to the receiving host. The device that received the frame has another
-    /// address and marked it as addressed to another host.
+    /// Marks the frame as addressed to the receiving host. The device that received the frame has
+    /// another address and marked it as addressed to another host.
     #[inline(always)]
     pub fn is_for_host(&self) {
         const PACKET_HOST: u32 = 0;
@@ -192,7 +195,8 @@ impl Bytes for Skb<'_> {
     }
 }
 
-/// The headers of a frame at XDP, from its bytes. A tag that the NIC has moved into the metadata is invisible.
+/// The headers of a frame at XDP, from its bytes. A tag that the NIC has moved into the metadata is
+/// invisible.
 #[inline(always)]
 pub fn xdp_headers(ctx: &XdpContext) -> Result<Headers, Reason> {
     let (start, end) = (ctx.data(), ctx.data_end());
@@ -235,8 +239,9 @@ fn tag_in_bytes(start: usize, end: usize, tpid: u16, link_local: bool) -> Result
     Ok(Headers { tpid, tci, ethertype, inner_tci: 0, link_local })
 }
 
-/// A word at an offset that is a multiple of its size, or `Malformed` if the linear part of the frame ends before
-/// it. One load: the machine (x86-64, arm64) reads words at any address, or the verifier refuses the program.
+/// A word at an offset that is a multiple of its size, or `Malformed` if the linear part of the
+/// frame ends before it. One load: the machine (x86-64, arm64) reads words at any address, or the
+/// verifier refuses the program.
 #[inline(always)]
 fn word<T: Copy>(start: usize, end: usize, offset: usize) -> Result<T, Reason> {
     if start + offset + size_of::<T>() > end {
@@ -260,9 +265,9 @@ pub fn xdp_bytes(xdp: *mut xdp_md) -> u64 {
     (xdp.data_end() - xdp.data()) as u64
 }
 
-/// Whether XDP can transmit a frame by a device after a change of its tag. The frame must be in one buffer,
-/// because not every device supports several (NETDEV_XDP_ACT_NDO_XMIT_SG). Its length with the tag must be at most
-/// MTU + Ethernet header + tag (`xdp_ok_fwd_dev`).
+/// Whether XDP can transmit a frame by a device after a change of its tag. The frame must be in one
+/// buffer, because not every device supports several (NETDEV_XDP_ACT_NDO_XMIT_SG). Its length with
+/// the tag must be at most MTU + Ethernet header + tag (`xdp_ok_fwd_dev`).
 #[inline(always)]
 pub fn xdp_fits(ctx: &XdpContext, ifindex: u32, retag: Retag) -> bool {
     let tag = |tci: Option<u16>| if tci.is_some() { TAG_LENGTH as i32 } else { 0 };
@@ -277,7 +282,8 @@ pub fn xdp_fits(ctx: &XdpContext, ifindex: u32, retag: Retag) -> bool {
     }
 }
 
-/// Bytes of a whole frame at XDP without the outer tag: TC counts them so, with the tag in the metadata.
+/// Bytes of a whole frame at XDP without the outer tag: TC counts them so, with the tag in the
+/// metadata.
 #[inline(always)]
 pub fn xdp_untagged_bytes(ctx: &XdpContext, tagged: bool) -> u64 {
     // SAFETY: the context.
@@ -336,7 +342,8 @@ pub struct Copied {
 /// Copies the beginning of a frame, which is dropped at a device, to `CAPTURE` bytes.
 #[inline(always)]
 pub fn copy_skb(skb: *mut __sk_buff, ifindex: u32, to: *mut u8) -> Copied {
-    // SAFETY: the verifier checks field reads of the context, and that the copy stays within the buffer.
+    // SAFETY: the verifier checks field reads of the context, and that the copy stays within the
+    // buffer.
     unsafe {
         let length = (*skb).len;
         let captured = capture(length);
@@ -363,8 +370,9 @@ pub fn copy_xdp(xdp: *mut xdp_md, to: *mut u8) -> Copied {
     }
 }
 
-/// Number of bytes to copy, from 1 to `CAPTURE`, in a form from which the verifier of 6.1 learns both bounds: it
-/// learns nothing from a comparison with 0. For an empty frame the helpers refuse the number.
+/// Number of bytes to copy, from 1 to `CAPTURE`, in a form from which the verifier of 6.1 learns
+/// both bounds: it learns nothing from a comparison with 0. For an empty frame the helpers refuse
+/// the number.
 #[inline(always)]
 fn capture(length: u32) -> u32 {
     const { assert!(CAPTURE.is_power_of_two()) };

@@ -18,7 +18,7 @@ pub use self::{
 };
 use crate::{
     change::{Change, LinkChange, Optional},
-    datapath::{Datapath, Filters, fdb::Stations, pins::Pins, programs},
+    datapath::{Datapath, Filters, fdb::Stations, log, pins::Pins, programs},
     fdb::Bridges,
     names::IfName,
     netlink::{Changes, Netlink, Side},
@@ -50,6 +50,13 @@ impl Agent {
             datapath: Datapath::open(&Pins::new(pins))?,
             seen: Seen::default(),
         })
+    }
+
+    /// Lets the programs log if the agent logs debug messages; see [`log`].
+    pub fn log_programs(&mut self, pins: &Path) -> Result<()> {
+        let level = log::level();
+        self.datapath.set_log_level(level);
+        if level > 0 { log::spawn(&Pins::new(pins)) } else { Ok(()) }
     }
 
     /// Makes this the only agent that changes the node; an error where there is another.

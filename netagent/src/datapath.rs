@@ -1,4 +1,5 @@
-//! The datapath: programs, maps and counters of one pin directory. Knows aya and the kernel's BPF, no netlink.
+//! The datapath: programs, maps and counters of one pin directory. Uses aya and the kernel's BPF,
+//! not netlink.
 
 mod batch;
 pub mod clock;
@@ -7,6 +8,7 @@ pub mod fdb;
 mod grace;
 mod index;
 mod link;
+pub mod log;
 mod maps;
 mod memory;
 mod offload;
@@ -42,21 +44,21 @@ use crate::{
     state::{Counters, Hook, Observed, ObservedDatapath, ObservedPort},
 };
 
-/// Filters that netlink found on a device, as (hook, program id); only where TCX is missing.
+/// Filters that netlink found on a device, as (hook, program id); only without TCX.
 pub type Filters = BTreeMap<u32, BTreeSet<(Hook, u32)>>;
 
 /// The open datapath.
 pub struct Datapath {
     pins: Pins,
     programs: Programs,
-    /// `None` until something was attached once.
+    /// `None` until the maps exist.
     open: Option<(Maps, Table)>,
-    /// The lock of the one who may change things.
+    /// Exclusive lock on the pin directory.
     charge: Option<File>,
 }
 
 impl Datapath {
-    /// Opens what is pinned; makes nothing.
+    /// Opens the pinned maps, if they exist.
     pub fn open(pins: &Pins) -> Result<Self> {
         let mut datapath = Self::unread(pins);
         if maps::are_there(pins) {
@@ -68,9 +70,14 @@ impl Datapath {
         Ok(datapath)
     }
 
-    /// Without a look at what is pinned, which may be something that this build cannot read: good for removing it.
+    /// The datapath without its maps, for removing pins that this build cannot read.
     pub fn unread(pins: &Pins) -> Self {
         Self { pins: pins.clone(), programs: Programs::new(pins), open: None, charge: None }
+    }
+
+    /// Sets the level at which the programs log; see [`log`].
+    pub fn set_log_level(&mut self, level: u8) {
+        self.programs.set_log_level(level);
     }
 
     /// Whether anything is pinned.
@@ -78,24 +85,24 @@ impl Datapath {
         self.pins.exist()
     }
 
-    /// Makes the directory and takes charge of it: no other agent can change what is pinned there.
+    /// Makes the pin directory and locks it: no other agent can change it.
     pub fn take_charge(&mut self) -> Result<()> {
         self.pins.create()?;
         self.charge = Some(self.pins.lock()?);
         let Some((maps, table)) = &mut self.open else { return Ok(()) };
-        // One that was killed may not have come to that.
+        // An agent that was killed may not have made these keys.
         maps.reserve_drops(ANY_PORT, 0)?;
         table.tidy(maps).context("clear what another agent has left")
     }
 
-    /// Forgets maps whose pins are gone: programs loaded from now on will have others.
+    /// Closes maps whose pins were removed: programs that are loaded later have new maps.
     pub fn refresh(&mut self) {
         if self.open.as_ref().is_some_and(|(maps, _)| !maps.are_pinned(&self.pins)) {
             self.open = None;
         }
     }
 
-    /// Loads programs and maps, where that is not done.
+    /// Loads programs and maps, unless they are loaded.
     fn load(&mut self) -> Result<()> {
         self.pins.create()?;
         self.programs.load()?;
@@ -190,16 +197,16 @@ impl Datapath {
         })
     }
 
-    /// Carries out a step.
+    /// Applies a change.
     pub fn apply(&mut self, change: &DatapathChange) -> Result<()> {
-        // Asked now: who has the name may have changed since the plan was made.
+        // Looked up now: another device may have the name since the plan was made.
         let index =
             |name: &IfName| index_of(name).with_context(|| format!("{name}: no such device"));
         match change {
             DatapathChange::SetPolicy(name, policy) => {
                 self.load()?;
                 let Some((maps, table)) = &mut self.open else { return Ok(()) };
-                // Made before its ports, where it was missing.
+                // The bridge is made before its ports.
                 let bridge = policy.bridge.as_ref().map(index).transpose()?;
                 let device = Device { name, index: index(name)?, bridge };
                 table.set(maps, device, policy).with_context(|| format!("{name}: set the policy"))
@@ -235,18 +242,18 @@ impl Datapath {
         Some(table.ports.get(name)?.policy.ifindex)
     }
 
-    /// Notes that a device takes no XDP program.
+    /// Notes that a device does not support XDP programs.
     pub fn refuse_xdp(&mut self, device: &IfName) -> Result<()> {
         let Some((maps, table)) = &mut self.open else { return Ok(()) };
         table.refuse_xdp(maps, device)
     }
 
-    /// Drops what earlier builds have left, once everything runs this one's programs.
+    /// Removes the programs of other builds, once all devices have the programs of this one.
     pub fn retire_others(&self) {
         self.programs.retire_others();
     }
 
-    /// What was counted.
+    /// Reads the counters.
     pub fn counters(&self) -> Result<Counters> {
         match &self.open {
             Some((maps, table)) => counters::read(maps, table),
@@ -254,7 +261,7 @@ impl Datapath {
         }
     }
 
-    /// How full each map is that can fill up: name, entries in use, capacity.
+    /// Name, entries in use and capacity of each map that can become full.
     pub fn usage(&self, counters: &Counters) -> Result<Vec<(&'static str, u32, u32)>> {
         let Some((maps, table)) = &self.open else { return Ok(Vec::new()) };
         let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -266,7 +273,7 @@ impl Datapath {
         ])
     }
 
-    /// Takes the programs off all devices, and every pin away. The links stay as they are.
+    /// Detaches all programs and removes all pins. The links are not changed.
     pub fn remove(&mut self, links: &Observed) -> Result<()> {
         self.open = None;
         let mut failed = Vec::new();
@@ -281,7 +288,7 @@ impl Datapath {
     }
 }
 
-/// The interface index of a device, if there is one of this name.
+/// The interface index of a device, if it exists.
 fn index_of(name: &IfName) -> Option<u32> {
     name_to_index(UnixDatagram::unbound().ok()?, name.as_str()).ok()
 }

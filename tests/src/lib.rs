@@ -31,6 +31,7 @@ mod oracle;
 mod ovs;
 mod peers;
 mod pins;
+mod program_log;
 mod qinq;
 mod rename;
 mod restart;

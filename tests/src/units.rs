@@ -18,7 +18,7 @@ use crate::{
 struct Lab {
     node: Node,
     vms: Vec<Netns>,
-    switch: Netns,
+    _switch: Netns,
 }
 
 impl Lab {
@@ -26,7 +26,7 @@ impl Lab {
     fn new(vms: usize) -> Self {
         let (node, switch) = (Node::new(), Netns::new("switch"));
         node.netns.veth("eth2", &switch, "eth2");
-        let mut lab = Self { node, vms: Vec::new(), switch };
+        let mut lab = Self { node, vms: Vec::new(), _switch: switch };
         (0..vms).for_each(|number| lab.plug(number));
         lab
     }

@@ -170,8 +170,8 @@ fn link_local_groups_survive_on_the_uplink_and_die_at_a_vm() {
     }
 }
 
-/// Over every TCI, tag type and inner Ethertype: what passes is in the allow-list, and what leaves without a
-/// tag of ours shows no other tag.
+/// Over every TCI, tag type and inner Ethertype: what passes is in the allow-list, and what leaves
+/// without a tag of ours shows no other tag.
 #[test]
 fn nothing_passes_that_is_not_allowed() {
     let mut stripping = trunk(7, &[7, 63, 64, 4094]);

@@ -16,16 +16,17 @@ pub struct Retag {
     pub after: Option<u16>,
 }
 
-/// Whether the port of an FDB entry is still a port of the ingress port's bridge. `to` is the policy that the port
-/// index has for the interface index of the entry: if the index was reused, the policy may belong to
-/// another device or another bridge.
+/// Whether the port of an FDB entry is still a port of the ingress port's bridge. `to` is the
+/// policy that the port index has for the interface index of the entry: if the index was reused,
+/// the policy may belong to another device or another bridge.
 #[inline(always)]
 pub const fn is_reachable(from: &Policy, to: &Policy, ifindex: u32) -> bool {
     to.bridge == from.bridge && to.ifindex == ifindex
 }
 
-/// Whether frames may skip the egress hook of `to` (`bpf_redirect_peer`): [`crossing`] decides everything
-/// that the hook would decide. QinQ and isolation between VMs are decided at the hook only.
+/// Whether frames may skip the egress hook of `to` (`bpf_redirect_peer`): [`crossing`] decides
+/// everything that the hook would decide. QinQ and isolation between VMs are decided at the hook
+/// only.
 #[inline(always)]
 pub const fn may_enter_peer(from: &Policy, to: &Policy) -> bool {
     to.flags & (PEER | TUNNEL) == PEER
@@ -33,8 +34,9 @@ pub const fn may_enter_peer(from: &Policy, to: &Policy) -> bool {
         && (from.flags & UPLINK != 0 || (from.flags | to.flags) & ISOLATED == 0)
 }
 
-/// The change of the C-tag of a frame that crosses to a port; `tagging` is the ingress port's decision.
-/// `None`: the frame must pass the egress hook, because the port drops it there or its tag is not a C-tag.
+/// The change of the C-tag of a frame that crosses to a port; `tagging` is the ingress port's
+/// decision. `None`: the frame must pass the egress hook, because the port drops it there or its
+/// tag is not a C-tag.
 #[inline(always)]
 pub fn crossing(to: &Policy, headers: Headers, tagging: Tagging) -> Option<Retag> {
     let before = match headers.tpid {
@@ -55,7 +57,6 @@ pub fn crossing(to: &Policy, headers: Headers, tagging: Tagging) -> Option<Retag
 
 /// The C-tag of a frame after a change; `None`: the change needs an S-tag or a second tag.
 #[inline(always)]
-#[expect(clippy::option_option, reason = "the outer option: supported; the inner one: tagged")]
 pub const fn retag(tag: Option<u16>, tagging: Tagging) -> Option<Option<u16>> {
     match tagging {
         Tagging::Keep => Some(tag),
@@ -85,7 +86,9 @@ mod tests {
     fn port(ifindex: u32, pvid: u16, vids: &[u16]) -> Policy {
         let flags = FAST | PEER | ADMIT_UNTAGGED | ADMIT_TAGGED | BRIDGE_STRIPS;
         let mut policy = Policy { ifindex, flags, pvid, bridge: 2, ..Policy::EMPTY };
-        vids.iter().for_each(|vid| policy.vids[usize::from(vid / 64)] |= 1 << (vid % 64));
+        for vid in vids {
+            policy.vids[usize::from(vid / 64)] |= 1 << (vid % 64);
+        }
         policy
     }
 
@@ -109,8 +112,8 @@ mod tests {
     fn a_frame_crosses_from_a_trunk_to_an_access_port_without_its_tag_and_back_with_it() {
         let (access, trunk) = (port(5, 100, &[100]), port(6, 0, &[100, 200]));
         assert_eq!(
-            crossing(&access, tagged(3 << 13 | 100), Tagging::Keep),
-            Some(Retag { before: Some(3 << 13 | 100), after: None })
+            crossing(&access, tagged(0x6064), Tagging::Keep),
+            Some(Retag { before: Some(0x6064), after: None })
         );
         assert_eq!(
             crossing(&trunk, UNTAGGED, Tagging::Push(100)),

@@ -16,12 +16,13 @@ pub struct Station {
 
 /// Entries of a bucket.
 pub const WAYS: usize = 5;
-/// The entries of stations with one hash value. A station that finds its bucket full is left to the bridge.
+/// The entries of stations with one hash value. A station that finds its bucket full is left to the
+/// bridge.
 pub type FdbBucket = [FdbEntry; WAYS];
 
-/// The place of a station. Three words of eight bytes: station, place, and the programs' marks. The agent
-/// writes each word by one store: a program reads the old or the new word. An entry with the interface
-/// index 0 is a tombstone: its address stays until no program can have read it.
+/// The place of a station. Three words of eight bytes: station, place, and the programs' marks. The
+/// agent writes each word by one store: a program reads the old or the new word. An entry with the
+/// interface index 0 is a tombstone: its address stays until no program can have read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(8))]
 pub struct FdbEntry {
@@ -33,7 +34,8 @@ pub struct FdbEntry {
     pub bridge: u32,
     /// Interface index of the port, or of the bridge if the station is the node itself.
     pub ifindex: u32,
-    /// Not 0: a frame of the station came in by another port, and the agent has not written that port yet.
+    /// Not 0: a frame of the station came in by another port, and the agent has not written that
+    /// port yet.
     pub moved: u32,
     /// The epoch in which the bridge last received a frame of the station; see [`super::epoch`].
     pub epoch: u32,
@@ -57,9 +59,9 @@ pub const fn marks(moved: u32, epoch: u32) -> u64 {
     moved as u64 | (epoch as u64) << 32
 }
 
-/// The bucket of a station. The seed is odd and secret, so that nobody can fill the bucket of another
-/// station on purpose. Dietzfelbinger's multiplicative hash: two stations share a bucket with a
-/// probability of at most 2 / BUCKETS.
+/// The bucket of a station. The seed is odd and secret, so that nobody can fill the bucket of
+/// another station on purpose. Dietzfelbinger's multiplicative hash: two stations share a bucket
+/// with a probability of at most 2 / BUCKETS.
 #[inline(always)]
 pub const fn bucket(who: u64, seed: u64) -> u32 {
     (who.wrapping_mul(seed) >> (64 - BUCKET_BITS)) as u32
@@ -77,19 +79,20 @@ impl FdbEntry {
 pub enum Source {
     /// The station is behind the port that received the frame: the fast path may forward it.
     Settled,
-    /// The station has just moved to the port that received the frame. The bridge must receive the frame,
-    /// and the entry must be marked.
+    /// The station has just moved to the port that received the frame. The bridge must receive the
+    /// frame, and the entry must be marked.
     Moved,
     /// The entry is marked: the bridge forwards until the agent has written the new port.
     Moving,
-    /// The bridge has not received a frame of the station in this epoch. It must receive this one, and the
-    /// epoch must be written.
+    /// The bridge has not received a frame of the station in this epoch. It must receive this one,
+    /// and the epoch must be written.
     Unseen,
 }
 
-/// Judges the source of a frame that came in by a port in an epoch. `known` and `its_marks` are the interface
-/// index and the marks of the entry.
+/// Judges the source of a frame that came in by a port in an epoch. `known` and `its_marks` are the
+/// interface index and the marks of the entry.
 #[inline(always)]
+#[expect(clippy::cast_possible_truncation, reason = "the lower half is a field")]
 pub const fn source(known: u32, its_marks: u64, ifindex: u32, epoch: u32) -> Source {
     if known == ifindex && its_marks == marks(0, epoch) {
         Source::Settled

@@ -1,4 +1,5 @@
-//! IPv6: router advertisements, DHCPv6 servers, and the link-layer addresses of neighbour discovery.
+//! IPv6: router advertisements, DHCPv6 servers, and the link-layer addresses of neighbour
+//! discovery.
 
 use super::{Bytes, Mac, UDP, ports, read};
 use crate::{
@@ -65,8 +66,9 @@ pub fn check(
     link_layer_addresses(frame, offset + options, owns)
 }
 
-/// The protocol behind the extension headers, and where it begins; `None` in a fragment that has none: nodes that see no
-/// first fragment have nothing to put it to. A chain that is not whole in a first fragment is refused (RFC 7113 §3).
+/// The protocol behind the extension headers, and where it begins; `None` in a fragment that has
+/// none: nodes that see no first fragment have nothing to put it to. A chain that is not whole in a
+/// first fragment is refused (RFC 7113 §3).
 #[inline(always)]
 fn upper_layer(
     frame: &(impl Bytes + ?Sized),

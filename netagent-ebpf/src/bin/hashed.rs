@@ -1,5 +1,6 @@
-//! The usual way to check VLANs: one hash map says which (port, VID) may pass, another counts them. What `cargo xtask bench`
-//! compares the policy records of netagent with; no more than these two, so that the comparison is hard.
+//! The usual way to check VLANs: one hash map says which (port, VID) may pass, another counts them.
+//! What `cargo xtask bench` compares the policy records of netagent with; no more than these two,
+//! so that the comparison is hard.
 #![no_std]
 #![no_main]
 #![expect(

@@ -1,4 +1,5 @@
-//! A wire for `cargo xtask bench`: brings frames to a device as a NIC's driver has them, before there is an skb.
+//! A wire for `cargo xtask bench`: brings frames to a device as a NIC's driver has them, before
+//! there is an skb.
 #![no_std]
 #![no_main]
 #![expect(
@@ -18,8 +19,9 @@ use aya_ebpf::{
     programs::{TcContext, XdpContext},
 };
 
-/// Sends a frame to the device whose interface index is in the last two bytes of its source address. The frame begins with what
-/// it has a copy of behind: its memory is used again and again, and whoever received it last may have changed its header.
+/// Sends a frame to the device whose interface index is in the last two bytes of its source
+/// address. The frame begins with what it has a copy of behind: its memory is used again and again,
+/// and whoever received it last may have changed its header.
 #[xdp]
 pub fn wire_send(ctx: XdpContext) -> u32 {
     const INDEX: usize = 10;
@@ -39,8 +41,9 @@ pub fn wire_send(ctx: XdpContext) -> u32 {
     u32::try_from(action).unwrap_or(XDP_DROP)
 }
 
-/// Sends a frame to a station that chance picks: one of so many VMs, each in the VLAN of its number, or one of two trunks, in any of
-/// so many VLANs. The frame has, behind its header, the interface index of the device, and these two numbers.
+/// Sends a frame to a station that chance picks: one of so many VMs, each in the VLAN of its
+/// number, or one of two trunks, in any of so many VLANs. The frame has, behind its header, the
+/// interface index of the device, and these two numbers.
 #[xdp]
 pub fn wire_spread(ctx: XdpContext) -> u32 {
     type Header = [u8; 18];
@@ -72,8 +75,8 @@ pub fn wire_spread(ctx: XdpContext) -> u32 {
 /// Destination and source address.
 type Addresses = [u8; 12];
 
-/// The least that forwarding by XDP costs: takes a tag off, and sends the frame to the device whose interface index is in the last
-/// two bytes of its destination address.
+/// The least that forwarding by XDP costs: takes a tag off, and sends the frame to the device whose
+/// interface index is in the last two bytes of its destination address.
 #[xdp]
 pub fn bare_xdp(ctx: XdpContext) -> u32 {
     const TAG: i32 = 4;

@@ -1,8 +1,8 @@
-//! Many elements of a map to a system call, where `bpftool map dump` makes two for each.
+//! Reads and writes many elements of a map by one system call.
 //!
-//! The kernel has this for arrays and hash maps since 5.6 (commits cb4d03ab499d, 057996380a42, aa2e93b8e58e), for per-CPU
-//! arrays since 5.13 (f008d732ab18). In a hash map that programs write to, no element comes twice or hides another: the
-//! kernel takes a bucket at a time.
+//! The kernel supports this for arrays and hash maps since 5.6 (commits cb4d03ab499d, 057996380a42,
+//! aa2e93b8e58e), for per-CPU arrays since 5.13 (f008d732ab18). It reads a hash map bucket by
+//! bucket: while programs write to the map, no element is returned twice or missed.
 
 use std::{
     io,
@@ -17,14 +17,14 @@ use aya::{
 
 use super::maps::possible_cpus;
 
-/// Elements to a system call: what a chunk of a per-CPU map takes on a large machine is still less than a MiB.
+/// Elements of a system call. On a large machine such a chunk of a per-CPU map has less than a MiB.
 const CHUNK: usize = 256;
 
 /// `BPF_MAP_LOOKUP_BATCH` and `BPF_MAP_UPDATE_BATCH` (include/uapi/linux/bpf.h).
 const LOOKUP: libc::c_long = 24;
 const UPDATE: libc::c_long = 26;
 
-/// The part of `union bpf_attr` that these commands read; `from` and `to` are `in_batch` and `out_batch`.
+/// The part of `union bpf_attr` for these commands; `from` and `to` are `in_batch` and `out_batch`.
 #[repr(C)]
 #[derive(Default)]
 struct Attributes {
@@ -38,7 +38,7 @@ struct Attributes {
     flags: u64,
 }
 
-/// Visits the elements of a map; of an array, the first `most`.
+/// Visits the elements of a map; the first `most` elements of an array.
 pub fn each<K: Pod, V: Pod>(
     map: &impl IterableMap<K, V>,
     most: usize,
@@ -47,7 +47,7 @@ pub fn each<K: Pod, V: Pod>(
     walk(map.map(), 1, most, |key, values: &[V]| values.iter().for_each(|value| visit(key, *value)))
 }
 
-/// The same where each CPU has a value of its own.
+/// Visits the elements of a per-CPU map.
 pub fn each_per_cpu<K: Pod, V: Pod>(
     map: &impl IterableMap<K, PerCpuValues<V>>,
     most: usize,
@@ -61,7 +61,7 @@ pub fn set<V: Pod>(map: &impl IterableMap<u32, V>, elements: &[(u32, V)]) -> Res
     update(map.map(), 1, elements)
 }
 
-/// Sets elements of a per-CPU array, to the same value for every CPU.
+/// Sets elements of a per-CPU array to one value for every CPU.
 pub fn set_per_cpu<V: Pod>(
     map: &impl IterableMap<u32, PerCpuValues<V>>,
     elements: &[(u32, V)],
@@ -82,13 +82,13 @@ fn update<V: Pod>(map: &MapData, values_per_key: usize, elements: &[(u32, V)]) -
             count: u32::try_from(chunk.len())?,
             ..Attributes::default()
         };
-        // SAFETY: the kernel reads `count` keys and, of each, a value for every CPU that has one: so many there are.
+        // SAFETY: the kernel reads `count` keys, and `values_per_key` values for each.
         unsafe { bpf(UPDATE, map, &mut batch)? };
     }
     Ok(())
 }
 
-/// Possible CPUs. The kernel gives each value a multiple of eight bytes.
+/// Number of possible CPUs. The kernel gives each value a multiple of eight bytes.
 fn cpus<V>() -> Result<usize> {
     const { assert!(size_of::<V>().is_multiple_of(8)) };
     possible_cpus()
@@ -100,7 +100,7 @@ fn walk<K: Pod, V: Pod>(
     most: usize,
     mut visit: impl FnMut(K, &[V]),
 ) -> Result<()> {
-    // Where the kernel goes on: after a key in an array, at the number of a bucket in a hash map.
+    // The position of the kernel: a key in an array, the number of a bucket in a hash map.
     let mut place = vec![0_u8; size_of::<K>().max(size_of::<u32>())];
     let mut keys: Vec<K> = Vec::with_capacity(CHUNK);
     let mut values: Vec<V> = Vec::with_capacity(CHUNK * values_per_key);
@@ -114,11 +114,11 @@ fn walk<K: Pod, V: Pod>(
             count: u32::try_from(left.min(CHUNK))?,
             ..Attributes::default()
         };
-        // SAFETY: there is room for `count` keys and, of each, a value for every CPU that has one, and for the
-        // place, which is a key or a number; the typed map vouches for the sizes.
+        // SAFETY: the buffers have room for `count` keys, for `values_per_key` values of each, and
+        // for the position. The typed map guarantees the sizes.
         let more = match unsafe { bpf(LOOKUP, map, &mut batch) } {
             Ok(()) => true,
-            // The end: what the last call found is counted all the same.
+            // The end of the map; the call has returned elements, too.
             Err(error) if error.kind() == io::ErrorKind::NotFound => false,
             Err(error) => {
                 let name = map.info()?.name_as_str().unwrap_or_default().to_owned();
@@ -126,7 +126,7 @@ fn walk<K: Pod, V: Pod>(
             }
         };
         let count = batch.count as usize;
-        // SAFETY: the kernel has written so many; any bytes are a value of a `Pod`.
+        // SAFETY: the kernel has written `count` elements; any bytes are a valid value of a `Pod`.
         unsafe {
             keys.set_len(count);
             values.set_len(count * values_per_key);
@@ -144,10 +144,10 @@ fn walk<K: Pod, V: Pod>(
 
 /// # Safety
 ///
-/// The pointers in `batch` are good for what the command does with `count` elements of this map.
+/// The pointers in `batch` are valid for `count` elements of this map.
 unsafe fn bpf(command: libc::c_long, map: &MapData, batch: &mut Attributes) -> io::Result<()> {
     batch.map_fd = map.fd().as_fd().as_raw_fd().unsigned_abs();
-    // SAFETY: the caller's.
+    // SAFETY: the pointers are valid, says the caller.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(batch), size_of::<Attributes>())
     };

@@ -1,4 +1,4 @@
-//! Reading the counters: plain sums over the CPUs.
+//! Reads the counters: sums over the CPUs.
 
 use std::collections::BTreeMap;
 
@@ -44,7 +44,7 @@ pub fn read(maps: &Maps, table: &Table) -> Result<Counters> {
     }
     let Counters { ports, elsewhere, drop_keys } = &mut counters;
     let mut add_drops = |key: RawDropKey, packets: u64, bytes: u64| {
-        // Keys that are reserved, and slots that are free, count nothing.
+        // Reserved keys and free slots have no packets.
         let Some(reason) = Reason::from_u16(key.reason).filter(|_| packets > 0) else { return };
         let direction = if key.direction == 0 { Direction::Receive } else { Direction::Transmit };
         let vid = (key.vid < 4096).then_some(key.vid);

@@ -39,7 +39,8 @@ impl Stations {
         let fdb: Array<MapData, FdbBucket> = maps::pinned(pins, "FDB")?.try_into()?;
         let fresh: Array<MapData, Fresh> = maps::pinned(pins, "FDB_FRESH")?.try_into()?;
         let seed = match fresh.get(&0, 0).context("read the seed of the FDB map")?.seed {
-            // A new map. The hasher is used as a source of random bits; the seed is kept in the map.
+            // A new map. The hasher is used as a source of random bits; the seed is kept in the
+            // map.
             0 => RandomState::new().hash_one(0) | 1,
             seed => seed,
         };
@@ -64,8 +65,8 @@ impl Stations {
         self.buckets.entries()
     }
 
-    /// Writes the port of a station. The bridge has just received a frame from it. A station that finds
-    /// its bucket full is left to the bridge.
+    /// Writes the port of a station. The bridge has just received a frame from it. A station that
+    /// finds its bucket full is left to the bridge.
     pub fn set(&mut self, station: &Station, ifindex: u32) {
         self.buckets.set(station, ifindex, epoch(monotonic_time()), wait_for_programs);
     }

@@ -48,8 +48,8 @@ pub fn point(maps: &mut Maps, ifindex: u32, record: u32) -> Result<()> {
     }
 }
 
-/// Removes a device of a port. If the device leads to another port now (the NIC has moved there, or its index
-/// was reused), it stays.
+/// Removes a device of a port. If the device leads to another port now (the NIC has moved there, or
+/// its index was reused), it stays.
 pub fn unpoint(maps: &mut Maps, ifindex: u32, port: u32) -> Result<()> {
     let element = ifindex % PORT_INDEX_SIZE;
     let there = maps.index.get(&element, 0).context("read the port index")?;

@@ -1,4 +1,4 @@
-//! A pinned BPF link's own account of itself: which device, which program.
+//! The device and the program of a pinned BPF link.
 //!
 //! Read from `/proc/self/fdinfo`, which has the interface index that aya's `LinkInfo` leaves out,
 //! and which needs no CAP_SYS_ADMIN.
@@ -10,7 +10,7 @@ use std::{
     path::Path,
 };
 
-/// What a link is attached to.
+/// The device and the program of a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LinkState {
     /// Interface index; 0 once the device is gone.
@@ -22,7 +22,7 @@ pub struct LinkState {
 /// `BPF_OBJ_GET` (include/uapi/linux/bpf.h).
 const BPF_OBJ_GET: libc::c_long = 7;
 
-/// The head of `union bpf_attr` that BPF_OBJ_GET reads.
+/// The part of `union bpf_attr` for BPF_OBJ_GET.
 #[repr(C)]
 struct ObjGet {
     pathname: u64,
@@ -30,11 +30,11 @@ struct ObjGet {
     file_flags: u32,
 }
 
-/// Reads a pinned link; `None` if nothing is pinned there.
+/// Reads a pinned link; `None` if the pin does not exist.
 pub fn read(path: &Path) -> io::Result<Option<LinkState>> {
     let name = CString::new(path.as_os_str().as_encoded_bytes())?;
     let attr = ObjGet { pathname: name.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
-    // SAFETY: the attribute and the path outlive the call, which reads no more than the size given.
+    // SAFETY: the attribute and the path outlive the call, which reads the given size.
     let fd =
         unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attr, size_of::<ObjGet>()) };
     if fd < 0 {
@@ -42,7 +42,7 @@ pub fn read(path: &Path) -> io::Result<Option<LinkState>> {
         return if error.kind() == io::ErrorKind::NotFound { Ok(None) } else { Err(error) };
     }
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: a new descriptor that nobody else has.
+    // SAFETY: a new descriptor.
     let fd = unsafe { OwnedFd::from_raw_fd(fd) };
     let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
     let field = |name: &str| {

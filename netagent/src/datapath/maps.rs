@@ -25,7 +25,7 @@ use netagent_common::{
     sample::{RING_BYTES, SampleFilter, Unsampled, WINDOWS, Window},
 };
 
-use super::{fdb, pins::Pins};
+use super::{fdb, log, pins::Pins};
 
 /// The map can be mapped into memory (include/uapi/linux/bpf.h).
 pub const BPF_F_MMAPABLE: u32 = 1 << 10;
@@ -44,8 +44,8 @@ const fn spec<K, V>(name: &'static str, kind: MapType, entries: u32) -> Spec {
     Spec { name, kind, key: size_of::<K>(), value: size_of::<V>(), entries, flags: 0 }
 }
 
-/// The definitions in netagent-ebpf/src/maps.rs, forward.rs and drops.rs.
-const SPECS: [Spec; 20] = [
+/// The definitions in netagent-ebpf/src/maps.rs, forward.rs and drops.rs, and by aya-log-ebpf.
+const SPECS: [Spec; 21] = [
     Spec {
         flags: BPF_F_MMAPABLE,
         ..spec::<u32, PortRef>("PORT_INDEX", MapType::Array, PORT_INDEX_SIZE)
@@ -71,6 +71,7 @@ const SPECS: [Spec; 20] = [
     spec::<u32, SampleFilter>("MONITOR", MapType::Array, 1),
     spec::<u32, Window>("MONITOR_RATE", MapType::Array, WINDOWS),
     spec::<u32, Unsampled>("MONITOR_MISSED", MapType::PerCpuArray, 1),
+    spec::<(), ()>("AYA_LOGS", MapType::RingBuf, log::RING_BYTES),
 ];
 
 /// Names of the maps.
@@ -174,9 +175,9 @@ impl Maps {
         is_pinned(self.policy.map(), pins, "POLICY")
     }
 
-    /// Makes the keys for drops that find no key of their own: for each port when it gets its policy, for the
-    /// reasons that its flags allow; and for frames that belong to no port. The drops of a port are counted
-    /// separately, however many VIDs other VMs send.
+    /// Makes the keys for drops that find no key of their own: for each port when it gets its
+    /// policy, for the reasons that its flags allow; and for frames that belong to no port. The
+    /// drops of a port are counted separately, however many VIDs other VMs send.
     pub fn reserve_drops(&mut self, port: u16, flags: u32) -> Result<()> {
         for reason in Reason::ALL {
             for direction in [Direction::Receive, Direction::Transmit] {

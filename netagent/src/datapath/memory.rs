@@ -1,5 +1,5 @@
-//! An array map in memory (mmap). Kernel 5.5 and later support it for maps with BPF_F_MMAPABLE (commit
-//! fc9702273e2e). It reads the whole map without a system call, and writes a single word.
+//! An array map in memory (mmap). Kernel 5.5 and later support it for maps with BPF_F_MMAPABLE
+//! (commit fc9702273e2e). It reads the whole map without a system call, and writes a single word.
 
 use std::{
     io,
@@ -24,8 +24,8 @@ pub struct Memory<V> {
 ///
 /// # Safety
 ///
-/// All bytes of the type belong to atomics: programs may write the memory while a reference to it exists.
-/// Any bytes are a valid value.
+/// All bytes of the type belong to atomics: programs may write the memory while a reference to it
+/// exists. Any bytes are a valid value.
 pub unsafe trait AtomicWords {}
 // SAFETY: an atomic word.
 unsafe impl AtomicWords for AtomicU64 {}
@@ -33,7 +33,8 @@ unsafe impl AtomicWords for AtomicU64 {}
 unsafe impl<T: AtomicWords, const N: usize> AtomicWords for [T; N] {}
 
 impl<V: AtomicWords> Memory<V> {
-    /// Maps all elements of a map. Fails if it is not an array map of such values that can be mapped.
+    /// Maps all elements of a map. Fails if it is not an array map of such values that can be
+    /// mapped.
     pub fn of(map: &MapData) -> io::Result<Self> {
         // The kernel gives each element a multiple of eight bytes.
         const { assert!(size_of::<V>().is_multiple_of(8) && size_of::<V>() > 0) };
@@ -62,8 +63,8 @@ impl<V> Deref for Memory<V> {
     type Target = [V];
 
     fn deref(&self) -> &[V] {
-        // SAFETY: `of` has mapped so many elements, which stay mapped while `self` exists. They consist of
-        // atomics, so that programs may write them meanwhile.
+        // SAFETY: `of` has mapped so many elements, which stay mapped while `self` exists. They
+        // consist of atomics, so that programs may write them meanwhile.
         unsafe { slice::from_raw_parts(self.start.as_ptr(), self.count) }
     }
 }

@@ -1,6 +1,8 @@
-//! Counters by (port, VID): the numbers of these pairs, and the blocks in which programs look them up.
+//! Counters by (port, VID): the numbers of these pairs, and the blocks in which programs look them
+//! up.
 //!
-//! A block has the pair numbers of 64 VIDs of one port. A policy record has the numbers of its blocks.
+//! A block has the pair numbers of 64 VIDs of one port. A policy record has the numbers of its
+//! blocks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -64,8 +66,8 @@ fn unused(most: u32, used: impl Iterator<Item = u32>) -> Vec<u32> {
     (1..most).rev().filter(|number| free[*number as usize]).collect()
 }
 
-/// Allocates counters for the counted VIDs of a policy that no program reads yet. Returns the old and the
-/// new pairs of the port.
+/// Allocates counters for the counted VIDs of a policy that no program reads yet. Returns the old
+/// and the new pairs of the port.
 ///
 /// Programs read some of the blocks already, but no VID that the old policy does not allow.
 pub fn add(

@@ -1,4 +1,4 @@
-//! The pin directory: where it is, what is in it, and why it can be trusted.
+//! The pin directory: its location, its content, and the checks of its owner.
 //!
 //! ```text
 //! /sys/fs/bpf/netagent/v1/maps/VLAN_STATS
@@ -21,7 +21,7 @@ use rustix::{
 
 use crate::{names::IfName, state::Hook};
 
-/// Where the agent pins, unless told otherwise.
+/// The default pin directory.
 pub const DEFAULT: &str = "/sys/fs/bpf/netagent";
 
 /// `BPF_FS_MAGIC` (include/uapi/linux/magic.h).
@@ -35,23 +35,23 @@ pub struct Pins {
 }
 
 impl Pins {
-    /// The pins beneath a directory, which need not exist yet.
+    /// The pins in a directory, which need not exist yet.
     pub fn new(base: &Path) -> Self {
         Self { base: base.to_owned(), root: base.join(format!("v{LAYOUT}")) }
     }
 
-    /// Refuses pins that somebody else could have put there: `/sys/fs/bpf` may be world-writable.
+    /// Refuses pins that another user could have made: `/sys/fs/bpf` may be world-writable.
     pub fn check(&self) -> Result<()> {
         check(&self.base)?;
         check(&self.root)
     }
 
-    /// Whether the directory is there.
+    /// Whether the directory exists.
     pub fn exist(&self) -> bool {
         self.base.is_dir()
     }
 
-    /// Makes the directories, for this user alone.
+    /// Makes the directories, with mode 0700.
     pub fn create(&self) -> Result<()> {
         let parent = self.base.parent().unwrap_or(Path::new("/"));
         if !is_bpffs(parent) {
@@ -60,7 +60,7 @@ impl Pins {
                 self.base.display()
             );
         }
-        // Nothing is made in a directory that is somebody else's.
+        // Nothing is made in a directory of another user.
         make(&self.base)?;
         check(&self.base)?;
         for directory in [&self.root, &self.maps(), &self.programs(), &self.root.join("links")] {
@@ -69,8 +69,8 @@ impl Pins {
         self.check()
     }
 
-    /// Keeps every other agent from changing what is pinned here, as long as the result lives; the kernel gives it
-    /// back when the process ends, however it ends.
+    /// Takes the exclusive lock on the pin directory, which is held until the result is dropped.
+    /// The kernel releases it when the process ends.
     pub fn lock(&self) -> Result<fs::File> {
         let directory =
             fs::File::open(&self.base).with_context(|| format!("open {}", self.base.display()))?;
@@ -87,22 +87,23 @@ impl Pins {
         }
     }
 
-    /// Where the maps are.
+    /// Directory of the maps.
     pub fn maps(&self) -> PathBuf {
         self.root.join("maps")
     }
 
-    /// Where the programs of all builds are.
+    /// Directory of the programs of all builds.
     pub fn programs(&self) -> PathBuf {
         self.root.join("programs")
     }
 
-    /// Where a device's links are. bpffs refuses names with a '.' (`bpf_lookup` in kernel/bpf/inode.c).
+    /// Directory of a device's links. bpffs refuses names with a '.' (`bpf_lookup` in
+    /// kernel/bpf/inode.c).
     pub fn device(&self, device: &IfName) -> PathBuf {
         self.root.join("links").join(device.as_str().replace('%', "%25").replace('.', "%2e"))
     }
 
-    /// Where a device's link to a program is.
+    /// Pin of a device's link to a program.
     pub fn link(&self, device: &IfName, hook: Hook) -> PathBuf {
         self.device(device).join(hook.program())
     }
@@ -112,7 +113,7 @@ impl Pins {
         make(&self.device(device))
     }
 
-    /// Removes everything; what was attached by a link is detached by that. Goes on after an error.
+    /// Removes everything: that detaches the programs that links hold. Continues after an error.
     pub fn remove_all(&self) -> Result<()> {
         let mut failed = Vec::new();
         remove(&self.root, &mut failed);
@@ -121,7 +122,7 @@ impl Pins {
     }
 }
 
-/// Refuses a directory that others can write to.
+/// Refuses a directory that other users can write to.
 fn check(directory: &Path) -> Result<()> {
     let meta = fs::symlink_metadata(directory)
         .with_context(|| format!("look at {}", directory.display()))?;
@@ -136,7 +137,7 @@ fn check(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Makes a directory with mode 0700; one that is there already is fine.
+/// Makes a directory with mode 0700, if it does not exist.
 pub fn make(directory: &Path) -> Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(directory) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -146,7 +147,8 @@ pub fn make(directory: &Path) -> Result<()> {
     }
 }
 
-/// `remove_dir_all` stops at the first error, and a pin that is left behind keeps a program attached.
+/// Removes a directory tree. `remove_dir_all` stops at the first error, and a remaining pin keeps a
+/// program attached.
 pub fn remove(path: &Path, failed: &mut Vec<String>) {
     let result = match fs::read_dir(path) {
         Ok(entries) => {

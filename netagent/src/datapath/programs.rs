@@ -1,20 +1,15 @@
-//! The programs: loaded once per build and set of optional flags, pinned, attached to devices by links that outlive the agent.
+//! The programs: loaded once per build, log level and set of optional flags, pinned, and attached
+//! to devices by links that outlive the agent.
 //!
-//! TCX links (kernel 6.6, commit e420bed02507) are pinned and updated in place (BPF_LINK_UPDATE); before 6.6 clsact filters
-//! with a fixed priority and handle are replaced in place. XDP is attached native or not at all: generic XDP would
-//! cost more than it saves.
+//! TCX links (kernel 6.6, commit e420bed02507) are pinned and updated in place (BPF_LINK_UPDATE).
+//! Before 6.6 clsact filters with a fixed priority and handle are replaced in place. XDP is
+//! attached in native mode only: generic XDP would cost more than it saves.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    hash::{DefaultHasher, Hasher as _},
-    mem,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, fs, mem, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
-    EbpfLoader,
+    Ebpf, EbpfLoader,
     programs::{
         LinkOrder, Program, ProgramInfo, SchedClassifier, TcAttach, TcAttachType, Xdp, XdpMode,
         links::{FdLink, PinnedLink},
@@ -24,28 +19,29 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 
-use super::{link, maps, pins::Pins};
+use super::{link, log, maps, pins::Pins};
 use crate::{names::IfName, state::Hook};
 
 /// The object that build.rs made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netagent-ebpf"));
 
-/// Place of our clsact filters: before all others, with a handle ("na") that nobody gets by chance.
+/// Priority of netagent's clsact filters: before all others.
 pub const FILTER_PRIORITY: u16 = 1;
-/// See [`FILTER_PRIORITY`].
+/// Handle of netagent's clsact filters: "na", which no other filter gets by chance.
 pub const FILTER_HANDLE: u32 = 0x6e61;
 
-/// Whether links hold the TC programs (TCX), or filters (clsact).
+/// Whether TC programs are attached by TCX links; otherwise by clsact filters.
 pub fn tcx() -> bool {
     kernel_is(6, 6)
 }
 
-/// Whether programs can push a tag over another (commit 938863727076).
+/// Whether programs can push a tag over another one (commit 938863727076).
 pub fn stacked_tags() -> bool {
     kernel_is(6, 12)
 }
 
-/// Whether a device counts what `bpf_redirect_peer` delivers to it (commit 024ee930cb3c).
+/// Whether a device counts the frames that `bpf_redirect_peer` delivers to it (commit
+/// 024ee930cb3c).
 pub fn counted_peers() -> bool {
     kernel_is(6, 7)
 }
@@ -54,22 +50,58 @@ fn kernel_is(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(major, minor, 0))
 }
 
-/// The programs of this build.
+/// The name of this build in the pin directory. It must not depend on the version of the compiler:
+/// FNV-1a (draft-eastlake-fnv), 64 bits.
+fn build() -> String {
+    let hash = OBJECT.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    format!("{hash:016x}")
+}
+
+/// Loads the object, with its maps from the pin directory. The programs are not loaded.
+pub fn open_object(pins: &Pins, flags: u32, log_level: u8) -> Result<Ebpf> {
+    let mut loader = EbpfLoader::new();
+    for name in maps::names() {
+        loader.map_pin_path(name, pins.maps().join(name));
+    }
+    loader.map_max_entries("AYA_LOGS", log::RING_BYTES);
+    // See netagent-ebpf/src/packet.rs.
+    let can_stack_tags = u8::from(stacked_tags());
+    loader.override_global("CAN_STACK_TAGS", &can_stack_tags, true);
+    // See netagent-ebpf/src/main.rs.
+    loader.override_global("FLAGS", &flags, true);
+    // See netagent-ebpf/src/log.rs.
+    loader.override_global(aya_log::LEVEL, &log_level, true);
+    loader.load(OBJECT).context(
+        "create the BPF maps (needs root or CAP_BPF and CAP_NET_ADMIN, and kernel 6.1 or later)",
+    )
+}
+
+/// The programs of this build and a log level.
 pub struct Programs {
     pins: Pins,
+    log_level: u8,
     directory: PathBuf,
 }
 
 impl Programs {
-    /// The programs beneath a pin directory; they need not be loaded yet.
+    /// The programs beneath a pin directory; they need not be loaded yet. The log level is that of
+    /// the pinned programs of this build; 0 if there are none.
     pub fn new(pins: &Pins) -> Self {
-        let mut hasher = DefaultHasher::new();
-        hasher.write(OBJECT);
-        let directory = pins.programs().join(format!("{:016x}", hasher.finish()));
-        Self { pins: pins.clone(), directory }
+        let mut programs = Self { pins: pins.clone(), log_level: 0, directory: PathBuf::new() };
+        let pinned = |level: &u8| directory(pins, *level).is_dir();
+        programs.set_log_level((0..=log::TRACE).find(pinned).unwrap_or(0));
+        programs
     }
 
-    /// Ids of the loaded programs by their hook and the optional flags that they have code for.
+    /// Sets the log level of the programs that are loaded and attached from now on.
+    pub fn set_log_level(&mut self, level: u8) {
+        self.log_level = level;
+        self.directory = directory(&self.pins, level);
+    }
+
+    /// Ids of the loaded programs by hook and by the optional flags that they have code for.
     pub fn ids(&self) -> BTreeMap<(Hook, u32), u32> {
         let Ok(pinned) = fs::read_dir(&self.directory) else { return BTreeMap::new() };
         let id = |pin: fs::DirEntry| {
@@ -90,7 +122,8 @@ impl Programs {
         self.directory.join(if flags == 0 { name.to_owned() } else { format!("{name}-{flags:x}") })
     }
 
-    /// Loads the programs that every port has and pins them and their maps, unless that is done.
+    /// Loads the programs without optional flags and pins them and their maps, unless they are
+    /// pinned.
     pub fn load(&self) -> Result<()> {
         let ids = self.ids();
         if Hook::ALL.iter().all(|hook| ids.contains_key(&(*hook, 0))) {
@@ -105,18 +138,7 @@ impl Programs {
     /// Loads programs with the code for some optional flags, and pins them.
     fn load_some(&self, hooks: &[Hook], flags: u32) -> Result<()> {
         maps::check(&self.pins)?;
-        let mut loader = EbpfLoader::new();
-        for name in maps::names() {
-            loader.map_pin_path(name, self.pins.maps().join(name));
-        }
-        // See netagent-ebpf/src/packet.rs.
-        let can_stack_tags = u8::from(stacked_tags());
-        loader.override_global("CAN_STACK_TAGS", &can_stack_tags, true);
-        // See netagent-ebpf/src/main.rs.
-        loader.override_global("FLAGS", &flags, true);
-        let mut object = loader.load(OBJECT).context(
-            "create the BPF maps (needs root or CAP_BPF and CAP_NET_ADMIN, and kernel 6.1 or later)",
-        )?;
+        let mut object = open_object(&self.pins, flags, self.log_level)?;
         for hook in hooks {
             let name = hook.program();
             let path = self.pin(*hook, flags);
@@ -137,7 +159,8 @@ impl Programs {
         Ok(())
     }
 
-    /// Attaches a program with the code for some optional flags to a device, or replaces what is there by it.
+    /// Attaches a program with the code for some optional flags to a device, or replaces the
+    /// attached program.
     pub fn attach(&self, device: &IfName, ifindex: u32, hook: Hook, flags: u32) -> Result<()> {
         let path = self.pin(hook, flags);
         if !fs::exists(&path)? {
@@ -147,7 +170,7 @@ impl Programs {
         let pin = self.pins.link(device, hook);
         let held = link::read(&pin).with_context(|| format!("open {}", pin.display()))?;
         if held.is_some_and(|held| held.ifindex != ifindex) {
-            // The device that it held is gone; the name has a new one.
+            // Its device is gone; another device has the name.
             fs::remove_file(&pin).with_context(|| format!("remove {}", pin.display()))?;
         }
         let replace = held.is_some_and(|held| held.ifindex == ifindex);
@@ -168,7 +191,7 @@ impl Programs {
         result.with_context(|| format!("{device}: attach {}", hook.program()))
     }
 
-    /// Detaches a program from a device, if it is there.
+    /// Detaches a program from a device, if it is attached.
     pub fn detach(&self, device: &IfName, ifindex: Option<u32>, hook: Hook) -> Result<()> {
         let pin = self.pins.link(device, hook);
         if fs::exists(&pin)? {
@@ -176,13 +199,13 @@ impl Programs {
                 .with_context(|| format!("{device}: detach {}", hook.program()))?;
         }
         if let (Some(side), Some(ifindex), false) = (attach_type(hook), ifindex, tcx()) {
-            // Nothing of ours there is what we want.
+            // An error means that no such filter is attached.
             let _not_attached = tc::qdisc_detach_program(ifindex, side.into(), hook.program());
         }
         Ok(())
     }
 
-    /// Removes a device's directory of links, which are detached by that.
+    /// Removes the pinned links of a device: that detaches them.
     pub fn forget(&self, device: &IfName, ifindex: Option<u32>) -> Result<()> {
         for hook in Hook::ALL {
             self.detach(device, ifindex, hook)?;
@@ -192,7 +215,7 @@ impl Programs {
         if failed.is_empty() { Ok(()) } else { bail!("remove pins: {}", failed.join("; ")) }
     }
 
-    /// Removes the programs of other builds, which no link holds any more.
+    /// Removes the programs of other builds and log levels, which no link holds any more.
     pub fn retire_others(&self) {
         let Ok(builds) = fs::read_dir(self.pins.programs()) else { return };
         for build in builds.flatten().map(|entry| entry.path()) {
@@ -204,6 +227,15 @@ impl Programs {
     }
 }
 
+/// Where the programs of this build and a log level are pinned.
+fn directory(pins: &Pins, log_level: u8) -> PathBuf {
+    let name = match log_level {
+        0 => build(),
+        level => format!("{}-{level}", build()),
+    };
+    pins.programs().join(name)
+}
+
 /// The side of the device on which a TC program runs; `None` for XDP.
 fn attach_type(hook: Hook) -> Option<TcAttachType> {
     match hook {
@@ -213,7 +245,7 @@ fn attach_type(hook: Hook) -> Option<TcAttachType> {
     }
 }
 
-/// `bpftool net attach xdpdrv`, by a link.
+/// `bpftool net attach xdpdrv`, with a link.
 fn attach_xdp(mut program: Xdp, ifindex: u32, pin: &std::path::Path, replace: bool) -> Result<()> {
     if replace {
         let link = FdLink::from(PinnedLink::from_pin(pin)?);
@@ -221,7 +253,7 @@ fn attach_xdp(mut program: Xdp, ifindex: u32, pin: &std::path::Path, replace: bo
         return Ok(());
     }
     let id = program.attach(ifindex, XdpMode::Driver)?;
-    // An attachment without a link fails to convert, and goes when it is dropped.
+    // An attachment without a link fails to convert, and is detached when it is dropped.
     let link: FdLink = program.take_link(id)?.try_into()?;
     link.pin(pin)?;
     Ok(())
@@ -252,19 +284,19 @@ fn attach_clsact(
     ifindex: u32,
     attach_type: TcAttachType,
 ) -> Result<()> {
-    // Fails where there is one already. Were that an ingress qdisc, the filter would be refused below.
+    // Fails if the device has one. If that is an ingress qdisc, the filter is refused below.
     let _exists = tc::qdisc_add_clsact(ifindex);
     let parent = TcHandle::from(attach_type);
     let handle = TcHandle::from(FILTER_HANDLE);
     let there = SchedClassifierLink::attached(ifindex, parent, FILTER_PRIORITY, handle, None)?;
-    // Replaces what is there; a kernel that finds nothing there says so.
+    // Replaces the filter; the kernel refuses if there is none.
     let id = if let Ok(id) = program.attach_to_link(there) {
         id
     } else {
         let options = NlOptions { priority: FILTER_PRIORITY, handle, classid: None };
         program.attach(ifindex, TcAttach::Netlink { parent, options })?
     };
-    // Dropping it would detach the filter, which is to outlive this process.
+    // Dropping the link would detach the filter, which must outlive this process.
     mem::forget(program.take_link(id)?);
     Ok(())
 }

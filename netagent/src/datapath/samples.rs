@@ -1,4 +1,4 @@
-//! The monitor's end of the ring of samples: opened by its pin, read by one process at a time.
+//! Reads the ring buffer of samples. One process at a time may read it.
 
 use std::{fs, os::unix::net::UnixDatagram, time::Duration};
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::names::IfName;
 
-/// For how long the programs take samples without hearing from the monitor again.
+/// Time for which the programs take samples without a new request of the monitor.
 const LEASE: Duration = Duration::from_secs(3);
 
 /// The open ring.
@@ -24,22 +24,22 @@ pub struct Samples {
     pins: Pins,
     maps: Maps,
     table: Table,
-    /// The table may be read again for a port that is not in it.
+    /// The table may be read again if a port is missing in it.
     may_look: bool,
     ring: AsyncFd<RingBuf<MapData>>,
     monitor: Array<MapData, SampleFilter>,
     missed: PerCpuArray<MapData, Unsampled>,
-    /// When sampling began, as the programs count time.
+    /// Start of sampling (CLOCK_BOOTTIME, ns).
     began: u64,
-    /// What was missed before that.
+    /// Drops without a sample before the start.
     before: Unsampled,
     filter: SampleFilter,
-    /// A ring has one reader.
+    /// A ring buffer has one reader.
     _lock: fs::File,
 }
 
 impl Samples {
-    /// Opens what is pinned. Nothing is sampled yet.
+    /// Opens the pinned maps. Sampling does not start yet.
     pub fn open(pins: &Pins) -> Result<Self> {
         if !maps::are_there(pins) {
             bail!("nothing is attached: run `netagent apply` or `netagent run` first");
@@ -49,7 +49,7 @@ impl Samples {
         let maps = Maps::open(pins)?;
         let table = Table::read(&maps)?;
         let ring = RingBuf::try_from(maps::pinned(pins, "DROP_EVENTS")?)?;
-        // SAFETY: the descriptor is the map's, which the ring owns and keeps.
+        // SAFETY: the ring owns the descriptor and keeps it.
         let ring = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
         Ok(Self {
             pins: pins.clone(),
@@ -73,7 +73,7 @@ impl Samples {
 
     /// Starts sampling.
     pub fn begin(&mut self, filter: SampleFilter) -> Result<()> {
-        // One that was killed may have left its wishes, and samples that nobody wants any more.
+        // A monitor that was killed may have left its filter, and old samples.
         self.end()?;
         self.began = boot_time();
         while self.take().is_some() {}
@@ -82,7 +82,7 @@ impl Samples {
         self.extend()
     }
 
-    /// Asks the programs to go on; to be called more often than once in three seconds.
+    /// Extends the time of sampling. Must be called at least once in three seconds.
     pub fn extend(&mut self) -> Result<()> {
         if !self.maps.are_pinned(&self.pins) {
             bail!("the pins were taken away (netagent detach): start the monitor again");
@@ -92,24 +92,24 @@ impl Samples {
         self.set(SampleFilter { until, ..self.filter })
     }
 
-    /// Stops sampling. What was sampled before can still be read.
+    /// Stops sampling. The samples in the ring can still be read.
     pub fn end(&mut self) -> Result<()> {
         self.set(SampleFilter::NOTHING)
     }
 
     fn set(&mut self, filter: SampleFilter) -> Result<()> {
-        self.monitor.set(0, &filter, 0).context("tell the programs what to sample")
+        self.monitor.set(0, &filter, 0).context("set the filter for samples")
     }
 
-    /// Waits until there is a sample, unless it returned before and [`rest`](Self::rest) was not called.
+    /// Waits for a sample. Returns at once until [`rest`](Self::rest) is called.
     pub async fn readable(&self) -> Result<()> {
         self.ring.readable().await.context("wait for samples")?.retain_ready();
         Ok(())
     }
 
-    /// Notes that [`take`](Self::take) found none.
+    /// Notes that [`take`](Self::take) found no sample.
     pub fn rest(&mut self) {
-        // Not ready, or the driver is gone: either way there is nothing to clear.
+        // An error means that there is no readiness to clear.
         let _nothing = self.ring.try_io_mut(Interest::READABLE, |_| {
             Err::<(), _>(std::io::ErrorKind::WouldBlock.into())
         });
@@ -125,12 +125,12 @@ impl Samples {
         }
     }
 
-    /// The device of a sample: its port's, or where the frame was seen if that is no port.
+    /// The device of a sample: the device of its port, otherwise the device of the hook.
     pub fn device(&mut self, sample: &Sample) -> String {
         if let Some(name) = self.of_port(sample) {
             return name;
         }
-        // A port that is new; of a flood on a device without a policy this asks once in a while.
+        // The port may be new. The table is read at most once between two calls of `extend`.
         if self.may_look && sample.port != netagent_common::counters::ANY_PORT {
             self.may_look = false;
             if let Ok(table) = Table::read(&self.maps) {
@@ -152,7 +152,7 @@ impl Samples {
         Some(device.to_string())
     }
 
-    /// Drops without a sample since it began.
+    /// Drops without a sample since the start.
     pub fn unsampled(&self) -> Result<Unsampled> {
         let Unsampled { filtered, limited, lost } = self.total()?;
         Ok(Unsampled {
@@ -163,7 +163,7 @@ impl Samples {
     }
 
     fn total(&self) -> Result<Unsampled> {
-        let cpus = self.missed.get(&0, 0).context("read what was not sampled")?;
+        let cpus = self.missed.get(&0, 0).context("read the number of drops without a sample")?;
         Ok(cpus.iter().fold(Unsampled::default(), |sum, cpu| Unsampled {
             filtered: sum.filtered + cpu.filtered,
             limited: sum.limited + cpu.limited,
@@ -174,13 +174,13 @@ impl Samples {
 
 impl Drop for Samples {
     fn drop(&mut self) {
-        // Where this fails, the lease runs out.
+        // If this fails, the lease expires.
         let _ = self.end();
     }
 }
 
 fn read(item: &[u8]) -> Option<Sample> {
-    // SAFETY: as many bytes as a sample has, any of which are valid.
+    // SAFETY: the item has the size of a sample, and any bytes are a valid sample.
     (item.len() == size_of::<Sample>())
         .then(|| unsafe { item.as_ptr().cast::<Sample>().read_unaligned() })
 }
@@ -189,7 +189,8 @@ fn name_of(ifindex: u32) -> Option<String> {
     index_to_name(UnixDatagram::unbound().ok()?, ifindex).ok()
 }
 
-/// Not the lock of who may change things: the monitor runs beside the daemon.
+/// Takes the lock of the reader. It is not the lock on the pin directory: the monitor runs beside
+/// the daemon.
 fn lock(pins: &Pins) -> Result<fs::File> {
     let path = pins.maps();
     let directory = fs::File::open(&path).with_context(|| format!("open {}", path.display()))?;

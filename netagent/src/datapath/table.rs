@@ -1,5 +1,5 @@
-//! The port table: the port number, the counters and the policy record of each device. It is rebuilt from
-//! the maps at every start: the kernel holds the only copy.
+//! The port table: the port number, the counters and the policy record of each device. It is
+//! rebuilt from the maps at every start: the kernel holds the only copy.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -81,8 +81,8 @@ pub struct Device<'a> {
 pub struct Table {
     /// The ports.
     pub ports: BTreeMap<IfName, PortEntry>,
-    /// The addresses that VMs may use, by policy record. An agent that was killed may have left addresses
-    /// of a record that is not in use.
+    /// The addresses that VMs may use, by policy record. An agent that was killed may have left
+    /// addresses of a record that is not in use.
     allowed_macs: BTreeMap<u16, BTreeSet<Mac>>,
 }
 
@@ -126,8 +126,9 @@ impl Table {
         self.replace(maps, device, wanted)
     }
 
-    /// An intermediate policy, for a change whose new counters fit only after the old ones are free: the
-    /// VIDs of both policies. `None` if the change does not need it, or if it would not help.
+    /// An intermediate policy, for a change whose new counters fit only after the old ones are
+    /// free: the VIDs of both policies. `None` if the change does not need it, or if it would not
+    /// help.
     fn to_make_room(&self, device: &IfName, wanted: &PortPolicy) -> Option<PortPolicy> {
         let had = &self.ports.get(device)?.pairs;
         let counted = wanted.counted_vids();
@@ -187,17 +188,17 @@ impl Table {
         pairs::trim(maps, &old.policy.blocks, &counted, &mut entry.pairs)
     }
 
-    /// Writes the record of an entry, which no program reads yet, and switches the programs to it. Returns
-    /// when no program reads the old record any more: the next change may write it.
+    /// Writes the record of an entry, which no program reads yet, and switches the programs to it.
+    /// Returns when no program reads the old record any more: the next change may write it.
     fn switch_to(
         &mut self,
         maps: &mut Maps,
         device: &IfName,
         new: PortEntry,
-        macs: &BTreeSet<Mac>,
+        allowed: &BTreeSet<Mac>,
     ) -> Result<&mut PortEntry> {
         let PortEntry { record, policy, nics, .. } = &new;
-        self.allow_macs(maps, policy, macs)?;
+        self.allow_macs(maps, policy, allowed)?;
         let number = u32::from(policy.port);
         // The device map has the device while any policy lets XDP forward to it.
         let supports_xdp = policy.flags & (UPLINK | FAST_XDP) == FAST_XDP;
@@ -226,14 +227,15 @@ impl Table {
         Ok(self.ports.entry(device.clone()).insert_entry(new).into_mut())
     }
 
-    /// Notes that the device does not support XDP programs, so that later plans do not attach one again.
+    /// Notes that the device does not support XDP programs, so that later plans do not attach one
+    /// again.
     pub fn refuse_xdp(&mut self, maps: &mut Maps, device: &IfName) -> Result<()> {
         let Some(mut entry) = self.ports.get(device).cloned() else { return Ok(()) };
-        let macs = self.allowed_macs.get(&entry.policy.record).cloned().unwrap_or_default();
+        let allowed = self.allowed_macs.get(&entry.policy.record).cloned().unwrap_or_default();
         entry.record ^= 1;
         entry.policy.record = u16::try_from(entry.record)?;
         entry.policy.flags |= XDP_REFUSED;
-        self.switch_to(maps, device, entry, &macs)?;
+        self.switch_to(maps, device, entry, &allowed)?;
         Ok(())
     }
 
@@ -254,8 +256,8 @@ impl Table {
         reset(maps, &BTreeSet::from([policy.port]))
     }
 
-    /// Clears the leftovers of an agent that was killed: counters of VIDs that a port no longer has, and
-    /// counters and limits of port numbers that are not in use.
+    /// Clears the leftovers of an agent that was killed: counters of VIDs that a port no longer
+    /// has, and counters and limits of port numbers that are not in use.
     pub fn tidy(&mut self, maps: &mut Maps) -> Result<()> {
         for entry in self.ports.values_mut() {
             let counted = entry.policy(BTreeSet::new(), &Observed::default()).counted_vids();

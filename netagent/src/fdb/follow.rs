@@ -1,5 +1,5 @@
-//! Follows the bridges' FDBs and keeps the programs' map equal to them. Runs in its own thread, so that
-//! other work of the agent does not delay an update.
+//! Follows the bridges' FDBs and keeps the programs' map equal to them. Runs in its own thread, so
+//! that other work of the agent does not delay an update.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -61,7 +61,8 @@ async fn run(pins: &Pins, mut bridges: watch::Receiver<Bridges>) {
     }
 }
 
-/// Follows the bridges. Returns true when other bridges are to be followed, false when the sender is gone.
+/// Follows the bridges. Returns true when other bridges are to be followed, false when the sender
+/// is gone.
 async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bool> {
     let bridges = wanted.borrow_and_update().clone();
     let stations = if bridges.macs.is_empty() { None } else { Stations::open(pins)? };
@@ -166,7 +167,8 @@ impl Follower {
         self.renew(watch).await
     }
 
-    /// Reads the bridge ports and the active members of bonds. Returns whether a new dump is needed.
+    /// Reads the bridge ports and the active members of bonds. Returns whether a new dump is
+    /// needed.
     async fn read_ports(&mut self, netlink: &Netlink) -> Result<bool> {
         let ports = netlink.plain_ports().await.context("list bridge ports")?;
         let (writes, dump) = self.mirror.set_ports(ports);
@@ -182,8 +184,8 @@ impl Follower {
         Ok(dump)
     }
 
-    /// Declares the map up to date. After a longer interruption (the process was stopped, or had no CPU)
-    /// the map may be outdated: then a dump is started instead.
+    /// Declares the map up to date. After a longer interruption (the process was stopped, or had no
+    /// CPU) the map may be outdated: then a dump is started instead.
     async fn renew(&mut self, watch: &mut FdbWatch) -> Result<()> {
         if self.up_to_date && self.declared.elapsed() >= Duration::from_nanos(FRESH_FOR) {
             self.up_to_date = false;

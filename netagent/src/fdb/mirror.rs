@@ -65,8 +65,9 @@ impl Mirror {
         &self.bridges.uplinks
     }
 
-    /// Sets the ports that forward and learn unconditionally, with their bridge. Returns the writes,
-    /// and whether a new dump is needed: the copy lacks the stations that a new port has learned.
+    /// Sets the ports that forward and learn unconditionally, with their bridge. Returns the
+    /// writes, and whether a new dump is needed: the copy lacks the stations that a new port has
+    /// learned.
     pub fn set_ports(&mut self, ports: BTreeMap<u32, u32>) -> (Vec<Write>, bool) {
         let lost = |ifindex: &u32, bridge: u32| {
             ports.get(ifindex) != Some(&bridge) && !self.bridges.macs.contains_key(ifindex)
@@ -111,8 +112,8 @@ impl Mirror {
         self.remove(station).then_some(Write::Remove(station))
     }
 
-    /// A dump begins. The programs have received frames of the `moved` stations by another port: the
-    /// dump's entries for them are written even if they are unchanged.
+    /// A dump begins. The programs have received frames of the `moved` stations by another port:
+    /// the dump's entries for them are written even if they are unchanged.
     pub fn begin(&mut self, moved: impl IntoIterator<Item = Station>) {
         for station in moved {
             if self.remove(station) {

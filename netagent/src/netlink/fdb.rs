@@ -1,5 +1,5 @@
-//! What bridges learn, as it happens: notifications and dumps on one socket, so that they come in the order in which
-//! the kernel made them.
+//! Notifications and dumps of the bridges' FDBs on one socket, so that they arrive in the order in
+//! which the kernel made them.
 
 use std::{future::poll_fn, io, task::Poll};
 
@@ -22,39 +22,39 @@ const HEADER_BYTES: usize = 16;
 const NEIGHBOUR_BYTES: usize = 12;
 /// The kernel's largest datagram for a dump.
 const BUFFER_BYTES: usize = 64 << 10;
-/// Room for notifications that come faster than they are read.
+/// Size of the receive buffer, for bursts of notifications.
 const SOCKET_BYTES: usize = 4 << 20;
-/// Most events that are handed over at once.
+/// Maximum number of events of one call.
 const BATCH: usize = 8192;
-/// Of every dump. Notifications have 0.
+/// Sequence number of dumps. Notifications have 0.
 const SEQUENCE: u32 = 1;
 
-/// Something that happened to what bridges know.
+/// A change of an FDB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FdbEvent {
-    /// A station is behind a port; or is the node itself, by an address of the bridge or of one of its ports.
+    /// An FDB entry was added or changed.
     Known {
-        /// Who.
+        /// The station.
         station: Station,
         /// Interface index of the port, or of the bridge.
         ifindex: u32,
-        /// It is an address of this node.
+        /// The entry is an address of the bridge or of one of its ports: of this node.
         local: bool,
     },
-    /// A station is no longer known.
+    /// An FDB entry was removed.
     Gone(Station),
-    /// A link changed: perhaps a port of a bridge.
+    /// A link changed, possibly a bridge port.
     Link,
-    /// A dump has ended. Interrupted ones may have left something out.
+    /// A dump has ended.
     Dumped {
-        /// It must be begun again.
+        /// An FDB changed meanwhile: the dump may lack entries and must be repeated.
         interrupted: bool,
     },
     /// Notifications were lost.
     Lost,
 }
 
-/// `bridge monitor fdb`, and `bridge fdb show` between.
+/// `bridge monitor fdb`, and `bridge fdb show`.
 pub struct FdbWatch {
     socket: TokioSocket,
     buffer: Vec<u8>,
@@ -69,17 +69,17 @@ impl FdbWatch {
             let socket = tokio_socket.socket_mut();
             socket.bind_auto()?;
             socket.set_netlink_get_strict_chk(true)?;
-            // Without CAP_NET_ADMIN as much as the system allows.
+            // Without CAP_NET_ADMIN the system limits the size.
             socket.set_rx_buf_sz(SOCKET_BYTES)?;
             socket.add_membership(RTNLGRP_NEIGH)?;
             socket.add_membership(RTNLGRP_LINK)?;
             Ok(tokio_socket)
         };
-        let socket = open().context("subscribe to what bridges learn")?;
+        let socket = open().context("subscribe to FDB notifications")?;
         Ok(Self { socket, buffer: Vec::with_capacity(BUFFER_BYTES), interrupted: false })
     }
 
-    /// Asks for everything that all bridges know: comes as events, and ends with [`FdbEvent::Dumped`].
+    /// Requests a dump of all FDBs. Its entries arrive as events; [`FdbEvent::Dumped`] ends it.
     pub async fn dump(&mut self) -> anyhow::Result<()> {
         let mut message = Vec::with_capacity(HEADER_BYTES + NEIGHBOUR_BYTES);
         let length = u32::try_from(HEADER_BYTES + NEIGHBOUR_BYTES)?;
@@ -92,11 +92,15 @@ impl FdbWatch {
         message.resize(HEADER_BYTES + NEIGHBOUR_BYTES, 0);
         self.interrupted = false;
         let to_the_kernel = SocketAddr::new(0, 0);
-        self.socket.send_to(&message, &to_the_kernel).await.context("ask what bridges know")?;
+        self.socket
+            .send_to(&message, &to_the_kernel)
+            .await
+            .context("request a dump of the FDBs")?;
         Ok(())
     }
 
-    /// Waits until something happened, and returns all that is there, in its order. Fails when the socket is broken.
+    /// Waits for events and returns those that have arrived, in their order. Fails if the socket
+    /// fails.
     pub async fn events(&mut self) -> anyhow::Result<Vec<FdbEvent>> {
         let mut events = Vec::new();
         let mut result: io::Result<()> = Ok(());
@@ -123,7 +127,7 @@ impl FdbWatch {
             Poll::Ready(())
         })
         .await;
-        result.context("read what bridges learn")?;
+        result.context("read FDB notifications")?;
         Ok(events)
     }
 }
@@ -134,7 +138,7 @@ struct Message<'a> {
     payload: &'a [u8],
 }
 
-/// The messages of a datagram, as far as they are well-formed.
+/// The messages of a datagram, up to the first malformed one.
 fn messages(mut rest: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = usize::try_from(wire::u32_at(rest, 0)?).ok()?;
@@ -157,13 +161,13 @@ impl Message<'_> {
             kind if i32::from(kind) == NLMSG_DONE => {
                 Some(FdbEvent::Dumped { interrupted: *interrupted })
             }
-            // The dump was refused: another one is under way.
+            // The dump was refused: another dump is under way.
             kind if i32::from(kind) == NLMSG_ERROR => Some(FdbEvent::Dumped { interrupted: true }),
             _ => None,
         }
     }
 
-    /// An entry of a bridge's FDB: it has a bridge, unlike one of a device's own filter.
+    /// An entry of a bridge's FDB. An entry of a device's own filter has no bridge.
     fn neighbour(&self) -> Option<FdbEvent> {
         let family = *self.payload.first()?;
         let attributes = self.payload.get(NEIGHBOUR_BYTES..)?;

@@ -134,12 +134,15 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     mtu(view, name, port, link, unit);
 }
 
+/// The length of a VLAN tag in bytes: the uplink of a QinQ network has that much more than its ports.
+const TAG: u32 = 4;
+
 /// Warns where a VM cannot receive the largest frames of its network.
 fn mtu(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
     let own = port.mtu.or(link.map(|link| link.mtu));
     let of_network = port.network_mtu.or_else(|| view.uplink_mtu(&port.bridge));
     if let (Some(own), Some(of_network)) = (own, of_network)
-        && own < of_network
+        && own + TAG < of_network
     {
         unit.finding(
             Code::MtuLow,

@@ -1,4 +1,5 @@
-//! A frame that is too long for its egress port is dropped and counted, by the same limit on every path.
+//! A frame that is too long for its egress port is dropped and counted, by the same limit on every
+//! path.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +9,8 @@ use crate::{Feature, frame::Frame, lab::kernel_is_at_least, needs};
 const ETHERNET: usize = 14;
 /// The kernel allows a frame one VLAN tag above the MTU, whether it has a tag or not.
 const TAG: usize = 4;
-/// Frames of each length from each port: the bridge receives one of them at most, all others bypass it.
+/// Frames of each length from each port: the bridge receives one of them at most, all others bypass
+/// it.
 const FRAMES: u64 = 3;
 const VID: u16 = 100;
 
@@ -21,7 +23,8 @@ fn send(lab: &Lab, from: &str, [source, destination]: [Address; 2], length: usiz
     frame
 }
 
-/// Frames of the uplink and of a VM to an access port and to a trunk, at the limit and one byte above.
+/// Frames of the uplink and of a VM to an access port and to a trunk, at the limit and one byte
+/// above.
 fn at_the_limit_and_above(filtering: &str, path: &str, mtu: usize, queue: bool) {
     let lab = Lab::new(filtering, path);
     // Only the egress ports have the MTU: the other ends receive longer frames, too.

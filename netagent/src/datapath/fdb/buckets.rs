@@ -22,8 +22,8 @@ pub type AtomicBucket = [AtomicEntry; WAYS];
 pub struct Buckets<M> {
     memory: M,
     seed: u64,
-    /// Removed entries, as (bucket, way), that a program may still be reading. If another station were
-    /// written there, the program could take its place for the place of the removed station.
+    /// Removed entries, as (bucket, way), that a program may still be reading. If another station
+    /// were written there, the program could take its place for the place of the removed station.
     tombstones: Vec<(usize, usize)>,
 }
 
@@ -46,8 +46,9 @@ impl<M: Deref<Target = [AtomicBucket]>> Buckets<M> {
         used(&self.memory).map(read).collect()
     }
 
-    /// Writes the place of a station and the epoch in which its bridge last received a frame from it.
-    /// Returns false if the bucket is full. `wait` returns when all programs that run now have ended.
+    /// Writes the place of a station and the epoch in which its bridge last received a frame from
+    /// it. Returns false if the bucket is full. `wait` returns when all programs that run now have
+    /// ended.
     pub fn set(&mut self, station: &Station, ifindex: u32, epoch: u32, wait: impl Fn()) -> bool {
         let who = name(station);
         let marks = u64::from(epoch) << 32;
@@ -55,8 +56,8 @@ impl<M: Deref<Target = [AtomicBucket]>> Buckets<M> {
         let number = bucket(who, self.seed) as usize;
         if let Some([_, old, old_marks]) = self.find(station) {
             old.store(place, Ordering::Release);
-            // A program that has read the old place may mark the entry as moved: then the bridge forwards
-            // the frames of this station until the next dump.
+            // A program that has read the old place may mark the entry as moved: then the bridge
+            // forwards the frames of this station until the next dump.
             old_marks.store(marks, Ordering::Release);
             return true;
         }

@@ -13,16 +13,19 @@ fn drops_are_exported_before_the_first_one() {
     netagent_transmit_drop_packets_total{device="oob-bo",vlan="1",reason="stacked-tag"} 0
     netagent_transmit_drop_packets_total{device="oob-bo",vlan="other",reason="egress-filtered"} 0
     netagent_transmit_drop_packets_total{device="oob-bo",vlan="1",reason="tag-failed"} 0
+    netagent_transmit_drop_packets_total{device="oob-bo",vlan="1",reason="too-long"} 0
     netagent_transmit_drop_packets_total{device="tap7",vlan="none",reason="malformed"} 0
     netagent_transmit_drop_packets_total{device="tap7",vlan="none",reason="link-local"} 1
     netagent_transmit_drop_packets_total{device="tap7",vlan="100",reason="stacked-tag"} 0
     netagent_transmit_drop_packets_total{device="tap7",vlan="other",reason="egress-filtered"} 0
     netagent_transmit_drop_packets_total{device="tap7",vlan="100",reason="tag-failed"} 0
+    netagent_transmit_drop_packets_total{device="tap7",vlan="100",reason="too-long"} 0
     netagent_transmit_drop_packets_total{device="tap8",vlan="none",reason="malformed"} 0
     netagent_transmit_drop_packets_total{device="tap8",vlan="none",reason="link-local"} 0
     netagent_transmit_drop_packets_total{device="tap8",vlan="other",reason="stacked-tag"} 0
     netagent_transmit_drop_packets_total{device="tap8",vlan="other",reason="egress-filtered"} 0
     netagent_transmit_drop_packets_total{device="tap8",vlan="other",reason="tag-failed"} 0
+    netagent_transmit_drop_packets_total{device="tap8",vlan="other",reason="too-long"} 0
     "#);
     assert_snapshot!(samples(&text, "netagent_receive_drop_packets_total{device=\"tap7\""), @r#"
     netagent_receive_drop_packets_total{device="tap7",vlan="none",reason="untagged"} 0

@@ -64,6 +64,7 @@ fn openmetrics_of_a_small_node() {
     netagent_transmit_drop_packets_total{device="tap7",vlan="100",reason="stacked-tag"} 0
     netagent_transmit_drop_packets_total{device="tap7",vlan="other",reason="egress-filtered"} 0
     netagent_transmit_drop_packets_total{device="tap7",vlan="100",reason="tag-failed"} 0
+    netagent_transmit_drop_packets_total{device="tap7",vlan="100",reason="too-long"} 0
     # HELP netagent_transmit_drop_bytes Bytes of frames to the VM or the wire that were dropped
     # TYPE netagent_transmit_drop_bytes counter
     netagent_transmit_drop_bytes_total{device="tap7",vlan="none",reason="malformed"} 0
@@ -71,6 +72,7 @@ fn openmetrics_of_a_small_node() {
     netagent_transmit_drop_bytes_total{device="tap7",vlan="100",reason="stacked-tag"} 0
     netagent_transmit_drop_bytes_total{device="tap7",vlan="other",reason="egress-filtered"} 0
     netagent_transmit_drop_bytes_total{device="tap7",vlan="100",reason="tag-failed"} 0
+    netagent_transmit_drop_bytes_total{device="tap7",vlan="100",reason="too-long"} 0
     # HELP netagent_port What a port is plugged into and what it admits
     # TYPE netagent_port info
     netagent_port_info{device="tap7",network="corp-net",mode="access",pvid="100",admit="untagged-and-priority"} 1
