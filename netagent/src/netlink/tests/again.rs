@@ -81,8 +81,7 @@ fn guest() -> Guest {
     thread::spawn(move || {
         // SAFETY: takes no memory; the thread gets a namespace of its own.
         assert_eq!(unsafe { libc::unshare(libc::CLONE_NEWNET) }, 0, "needs root");
-        // SAFETY: takes no memory.
-        tell.send(unsafe { libc::gettid() }).unwrap();
+        tell.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
         ended.recv().unwrap_err();
     });
     Guest { thread: thread.recv().unwrap(), _end: end }
