@@ -220,7 +220,10 @@ fn observe_again_refuses_where_all_links_must_be_read() {
                 assert!(!netlink.observe_again(&mut observed, &indexes).await.unwrap());
                 assert_eq!(observed, before);
             };
-            let rename = |from: &str, to: &str| run(&format!("ip link set dev {from} name {to}"));
+            // Before Linux 6.2, a link that is up cannot be renamed.
+            let rename = |from: &str, to: &str| {
+                run(&format!("ip link set dev {from} down && ip link set dev {from} name {to}"));
+            };
             rename("br", "other");
             not_enough(&[bridge]).await;
             rename("vm0", "tmp");
@@ -229,7 +232,10 @@ fn observe_again_refuses_where_all_links_must_be_read() {
             not_enough(&[port]).await;
             rename("vm0", "vm0-peer");
             rename("br", "vm0");
-            run("ip link delete other");
+            // Another link has the name, and the deletion of the first is not known yet.
+            run("ip link delete other && ip link add name br type bridge");
+            not_enough(&[netlink.index(&name("br")).await.unwrap()]).await;
+            run("ip link delete dev br");
             // The port refers to a bridge that does not exist any more.
             not_enough(&[bridge]).await;
             let mut observed = before.clone();
