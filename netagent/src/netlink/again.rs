@@ -41,14 +41,8 @@ impl Netlink {
             Ok(None) => return Ok(false),
             Err(failure) => return Err(failure).context("read links again"),
         };
-        let stale: Vec<IfName> = observed
-            .links
-            .iter()
-            .filter(|(_, link)| indexes.contains(&link.index))
-            .map(|(name, _)| name.clone())
-            .collect();
         let before: Vec<_> =
-            stale.iter().filter_map(|name| observed.links.remove_entry(name)).collect();
+            observed.links.extract_if(.., |_, link| indexes.contains(&link.index)).collect();
         observed.links.extend(fresh);
         if before.iter().any(|(name, link)| may_lose_routes(observed, name, link)) {
             self.observe_routes(observed).await?;

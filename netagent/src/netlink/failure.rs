@@ -1,6 +1,6 @@
 //! Errors of requests to the kernel, with a remedy where there is one.
 
-use std::{ffi::c_int, io};
+use std::{ffi::c_int, io, time::Duration};
 
 use crate::names::IfName;
 
@@ -25,8 +25,8 @@ pub enum Failure {
     #[error("netlink socket error")]
     Socket(#[from] io::Error),
     /// The kernel did not answer in time.
-    #[error("no answer from the kernel within 10 s")]
-    TimedOut,
+    #[error("no answer from the kernel within {0:?}")]
+    TimedOut(Duration),
     /// Each dump was interrupted by a change.
     #[error("the dumped objects kept changing; try again")]
     Interrupted,

@@ -29,9 +29,12 @@ const ERROR_TEXT: u16 = 1;
 const HEADER_BYTES: usize = 16;
 
 /// A socket for requests of one netlink protocol.
-pub(super) struct Socket(Mutex<Exchange>);
+pub(super) struct Socket {
+    pub(super) exchange: Mutex<Exchange>,
+    pub(super) limit: Duration,
+}
 
-struct Exchange {
+pub(super) struct Exchange {
     socket: TokioSocket,
     buffer: Vec<u8>,
     /// Sequence number of the last request. A reply with another one belongs to a request whose
@@ -81,12 +84,12 @@ impl Socket {
             #[cfg(test)]
             datagrams: 0,
         };
-        Ok(Self(Mutex::new(exchange)))
+        Ok(Self { exchange: Mutex::new(exchange), limit: ANSWER_LIMIT })
     }
 
     #[cfg(test)]
     pub(super) async fn datagrams(&self) -> usize {
-        self.0.lock().await.datagrams
+        self.exchange.lock().await.datagrams
     }
 
     /// Sends a request and returns the replies, without the acknowledgement.
@@ -97,12 +100,12 @@ impl Socket {
     ) -> Result<Vec<Reply>, Failure> {
         let request = request.into();
         debug!("netlink: {request}");
-        let answered = timeout(ANSWER_LIMIT, async {
-            let mut exchange = self.0.lock().await;
+        let answered = timeout(self.limit, async {
+            let mut exchange = self.exchange.lock().await;
             exchange.send(&request, NLM_F_REQUEST | NLM_F_ACK | flags).await?;
             Ok(exchange.receive().await?.0)
         });
-        logged(&request, answered.await.unwrap_or(Err(Failure::TimedOut)))
+        logged(&request, answered.await.unwrap_or(Err(Failure::TimedOut(self.limit))))
     }
 
     /// Reads all objects that a request selects. A dump that the kernel reports as interrupted is
@@ -110,8 +113,8 @@ impl Socket {
     pub(super) async fn dump(&self, request: impl Into<Request>) -> Result<Vec<Reply>, Failure> {
         let request = request.into();
         debug!("netlink: {request} dump");
-        let answered = timeout(ANSWER_LIMIT, async {
-            let mut exchange = self.0.lock().await;
+        let answered = timeout(self.limit, async {
+            let mut exchange = self.exchange.lock().await;
             for _ in 0..DUMP_ATTEMPTS {
                 exchange.send(&request, NLM_F_REQUEST | NLM_F_DUMP).await?;
                 match exchange.receive().await {
@@ -124,7 +127,7 @@ impl Socket {
             }
             Err(Failure::Interrupted)
         });
-        logged(&request, answered.await.unwrap_or(Err(Failure::TimedOut)))
+        logged(&request, answered.await.unwrap_or(Err(Failure::TimedOut(self.limit))))
     }
 }
 

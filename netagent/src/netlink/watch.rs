@@ -2,7 +2,12 @@
 //! only, not for their new state: these links are read again, so the order and the number of
 //! notifications do not matter.
 
-use std::{collections::BTreeSet, future::poll_fn, io, task::Poll};
+use std::{
+    collections::BTreeSet,
+    future::poll_fn,
+    io,
+    task::{Context, Poll},
+};
 
 use anyhow::Context as _;
 use libc::{
@@ -11,13 +16,18 @@ use libc::{
     RTM_NEWROUTE, RTM_NEWTCLASS, RTM_NEWTFILTER, RTNLGRP_BRVLAN, RTNLGRP_IPV4_IFADDR,
     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK, RTNLGRP_TC,
 };
-use rtnetlink::sys::{AsyncSocket as _, TokioSocket, protocols::NETLINK_ROUTE};
+use rtnetlink::sys::{
+    AsyncSocket as _, TokioSocket,
+    protocols::{NETLINK_GENERIC, NETLINK_ROUTE},
+};
 use tracing::debug;
 
 use super::{
+    Failure,
     link::Header,
     request::{RTM_DELVLAN, RTM_NEWVLAN},
     route, wire,
+    xdp::{self, Netdev},
 };
 
 /// More than the longest notification.
@@ -82,12 +92,17 @@ impl Changes {
     }
 }
 
-/// A subscription to changes of links, addresses, routes, bridge VLANs and qdiscs.
+/// A subscription to changes of links, addresses, routes, bridge VLANs, qdiscs, and the support of
+/// devices for XDP_REDIRECT.
 ///
-/// The kernel sends no notification of a bond's LACP partner, of a member's failure count, of the
-/// alias of a link that is down, nor that a device gains or loses support for XDP_REDIRECT.
+/// The kernel sends no notification of a bond's LACP partner, of a member's failure count and of
+/// the alias of a link that is down.
 pub struct Watch {
-    socket: TokioSocket,
+    routing: TokioSocket,
+    devices: TokioSocket,
+    netdev: Netdev,
+    /// The socket for devices has its subscription. This needs a request to the kernel.
+    joined: bool,
     buffer: Vec<u8>,
 }
 
@@ -99,8 +114,8 @@ impl Watch {
     }
 
     fn subscribe() -> io::Result<Self> {
-        let mut tokio_socket = TokioSocket::new(NETLINK_ROUTE)?;
-        let socket = tokio_socket.socket_mut();
+        let mut routing = TokioSocket::new(NETLINK_ROUTE)?;
+        let socket = routing.socket_mut();
         socket.bind_auto()?;
         for group in [
             RTNLGRP_LINK,
@@ -117,40 +132,71 @@ impl Watch {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
             subscribed => subscribed?,
         }
-        Ok(Self { socket: tokio_socket, buffer: Vec::with_capacity(BUFFER_BYTES) })
+        let mut devices = TokioSocket::new(NETLINK_GENERIC)?;
+        devices.socket_mut().bind_auto()?;
+        let netdev = Netdev::open()?;
+        let buffer = Vec::with_capacity(BUFFER_BYTES);
+        Ok(Self { routing, devices, netdev, joined: false, buffer })
     }
 
     /// Waits for a change since the last call (or since [`open`](Self::open)), and returns all that
-    /// are queued. A caller that is cancelled loses none. Fails when the socket is broken.
+    /// are queued. A caller that is cancelled loses none. Fails when a socket is broken.
     pub async fn changed(&mut self) -> anyhow::Result<Changes> {
+        self.join().await.context("subscribe to changes of devices")?;
         let changes = self.drain().await;
         let changes = changes.context("read changes of links, addresses, routes and VLANs")?;
         debug!("netlink: {changes:?}");
         Ok(changes)
     }
 
+    async fn join(&mut self) -> Result<(), Failure> {
+        if !self.joined {
+            let family = self.netdev.family().await?;
+            if let Some(group) = family.and_then(|family| family.group) {
+                self.devices.socket_mut().add_membership(group)?;
+            }
+            self.joined = true;
+        }
+        Ok(())
+    }
+
     async fn drain(&mut self) -> io::Result<Changes> {
+        let Self { routing, devices, buffer, .. } = self;
         let mut changes = Changes::default();
         poll_fn(|context| {
-            loop {
-                self.buffer.clear();
-                match self.socket.poll_recv(context, &mut self.buffer) {
-                    Poll::Pending if changes.is_empty() => return Poll::Pending,
-                    Poll::Pending => return Poll::Ready(Ok(())),
-                    Poll::Ready(Ok(())) => {
-                        for (kind, payload) in wire::messages(&self.buffer) {
-                            changes.note(kind, payload);
-                        }
-                    }
-                    Poll::Ready(Err(error)) => match error.raw_os_error() {
-                        Some(libc::ENOBUFS) => changes.everything = true,
-                        Some(libc::EINTR) => {}
-                        _ => return Poll::Ready(Err(error)),
-                    },
-                }
-            }
+            let note = |kind, payload: &[u8]| changes.note(kind, payload);
+            let mut lost = read_all(routing, buffer, context, note)?;
+            let note = |_, payload: &[u8]| changes.note_index(xdp::changed(payload));
+            lost |= read_all(devices, buffer, context, note)?;
+            changes.everything |= lost;
+            if changes.is_empty() { Poll::Pending } else { Poll::Ready(io::Result::Ok(())) }
         })
         .await?;
         Ok(changes)
+    }
+}
+
+/// Reads all queued notifications, and returns whether others were lost. Then the task is woken by
+/// the next one.
+fn read_all(
+    socket: &TokioSocket,
+    buffer: &mut Vec<u8>,
+    context: &mut Context<'_>,
+    mut note: impl FnMut(u16, &[u8]),
+) -> io::Result<bool> {
+    let mut lost = false;
+    loop {
+        buffer.clear();
+        match socket.poll_recv(context, buffer) {
+            Poll::Pending => return Ok(lost),
+            Poll::Ready(Ok(())) => {
+                wire::messages(buffer).for_each(|(kind, payload)| note(kind, payload));
+            }
+            Poll::Ready(Err(error)) => match error.raw_os_error() {
+                Some(libc::ENOBUFS) => lost = true,
+                Some(libc::EINTR) => {}
+                _ => return Err(error),
+            },
+        }
     }
 }

@@ -15,13 +15,14 @@ use rtnetlink::{
         RouteNetlinkMessage,
         address::{AddressAttribute, CacheInfo},
     },
+    sys::protocols::NETLINK_GENERIC,
 };
 
 use super::{cidr, in_namespace, name};
 use crate::{
     change::LinkChange,
     names::Mac,
-    netlink::{Failure, Watch, request},
+    netlink::{Failure, Watch, request, socket::Socket},
     state::Kind,
 };
 
@@ -212,6 +213,22 @@ fn a_cancelled_dump_does_not_affect_the_next_one() {
                 let _ = tokio::time::timeout(Duration::ZERO, netlink.observe()).await;
                 assert_eq!(netlink.observe().await.unwrap().links.len(), 81);
             }
+        })
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_request_without_an_answer_ends() {
+    in_namespace(|netlink| {
+        Box::pin(async move {
+            let mut socket = Socket::open(NETLINK_GENERIC).unwrap();
+            socket.limit = Duration::from_millis(10);
+            let exchange = socket.exchange.lock().await;
+            let failure = socket.dump(request::addresses(0)).await.unwrap_err();
+            assert_eq!(failure.to_string(), "no answer from the kernel within 10ms");
+            drop(exchange);
+            netlink.observe().await.unwrap();
         })
     });
 }
