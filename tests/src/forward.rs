@@ -11,6 +11,7 @@ use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
 use crate::{
     Feature,
+    fence::Fence,
     frame::{C, Frame, TEST},
     lab::{Netns, kernel_is_at_least, seen, stay_on_one_processor, wait_for, wait_until_eq},
     needs,
@@ -55,6 +56,7 @@ struct Lab {
     node: Node,
     others: Netns,
     wires: Vec<(&'static str, Wire)>,
+    fence: Fence,
     sent: Cell<u32>,
 }
 
@@ -65,7 +67,8 @@ impl Lab {
         PORTS.iter().for_each(|port| node.netns.veth(port, &others, port));
         let wires = PORTS.iter().map(|port| (*port, Wire::open(&others, port))).collect();
         node.configure(&config(filtering, path));
-        Self { node, others, wires, sent: Cell::new(0) }
+        let fence = Fence::new(&others);
+        Self { node, others, wires, fence, sent: Cell::new(0) }
     }
 
     fn wire(&self, port: &str) -> &Wire {
@@ -83,6 +86,7 @@ impl Lab {
     /// What has come out of a port, up to and with a broadcast frame that is sent now.
     fn until_now(&self, port: &str, vid: u16) -> Vec<Frame> {
         let from = PORTS.into_iter().find(|from| *from != port && carries(from, vid)).unwrap();
+        self.fence.pass();
         let end = self.send(from, vid, station(0), crate::frame::BROADCAST);
         let mut frames = Vec::new();
         loop {

@@ -11,6 +11,7 @@
     reason = "tests are read, not reused"
 )]
 
+mod fence;
 mod frame;
 mod lab;
 mod node;

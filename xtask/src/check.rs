@@ -28,7 +28,7 @@ pub fn fast() -> Result<()> {
         "lints of the agent",
         cargo(
             // The profile of the tests, which use what build scripts made here.
-            "clippy --release --locked --workspace --exclude netagent-ebpf --all-targets \
+            "clippy --quiet --release --locked --workspace --exclude netagent-ebpf --all-targets \
              -- --deny warnings",
         ),
     )?;
@@ -49,7 +49,7 @@ fn cargo(arguments: &str) -> Command {
 /// Lints the programs for the target for which netagent/build.rs compiles them.
 fn programs() -> Command {
     let mut clippy = cargo(
-        "clippy --locked --package netagent-ebpf --bins -Z build-std=core --target bpfel-unknown-none",
+        "clippy --quiet --locked --package netagent-ebpf --bins -Z build-std=core --target bpfel-unknown-none",
     );
     // A separate target directory: the flags differ, and cargo would compile everything again each
     // time.

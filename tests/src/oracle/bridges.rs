@@ -1,30 +1,25 @@
 //! The three bridges side by side. They are created once, and get one policy after another.
 
-use std::{
-    collections::HashMap,
-    fmt::Write as _,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, fmt::Write as _, time::Duration};
 
 use super::{
     batch::batches,
     output::{Output, Outputs},
     policy::{PORTS, Policy},
-    sent::{Content, Sent},
-    socket::{Outgoing, Received, Socket},
+    sent::Sent,
+    socket::{Outgoing, Socket},
 };
-use crate::{lab::Netns, node::Node};
+use crate::{
+    fence::Fence,
+    lab::{Netns, stay_on_one_processor},
+    node::Node,
+};
 
 /// The kernel's own bridge, netagent over a VLAN-aware bridge, netagent over a VLAN-unaware bridge.
 /// Names of their devices begin with these letters.
 pub const BRIDGES: [char; 3] = ['k', 'a', 'u'];
 /// Frames under way at a time: no queue (the shortest has 256 entries) may overflow.
 const BATCH: usize = 32;
-/// Hops of the frame that ends a batch. Other frames take three: from a `-hide` link to the port,
-/// into the bridge, out of the bridge.
-const HOPS: usize = 4;
-/// How long to wait for the frame that ends a batch, which the kernel may lose as well.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 pub struct Bridges {
     kernel: Netns,
@@ -35,10 +30,7 @@ pub struct Bridges {
     /// Interface indexes of the peers by bridge and port: for tags in the bytes, for hidden tags.
     ways_in: Vec<[i32; 2]>,
     places: HashMap<i32, (usize, usize)>,
-    /// Interface indexes of the first and of the last end of the chain for the frame that ends a
-    /// batch.
-    fence: [i32; 2],
-    fences: u32,
+    fence: Fence,
     number: u32,
     /// Total of lost frames at the last call of `lost`.
     lost: u64,
@@ -46,10 +38,11 @@ pub struct Bridges {
 
 impl Bridges {
     pub fn new() -> Self {
+        stay_on_one_processor();
         let (kernel, node, ends) = (Netns::new("kernel"), Node::new(), Netns::new("ends"));
         links(&BRIDGES[..1], &kernel, &ends);
         links(&BRIDGES[1..], &node.netns, &ends);
-        fence(&ends);
+        let fence = Fence::new(&ends);
         [&ends, &kernel, &node.netns].into_iter().for_each(Netns::wait_for_carriers);
         let mut indexes = HashMap::new();
         for link in ends.json("ip -j link show up").as_array().unwrap() {
@@ -66,9 +59,7 @@ impl Bridges {
             }
         }
         let socket = Socket::open(&ends);
-        let fence = ["fence0", &format!("fence{}", 2 * HOPS - 1)].map(|name| indexes[name]);
-        let (fences, number, lost) = (0, 0, 0);
-        Self { kernel, node, ends, socket, ways_in, places, fence, fences, number, lost }
+        Self { kernel, node, ends, socket, ways_in, places, fence, number: 0, lost: 0 }
     }
 
     /// Applies a policy to all three bridges, which forget all stations.
@@ -109,39 +100,10 @@ impl Bridges {
             }
             self.socket.send(&outgoing);
             self.number += u32::try_from(batch.len()).unwrap();
-            self.collect_batch(&mut outputs);
+            self.fence.pass();
+            self.collect(&mut outputs, Duration::ZERO);
         }
         (outputs, first)
-    }
-
-    /// Adds the outputs of a batch: all that arrive before a frame that is sent last and takes the
-    /// most hops. A processor's queue keeps the order.
-    fn collect_batch(&mut self, outputs: &mut Outputs) {
-        loop {
-            self.fences += 1;
-            let fence = Sent {
-                from: 0,
-                hidden: false,
-                destination: [0xff; 6],
-                source: [0x02, 0xfe, 0, 0, 0, 1],
-                tags: &[],
-                content: Content::Test(46),
-            };
-            let (bytes, virtio) = fence.to_bytes(self.fences);
-            let ifindex = self.fence[0];
-            self.socket.send(&[Outgoing { ifindex, virtio: &virtio, bytes: &bytes }]);
-            let end = Instant::now() + PATIENCE;
-            while Instant::now() < end {
-                let received = self.socket.receive(PATIENCE);
-                let is_end =
-                    |frame: &Received| frame.ifindex == self.fence[1] && frame.bytes == bytes;
-                let ends = received.iter().any(is_end);
-                self.add(outputs, received);
-                if ends {
-                    return;
-                }
-            }
-        }
     }
 
     /// Adds outputs until none arrives within the time.
@@ -151,17 +113,13 @@ impl Bridges {
             if received.is_empty() {
                 return;
             }
-            self.add(outputs, received);
-        }
-    }
-
-    fn add(&self, outputs: &mut Outputs, received: Vec<Received>) {
-        for received in received {
-            // Frames also arrive at other links of the namespace.
-            if let Some((bridge, port)) = self.places.get(&received.ifindex)
-                && let Some(output) = Output::new(received)
-            {
-                outputs.add(*bridge, *port, output);
+            for received in received {
+                // Frames also arrive at other links of the namespace.
+                if let Some((bridge, port)) = self.places.get(&received.ifindex)
+                    && let Some(output) = Output::new(received)
+                {
+                    outputs.add(*bridge, *port, output);
+                }
             }
         }
     }
@@ -209,20 +167,4 @@ fn links(letters: &[char], netns: &Netns, ends: &Netns) {
     }
     ends.sh(&format!("ip -batch - <<END && tc -batch - <<END\n{links}END\n{filters}END"));
     netns.sh(&format!("ip -batch - <<END\n{ups}END\n{offloads}"));
-}
-
-/// A chain of links: a frame that enters the first end leaves the last one after [`HOPS`] hops.
-fn fence(ends: &Netns) {
-    let (mut links, mut filters) = (String::new(), String::new());
-    for hop in 0..HOPS {
-        let (near, far) = (2 * hop, 2 * hop + 1);
-        writeln!(links, "link add fence{near} type veth peer name fence{far}").unwrap();
-        writeln!(links, "link set fence{near} up\nlink set fence{far} up").unwrap();
-        if far + 1 < 2 * HOPS {
-            let redirect = format!("matchall action mirred egress redirect dev fence{}", far + 1);
-            writeln!(filters, "qdisc add dev fence{far} clsact").unwrap();
-            writeln!(filters, "filter add dev fence{far} ingress {redirect}").unwrap();
-        }
-    }
-    ends.sh(&format!("ip -batch - <<END && tc -batch - <<END\n{links}END\n{filters}END"));
 }
