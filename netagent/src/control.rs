@@ -21,8 +21,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tokio::net::UnixListener;
 
-pub use self::reports::{Confirmation, Port, Status};
-use crate::daemon::Sender;
+pub use self::reports::Confirmation;
+use crate::request::Sender;
 
 /// Where the socket is, unless configured otherwise.
 pub const DEFAULT: &str = "/run/netagent/netagent.sock";

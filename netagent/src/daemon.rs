@@ -3,7 +3,6 @@
 mod commands;
 mod desk;
 mod journal;
-mod request;
 mod runtime_ports;
 mod signals;
 mod sources;
@@ -18,11 +17,8 @@ use tokio::{
 };
 use tracing::{error, info};
 
+pub use self::journal::{HistoryEntry, Journal};
 use self::{desk::Desk, signals::Signals, sources::Sources};
-pub use self::{
-    journal::{HistoryEntry, Journal},
-    request::{Answer, Command, Refusal, Request, Sender},
-};
 use crate::{
     agent::{Agent, Ledger},
     control,

@@ -22,8 +22,8 @@ use tokio::{net::TcpListener, sync::oneshot, time::timeout};
 
 use self::connection::Bounded;
 use crate::{
-    daemon::{Request, Sender},
     metrics::{self, Format},
+    request::{Request, Sender},
     snapshot::Snapshot,
     state::Severity,
 };

@@ -12,18 +12,19 @@ use crate::{
     agent::Agent,
     config,
     control::{
-        self, Confirmation, Status,
+        self, Confirmation,
         client::{Client, Form},
     },
-    daemon::Answer,
     datapath::pins,
     health::{self, Evidence},
     intent::{PortIntent, SecurityIntent},
     names::IfName,
     plan::Permission,
+    request::Answer,
     show::{self, What},
     snapshot::Snapshot,
     state::{Finding, State},
+    status::{PortStatus, Status},
 };
 
 const UNREADABLE: &str = "read the answer of the daemon (is it of another version?)";
@@ -152,7 +153,7 @@ pub async fn port(places: &Places, port: Port) -> Result<ExitCode> {
         }
         Port::List { json } => {
             let text = client.get("/v1/ports", Form::Json).await?;
-            let ports: Vec<control::Port> = serde_json::from_str(&text).context(UNREADABLE)?;
+            let ports: Vec<PortStatus> = serde_json::from_str(&text).context(UNREADABLE)?;
             print(&if json { text } else { show::status::list(&ports) })?;
             Ok(ExitCode::SUCCESS)
         }

@@ -15,15 +15,15 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     openapi,
-    reports::{Confirmation, Everything, PlanReport, Port, Problem, Status},
+    reports::{Confirmation, Everything, PlanReport, Problem},
 };
 use crate::{
     agent::Agent,
-    daemon::{Answer, Command, Refusal, Request, Sender},
     intent::PortIntent,
+    request::{Answer, Command, Refusal, Request, Sender},
     show::{self, What},
     snapshot::Snapshot,
-    state::Subject,
+    status::{PortStatus, Status},
 };
 
 /// How long an answer may take: a command waits for its effect, behind those that came before it.
@@ -80,7 +80,9 @@ pub fn routes() -> Vec<Route> {
             || routing::get(table),
         ),
         get("/v1/plan", "What is left to do", schema::<PlanReport>, || routing::get(plan)),
-        get("/v1/ports", "The ports and their state", schema::<Vec<Port>>, || routing::get(ports)),
+        get("/v1/ports", "The ports and their state", schema::<Vec<PortStatus>>, || {
+            routing::get(ports)
+        }),
         Route {
             method: Method::POST,
             path: "/v1/ports",
@@ -225,20 +227,9 @@ async fn plan(State(daemon): State<Daemon>) -> Answered<Json<PlanReport>> {
     Ok(Json(PlanReport::of(&daemon.ask(Request::Plan).await?)))
 }
 
-async fn ports(State(daemon): State<Daemon>) -> Answered<Json<Vec<Port>>> {
+async fn ports(State(daemon): State<Daemon>) -> Answered<Json<Vec<PortStatus>>> {
     let health = daemon.snapshot().await?.health;
-    let ports = health.ports.iter().map(|port| Port {
-        device: port.device.clone(),
-        network: port.network.clone(),
-        origin: port.origin.clone(),
-        state: port.state,
-        findings: port
-            .device
-            .parse()
-            .map(|device| health.of(&Subject::Port(device)).cloned().collect())
-            .unwrap_or_default(),
-    });
-    Ok(Json(ports.collect()))
+    Ok(Json(PortStatus::all(&health)))
 }
 
 /// The JSON body of a request, or why it cannot be used.

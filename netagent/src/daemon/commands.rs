@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use tracing::{error, info, warn};
 
 use super::{
-    Command, Daemon, Refusal,
+    Daemon,
     desk::{Reply, Waiter},
 };
 use crate::{
     intent::PortIntent,
     names::IfName,
+    request::{Command, Refusal},
     state::{Part, Subject, UnitId},
 };
 

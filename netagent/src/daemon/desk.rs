@@ -15,7 +15,7 @@ use tokio::{
 use tracing::{debug, error, info, warn};
 
 use super::{
-    Answer, Command, Journal, Refusal, Request, first_apply,
+    Journal, first_apply,
     signals::{Arrived, Signals},
 };
 use crate::{
@@ -23,6 +23,7 @@ use crate::{
     health::{self, Evidence, Health},
     names::IfName,
     plan::Plan,
+    request::{Answer, Command, Refusal, Request},
     snapshot::{Activity, Snapshot},
     state::{Code, Desired, Finding, Outcome, Part, Severity, State, Subject, UnitId},
 };

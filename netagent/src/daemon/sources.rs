@@ -7,11 +7,12 @@ use std::{
 
 use anyhow::Result;
 
-use super::{Refusal, runtime_ports::RuntimePorts};
+use super::runtime_ports::RuntimePorts;
 use crate::{
     config::{self, Config, ConfigError},
     intent::{self, Compiled, Intent, Item, Origin, PortIntent},
     names::IfName,
+    request::Refusal,
     state::{Code, Desired, Finding, Observed, Subject},
 };
 

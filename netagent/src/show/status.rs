@@ -2,9 +2,9 @@
 
 use super::table::{Column, Table, or_dash};
 use crate::{
-    control::{self, Status},
     health::{Health, SegmentHealth},
     state::Subject,
+    status::{PortStatus, Status},
 };
 
 /// The screen.
@@ -108,7 +108,7 @@ fn rows<const N: usize>(table: &mut Table, first: [String; N], health: &Health, 
 }
 
 /// The ports as `netagent port list` prints them.
-pub fn list(ports: &[control::Port]) -> String {
+pub fn list(ports: &[PortStatus]) -> String {
     if ports.is_empty() {
         return "No ports.\n".to_owned();
     }
@@ -119,7 +119,7 @@ pub fn list(ports: &[control::Port]) -> String {
         Column::Text("SOURCE"),
         Column::Text("WHY"),
     ]);
-    for control::Port { device, network, origin, state, findings } in ports {
+    for PortStatus { device, network, origin, state, findings } in ports {
         let reasons: Vec<_> = findings.iter().map(ToString::to_string).collect();
         table.row([
             device.clone(),
