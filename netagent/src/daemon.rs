@@ -98,6 +98,8 @@ pub async fn run(options: Options) -> Result<()> {
     let mut period = interval(PERIOD);
     period.tick().await;
     loop {
+        // Some may have come during an apply.
+        daemon.desk.serve(&mut daemon.agent).await;
         while let Some(command) = daemon.desk.next_command() {
             daemon.execute(command);
         }
@@ -110,7 +112,7 @@ pub async fn run(options: Options) -> Result<()> {
         tokio::select! {
             // Requests and signals before work.
             biased;
-            () = daemon.desk.wait() => daemon.desk.serve(&mut daemon.agent).await,
+            () = daemon.desk.wait() => {}
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 daemon.reconcile().await;
             }
