@@ -174,7 +174,7 @@ pub struct PortMac {
 
 /// The policy record of a device: the value of the port index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct PortRef {
     /// Interface index of the device; 0: none.
     pub ifindex: u32,

@@ -24,12 +24,14 @@ use netagent_common::{
 const ETHERNET: usize = 14;
 /// Length of a tag.
 const TAG_LENGTH: usize = 4;
+/// Length of a tag as a difference of lengths.
+const TAG_DIFFERENCE: i32 = 4;
 /// The longest frame that fits every device: the smallest MTU (ETH_MIN_MTU), an Ethernet header, a
 /// tag.
 const ALWAYS_FITS: u64 = (68 + ETHERNET + TAG_LENGTH) as u64;
 /// The kernel allows a frame one tag above MTU and Ethernet header, whether it has a tag or not
 /// (VLAN_HLEN in `__is_skb_forwardable` and `xdp_ok_fwd_dev`).
-const TAG_ALLOWANCE: i32 = TAG_LENGTH as i32;
+const TAG_ALLOWANCE: i32 = TAG_DIFFERENCE;
 /// Result of `bpf_check_mtu` for a frame that is too long (BPF_MTU_CHK_RET_FRAG_NEEDED).
 const FRAG_NEEDED: i64 = 1;
 
@@ -270,7 +272,7 @@ pub fn xdp_bytes(xdp: *mut xdp_md) -> u64 {
 /// the tag must be at most MTU + Ethernet header + tag (`xdp_ok_fwd_dev`).
 #[inline(always)]
 pub fn xdp_fits(ctx: &XdpContext, ifindex: u32, retag: Retag) -> bool {
-    let tag = |tci: Option<u16>| if tci.is_some() { TAG_LENGTH as i32 } else { 0 };
+    let tag = |tci: Option<u16>| if tci.is_some() { TAG_DIFFERENCE } else { 0 };
     let growth = tag(retag.after) - tag(retag.before) - TAG_ALLOWANCE;
     let mut mtu = 0;
     // SAFETY: the context, and a variable of this function.
@@ -298,14 +300,12 @@ pub fn xdp_retag(
     [destination, source]: [u64; 2],
     Retag { before, after }: Retag,
 ) -> Option<()> {
-    /// A tag's length, with a sign.
-    const SHIFT: i32 = 4;
     let moved = match (before, after) {
         (None, None) => return Some(()),
         (Some(before), Some(after)) if before == after => return Some(()),
         (Some(_), Some(_)) => 0,
-        (Some(_), None) => SHIFT,
-        (None, Some(_)) => -SHIFT,
+        (Some(_), None) => TAG_DIFFERENCE,
+        (None, Some(_)) => -TAG_DIFFERENCE,
     };
     if moved != 0 {
         // SAFETY: the context.
