@@ -14,6 +14,8 @@ use crate::{frame::Frame, lab::Netns, wire::Wire};
 /// More hops than other frames take: from the link of a hidden tag to the port, into the bridge,
 /// out of the bridge.
 const HOPS: u32 = 4;
+/// Frames that may be under way at a time: the shortest queue has 256 entries.
+pub const BURST: u32 = 64;
 /// After this time the frame is lost.
 const PATIENCE: Duration = Duration::from_secs(2);
 

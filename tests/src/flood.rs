@@ -7,6 +7,7 @@ use std::{
 };
 
 use crate::{
+    fence::Fence,
     frame::{Frame, TEST},
     lab::{Netns, seen, stay_on_one_processor, wait_for, wait_until_eq},
     node::{Daemon, Node},
@@ -114,7 +115,14 @@ fn what_a_bridge_learns_of_one_vm_is_copied_up_to_its_share() {
     };
     let of_hostile = || copied().iter().filter(|(device, _)| device == "hostile").count();
     // What is allocated once is no growth.
-    let address = |number| hostile.send(&hostile_frame(2 * number));
+    stay_on_one_processor();
+    let fence = Fence::new(&others);
+    let address = |number: u32| {
+        if number.is_multiple_of(TURN) {
+            fence.pass();
+        }
+        hostile.send(&hostile_frame(2 * number));
+    };
     (0..10_000).for_each(address);
     wait_until_eq("the share is used up", &SHARE, of_hostile);
     let (maps, resident) = (map_bytes(&node), resident(&daemon));

@@ -1,6 +1,7 @@
-//! What netagent's peers are tested for: transparency to a customer's tags, as carriers test their Ethernet services; the
-//! VLAN cases of the CNI bridge plugin; and the functional part of RFC 2889 for LAN switches. Each is a list of rows,
-//! and a row is what a port sends and what becomes of it. This module runs rows.
+//! What netagent's peers are tested for: transparency to a customer's tags, as carriers test their
+//! Ethernet services; the VLAN cases of the CNI bridge plugin; and the functional part of RFC 2889
+//! for LAN switches. Each is a list of rows, and a row is what a port sends and what becomes of it.
+//! This module runs rows.
 
 mod bridge_plugin;
 mod bridge_plugin_vlans;
@@ -10,6 +11,7 @@ mod transparency;
 use std::{collections::BTreeMap, time::Duration};
 
 use crate::{
+    fence::{BURST, Fence},
     frame::Frame,
     lab::{Netns, stay_on_one_processor},
     node::Node,
@@ -20,8 +22,8 @@ type Address = [u8; 6];
 /// Tags as (TPID, TCI), from the outside in.
 type Tags = [(u16, u16)];
 
-/// A frame that comes in at a port; all ports that it leaves, with its tags there; all that count it as dropped, and
-/// why.
+/// A frame that comes in at a port; all ports that it leaves, with its tags there; all that count
+/// it as dropped, and why.
 struct Row {
     from: &'static str,
     frame: Frame,
@@ -89,6 +91,7 @@ struct Lab {
     node: Node,
     others: Netns,
     wires: Vec<(&'static str, Wire)>,
+    fence: Fence,
     sent: u32,
 }
 
@@ -98,7 +101,8 @@ impl Lab {
         let (node, others) = (Node::new(), Netns::new("others"));
         ports.iter().for_each(|port| node.netns.veth(port, &others, port));
         let wires = ports.iter().map(|port| (*port, Wire::open(&others, port))).collect();
-        Self { node, others, wires, sent: 0 }
+        let fence = Fence::new(&others);
+        Self { node, others, wires, fence, sent: 0 }
     }
 
     fn apply(&self, yaml: &str) {
@@ -106,9 +110,9 @@ impl Lab {
         self.node.assert_settled();
     }
 
-    /// Sends the frames of all rows, and demands that out of every port comes what is to come and nothing else, and that
-    /// every drop is counted. The `last` rows together reach every port: frames stay in order, so what has not come by
-    /// then does not come.
+    /// Sends the frames of all rows, and demands that out of every port comes what is to come and
+    /// nothing else, and that every drop is counted. The `last` rows together reach every port:
+    /// frames stay in order, so what has not come by then does not come.
     fn prove(&mut self, what: &str, rows: Vec<Row>, last: Vec<Row>) {
         let before = self.node.drops();
         // What is to come less what came, by port.
@@ -129,8 +133,13 @@ impl Lab {
             for (port, reason) in row.drops {
                 *drops.entry((port.to_owned(), reason.to_owned())).or_insert(0) += 1;
             }
+            // No more frames than fit in a queue, and the last ones after all others.
+            if self.sent.is_multiple_of(BURST) || index == first_of_last {
+                self.fence.pass();
+            }
             self.wire(row.from).send(&row.frame);
         }
+        self.fence.pass();
         for (port, wire) in &self.wires {
             let ends = ends.entry(port).or_default();
             assert!(!ends.is_empty(), "{what}: {port} gets no frame that proves that none follows");
@@ -168,7 +177,8 @@ impl Lab {
         before: &BTreeMap<(String, String), u64>,
         expected: &BTreeMap<(String, String), u64>,
     ) -> BTreeMap<(String, String), u64> {
-        // A bridge that knows no VLANs floods, and whoever filters behind it counts; an aware one does neither.
+        // A bridge that knows no VLANs floods, and whoever filters behind it counts; an aware one
+        // does neither.
         const FLOODED: &str = "egress-filtered";
         let flooded = expected.keys().any(|(_, reason)| reason == FLOODED);
         let mut drops = self.node.drops();

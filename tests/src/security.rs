@@ -3,8 +3,9 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    fence::{BURST, Fence},
     frame::{BROADCAST, Frame, TEST},
-    lab::Netns,
+    lab::{Netns, stay_on_one_processor},
     node::Node,
     wire::Wire,
 };
@@ -12,7 +13,7 @@ use crate::{
 /// A node with an uplink and two VMs, `a` and `b`, in VLAN 100.
 struct Lab {
     node: Node,
-    _others: Netns,
+    others: Netns,
     wire: Wire,
     a: Wire,
     b: Wire,
@@ -46,7 +47,7 @@ impl Lab {
         let [wire, a, b] = ["eth2", "vm-a", "vm-b"].map(|name| Wire::open(&others, name));
         node.apply(&config(security));
         node.assert_settled();
-        Self { node, _others: others, wire, a, b }
+        Self { node, others, wire, a, b }
     }
 
     /// Frames that were dropped at a port for a reason.
@@ -220,9 +221,14 @@ fn isolated_ports_talk_to_the_uplink_only() {
 #[test]
 fn a_storm_is_cut_down_to_its_limit_and_unicast_is_not() {
     let lab = Lab::new(["storm: { broadcast: 10, multicast: 20 }", ""]);
+    stay_on_one_processor();
+    let fence = Fence::new(&lab.others);
     let started = Instant::now();
     let send = |destination: [u8; 6], count: u32| {
         for number in 0..count {
+            if number.is_multiple_of(BURST) {
+                fence.pass();
+            }
             lab.a.send(&Frame { destination, source: VM, ..Frame::numbered(number, &[]) });
         }
     };
