@@ -34,6 +34,7 @@ use crate::{
 pub struct Cli {
     #[command(flatten)]
     places: Places,
+    /// What is logged, and in which form.
     #[command(flatten)]
     pub log: logging::Options,
     #[command(subcommand)]

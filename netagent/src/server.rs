@@ -109,14 +109,15 @@ async fn readiness(State(daemon): State<Daemon>) -> Result<Response, Unavailable
     let health = daemon.snapshot().await?.health;
     let findings =
         health.findings.iter().filter(|finding| finding.code.severity() > Severity::Info);
-    let findings: String = findings
-        .map(|finding| {
-            format!("{}: {}: {finding}\n", finding.code.severity().name(), finding.subject)
-        })
-        .collect();
+    let lines = findings.map(|finding| {
+        format!("{}: {}: {finding}", finding.code.severity().name(), finding.subject)
+    });
+    let first = if health.is_ready() { "ready" } else { "not ready" };
+    let lines: Vec<String> = [first.to_owned()].into_iter().chain(lines).collect();
+    let body = lines.join("\n") + "\n";
     Ok(if health.is_ready() {
-        format!("ready\n{findings}").into_response()
+        body.into_response()
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{findings}")).into_response()
+        (StatusCode::SERVICE_UNAVAILABLE, body).into_response()
     })
 }

@@ -1,6 +1,6 @@
 //! `netagent plan` and `netagent apply`: once, without a daemon.
 
-use std::{ops::ControlFlow, path::Path, process::ExitCode};
+use std::{future::ready, ops::ControlFlow, path::Path, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 
@@ -44,14 +44,15 @@ pub async fn apply(pins: &Path, target: &Target) -> Result<ExitCode> {
     });
     let unwell_findings: Vec<&Finding> = health.unwell().collect();
     let remarks = health.findings.iter().filter(|finding| !unwell_findings.contains(finding));
-    let mut text: String = remarks.map(|finding| format!("# {finding}\n")).collect();
-    text.push_str(match (unwell_findings.is_empty(), steps.taken) {
-        (true, 0) => "nothing to do\n",
-        (true, _) => "done, and verified\n",
-        (false, 0) => "nothing was done\n",
-        (false, _) => "done, except for what stderr names\n",
-    });
-    print(&text)?;
+    let mut lines: Vec<String> = remarks.map(|finding| format!("# {finding}")).collect();
+    let result = match (unwell_findings.is_empty(), steps.taken) {
+        (true, 0) => "nothing to do",
+        (true, _) => "done, and verified",
+        (false, 0) => "nothing was done",
+        (false, _) => "done, except for what stderr names",
+    };
+    lines.push(result.to_owned());
+    print(&(lines.join("\n") + "\n"))?;
     Ok(unwell(unwell_findings.into_iter()))
 }
 
@@ -70,8 +71,8 @@ impl Progress for Steps {
         }
     }
 
-    async fn between(&mut self, _: &mut Agent, _: &Ledger) -> ControlFlow<()> {
-        ControlFlow::Continue(())
+    fn between(&mut self, _: &mut Agent, _: &Ledger) -> impl Future<Output = ControlFlow<()>> {
+        ready(ControlFlow::Continue(()))
     }
 }
 

@@ -130,10 +130,23 @@ pub fn router(sender: Sender, pins: PathBuf) -> Router {
     router.fallback(unknown).with_state(Daemon { sender, pins })
 }
 
-type Answered<T> = Result<T, Response>;
+type Answered<T> = Result<T, Failed>;
 
-fn failed(status: StatusCode, error: impl Into<String>) -> Response {
-    (status, Json(Problem { error: error.into() })).into_response()
+/// Why a request was not carried out.
+#[derive(Debug)]
+struct Failed {
+    status: StatusCode,
+    error: String,
+}
+
+fn failed(status: StatusCode, error: impl Into<String>) -> Failed {
+    Failed { status, error: error.into() }
+}
+
+impl IntoResponse for Failed {
+    fn into_response(self) -> Response {
+        (self.status, Json(Problem { error: self.error })).into_response()
+    }
 }
 
 impl Daemon {

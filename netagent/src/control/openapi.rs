@@ -19,8 +19,8 @@ pub fn document() -> Value {
         let mut operation = json!({
             "summary": summary,
             "responses": {
-                "200": { "description": "Done", "content": content(response(&mut generator).into()) },
-                "default": { "description": "Not done", "content": content(problem.clone().into()) },
+                "200": { "description": "Done", "content": content(response(&mut generator).as_value()) },
+                "default": { "description": "Not done", "content": content(problem.as_value()) },
             },
         });
         let parameters: Vec<Value> = path
@@ -34,7 +34,7 @@ pub fn document() -> Value {
         if let Some(request) = request {
             let schema = request(&mut generator);
             operation["requestBody"] =
-                json!({ "required": true, "content": content(schema.into()) });
+                json!({ "required": true, "content": content(schema.as_value()) });
         }
         let operations = paths.entry(path).or_insert_with(|| json!({}));
         operations[method.as_str().to_lowercase()] = operation;
@@ -47,6 +47,6 @@ pub fn document() -> Value {
     })
 }
 
-fn content(schema: Value) -> Value {
+fn content(schema: &Value) -> Value {
     json!({ "application/json": { "schema": schema } })
 }

@@ -26,7 +26,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
             None => create(view, name, bridge, filtering, &mut unit),
             Some(link) => match link.kind {
                 Kind::Bridge(state) => {
-                    change(view, name, bridge, link, state, filtering, &mut unit)
+                    change(view, name, bridge, link, state, filtering, &mut unit);
                 }
                 _ => unit.refuse(
                     format!("{name} exists and is not a bridge"),

@@ -103,8 +103,8 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
             left.into_iter().chain(in_use(view, change)).collect()
         }
         LinkChange::RemoveVids(name, first, last) => {
-            let lost = (first.get()..=last.get()).filter_map(Vid::new).collect();
-            view.interfaces_in(name, &lost)
+            let removed = (first.get()..=last.get()).filter_map(Vid::new).collect();
+            view.interfaces_in(name, &removed)
         }
         LinkChange::AddBond(..)
         | LinkChange::AddBridge(..)
@@ -188,9 +188,8 @@ impl View<'_> {
         match id.part {
             Part::Bridge | Part::OwnVlans => Some(name.clone()),
             Part::Host => self.desired.hosts.get(name).map(|host| host.bridge.clone()),
-            Part::Bond => of_port(name),
+            Part::Bond | Part::FormerLink => of_port(name),
             Part::FormerMember => self.bond_of(name).and_then(of_port),
-            Part::FormerLink => of_port(name),
             Part::Port | Part::FormerPort if self.is_uplink(name) => of_port(name),
             Part::Port | Part::FormerPort => None,
         }

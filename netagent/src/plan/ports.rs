@@ -198,7 +198,7 @@ fn programs(
     let outdated = known.map(|known| known.outdated.clone()).unwrap_or_default();
     // A change of the bond may have detached XDP already.
     let detached = view.detaches_xdp(name);
-    let off = |hook: &Hook| !expected(hook) && !(detached && *hook == Hook::UplinkXdp);
+    let off = |hook: &Hook| !expected(hook) && (!detached || *hook != Hook::UplinkXdp);
     for hook in attached.union(&outdated).copied().filter(off) {
         unit.datapath(view, DatapathChange::Detach(name.clone(), hook));
     }

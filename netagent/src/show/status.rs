@@ -15,10 +15,11 @@ pub fn text(status: &Status) -> String {
         (true, false) => "ready, but not everything is as desired",
         (false, _) => "not ready",
     };
-    let mut text = format!("netagent {version}: {verdict}\n");
-    for finding in health.of(&Subject::Node) {
-        text.push_str(&format!("{}: {finding}\n", finding.code.severity().name()));
-    }
+    let node = health.of(&Subject::Node);
+    let node = node.map(|finding| format!("{}: {finding}", finding.code.severity().name()));
+    let first = format!("netagent {version}: {verdict}");
+    let lines: Vec<String> = [first].into_iter().chain(node).collect();
+    let mut text = lines.join("\n") + "\n";
     if !health.segments.is_empty() {
         text.push('\n');
         text.push_str(&segments(health));
