@@ -58,12 +58,16 @@ impl Node {
         self.pins.join("v1").join(name).display().to_string()
     }
 
-    /// Runs `netagent ARGUMENTS` and returns its output. Panics if the command fails.
+    /// Runs `netagent ARGUMENTS` and returns its output. Panics if the command fails. After an
+    /// `apply`, waits until the bridge ports are enabled.
     pub fn ok(&self, arguments: &str) -> String {
         let output = self.netagent(arguments);
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "netagent {arguments}\n{text}{errors}");
+        if arguments.starts_with("apply") {
+            self.netns.wait_for_bridge_ports();
+        }
         text
     }
 
@@ -77,12 +81,10 @@ impl Node {
         errors
     }
 
-    /// Writes the configuration file, applies it, and waits until the bridge ports are enabled.
+    /// Writes the configuration file and applies it.
     pub fn apply(&self, yaml: &str) -> String {
         self.configure(yaml);
-        let steps = self.ok(&format!("apply -c {}", self.config()));
-        self.netns.wait_for_bridge_ports();
-        steps
+        self.ok(&format!("apply -c {}", self.config()))
     }
 
     /// Panics if a second apply would change anything.

@@ -44,7 +44,6 @@ fn a_thousand_vms_and_all_vlans_on_one_uplink() {
     // Completes what the killed daemon has begun.
     lab.node.ok(&format!("apply -c {}", lab.node.config()));
     lab.node.assert_settled();
-    lab.node.netns.wait_for_bridge_ports();
     lab.assert_frames_reach_their_vlan_only();
     lab.assert_counted();
     lab.assert_memory_is_bounded();
