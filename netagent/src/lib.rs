@@ -23,6 +23,8 @@ pub mod netlink;
 pub mod plan;
 pub mod reason;
 pub mod request;
+#[cfg(test)]
+mod rooms;
 pub mod server;
 pub mod show;
 pub mod snapshot;

@@ -4,7 +4,6 @@ use std::{collections::BTreeSet, ops::ControlFlow};
 
 use super::{Agent, Ledger};
 use crate::{
-    change::{Change, LinkChange},
     plan::{Plan, Step, Unit},
     state::{Code, Desired, Outcome},
 };
@@ -70,7 +69,7 @@ impl Agent {
                         return self.end(desired, ledger, true);
                     }
                 }
-                if unit.steps[left..].iter().any(is_needed) {
+                if unit.steps[left..].iter().any(Step::is_needed) {
                     incomplete.insert(unit.id.clone());
                 }
             }
@@ -112,16 +111,4 @@ fn in_order<'a>(plan: &'a Plan, ledger: &Ledger) -> Vec<&'a Unit> {
     // Stable: the order of the plan is that of the parts.
     units.sort_by_key(|unit| (unit.id.part, !ledger.urgent.contains(&unit.id)));
     units
-}
-
-/// Whether units that need this one cannot do without the step.
-fn is_needed(step: &Step) -> bool {
-    matches!(
-        step.change,
-        Change::Link(
-            LinkChange::AddBridge(..)
-                | LinkChange::SetFiltering(..)
-                | LinkChange::SetDefaultPvid(..)
-        )
-    )
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use netagent_common::vlan::Vid;
 
-use super::{Permission, Plan, Unit, View};
+use super::{Permission, Plan, Step, Unit, View};
 use crate::{
     change::{Change, DatapathChange, LinkChange},
     names::IfName,
@@ -34,7 +34,10 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
         }
     }
     for unit in &mut plan.units {
-        if let Some(bridge) = view.bridge_of(&unit.id) {
+        // Drift of a unit whose own part has not changed is repaired meanwhile.
+        if let Some(bridge) = view.bridge_of(&unit.id)
+            && !view.restores(unit, permission)
+        {
             let of_segment = waiting.iter().filter(|(other, _)| *other == bridge);
             unit.unconfirmed.extend(of_segment.flat_map(|(_, links)| links.clone()));
         }
@@ -60,6 +63,21 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
                 names.join(" ")
             ),
         );
+    }
+    block(plan);
+}
+
+/// Names the units that wait because a unit that they need waits.
+fn block(plan: &mut Plan) {
+    let waits =
+        |unit: &&Unit| !unit.unconfirmed.is_empty() && unit.steps.iter().any(Step::is_needed);
+    let waiting: BTreeSet<UnitId> =
+        plan.units.iter().filter(waits).map(|unit| unit.id.clone()).collect();
+    for unit in plan.units.iter_mut().filter(|unit| unit.unconfirmed.is_empty()) {
+        if let Some(id) = unit.needs.intersection(&waiting).next().cloned() {
+            let text = format!("{} waits for {id}, which waits for confirmation", unit.id);
+            unit.finding(Code::Blocked, text, "");
+        }
     }
 }
 

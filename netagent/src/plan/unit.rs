@@ -18,6 +18,20 @@ pub struct Step {
     pub before: Vec<Change>,
 }
 
+impl Step {
+    /// Whether units that need this step's unit cannot do without the step.
+    pub fn is_needed(&self) -> bool {
+        matches!(
+            self.change,
+            Change::Link(
+                LinkChange::AddBridge(..)
+                    | LinkChange::SetFiltering(..)
+                    | LinkChange::SetDefaultPvid(..)
+            )
+        )
+    }
+}
+
 /// A part of the node that is changed, fails and recovers independently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {

@@ -136,6 +136,26 @@ fn each_path_of_the_description_answers() {
     assert!(bad.contains("unknown field `vlan`"), "{bad}");
 }
 
+#[test]
+fn the_examples_of_the_documentation_work() {
+    once();
+    let lab = Lab::new(0);
+    let node = &lab.node;
+    node.netns.sh("ip link add tap8 type veth peer name peer8");
+    node.configure(&Lab::file(&[]).replace("n100:", "corp-net:").replace("ports:", ""));
+    let _daemon = node.run();
+    let text = include_str!("../../../docs/control.md");
+    let commands: Vec<&str> = text.lines().filter(|line| line.starts_with("curl ")).collect();
+    assert!(commands.len() > 5, "{commands:?}");
+    for command in commands {
+        let command = command.replacen("curl ", "curl -s --fail-with-body ", 1);
+        let socket = node.socket();
+        let answer =
+            node.netns.sh(&format!("export NETAGENT_SOCKET={}; {command}", socket.display()));
+        assert!(!answer.is_empty(), "{command}");
+    }
+}
+
 /// Compares the kinds of values, and the fields that must be there, with a schema.
 fn check(
     document: &serde_json::Value,
