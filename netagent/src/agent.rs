@@ -33,6 +33,8 @@ pub struct Agent {
     datapath: Datapath,
     /// The node as it was seen last.
     seen: Seen,
+    /// A look failed: what was seen may not be the whole truth.
+    stale: bool,
 }
 
 /// The node as netlink and the datapath show it.
@@ -49,6 +51,7 @@ impl Agent {
             netlink: Netlink::open()?,
             datapath: Datapath::open(&Pins::new(pins))?,
             seen: Seen::default(),
+            stale: true,
         })
     }
 
@@ -71,14 +74,22 @@ impl Agent {
         let filters = self.filters(&links, None).await?;
         let datapath = self.datapath.observe(&links, &filters)?;
         self.seen = Seen { links, datapath };
+        self.stale = false;
         Ok(())
+    }
+
+    /// Whether the whole node must be looked at again, as a look has failed.
+    pub const fn is_stale(&self) -> bool {
+        self.stale
     }
 
     /// Looks again at the parts that have changed.
     pub async fn look_again(&mut self, changes: &Changes) -> Result<()> {
-        if changes.everything {
+        if changes.everything || self.stale {
             return self.look().await;
         }
+        // Until this look has come to its end.
+        self.stale = true;
         self.datapath.refresh();
         let mut links = std::mem::take(&mut self.seen.links);
         let before = names(&links, &changes.links);
@@ -91,7 +102,9 @@ impl Agent {
         }
         let filters = self.filters(&self.seen.links, Some(&devices)).await?;
         let Seen { links, datapath } = &mut self.seen;
-        self.datapath.observe_again(datapath, links, &filters, &devices)
+        self.datapath.observe_again(datapath, links, &filters, &devices)?;
+        self.stale = false;
+        Ok(())
     }
 
     async fn again(&self, links: &mut Observed, changes: &Changes) -> Result<bool> {
@@ -185,7 +198,7 @@ impl Agent {
     ) -> (usize, Option<anyhow::Error>) {
         let mut without: BTreeSet<Optional> = BTreeSet::new();
         let mut devices: BTreeSet<IfName> = BTreeSet::new();
-        let (mut taken, mut stopped) = (0, None);
+        let (mut taken, mut stopped, mut without_member) = (0, None, None);
         for Step { change, before: _ } in &unit.steps {
             let optional = change.optional();
             if optional.as_ref().is_some_and(|optional| without.contains(optional)) {
@@ -207,9 +220,11 @@ impl Agent {
             });
             match (result, optional) {
                 (Ok(()), _) => {}
-                (Err(_), Some(optional)) => {
-                    if let Optional::Xdp(uplink) = &optional {
-                        stopped = self.datapath.refuse_xdp(uplink).err();
+                (Err(error), Some(optional)) => {
+                    match &optional {
+                        Optional::Xdp(uplink) => stopped = self.datapath.refuse_xdp(uplink).err(),
+                        // The unit is not as desired, though its other steps are taken.
+                        Optional::Member(_) => without_member = Some(error),
                     }
                     without.insert(optional);
                 }
@@ -223,7 +238,7 @@ impl Agent {
         if let Err(error) = self.look_at(&devices).await {
             stopped.get_or_insert(error);
         }
-        (taken, stopped)
+        (taken, stopped.or(without_member))
     }
 
     async fn take(&mut self, change: &Change) -> Result<()> {

@@ -213,7 +213,7 @@ async fn on_the_node(command: Command, places: Places) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Plan(target) => apply::plan(&places.pins, &target).await,
-        Command::Apply(target) => apply::apply(&places.pins, &target).await,
+        Command::Apply(target) => apply::apply(&places, &target).await,
         Command::Status { config, json } => remote::status(&places, config.as_deref(), json).await,
         Command::Show { what, json } => remote::show(&places, what, json).await,
         Command::Reload => remote::reload(&places).await,

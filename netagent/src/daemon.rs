@@ -133,7 +133,7 @@ impl Daemon {
     async fn reconcile(&mut self) {
         self.due = None;
         let started = Instant::now();
-        if !self.changes.is_empty() {
+        if !self.changes.is_empty() || self.agent.is_stale() {
             match self.agent.look_again(&self.changes).await {
                 Ok(()) => self.changes = Changes::default(),
                 Err(error) => {

@@ -32,6 +32,8 @@ use netagent_common::{
 };
 use rustix::net::netdevice::name_to_index;
 
+use tracing::debug;
+
 use self::{
     maps::Maps,
     pins::Pins,
@@ -199,6 +201,7 @@ impl Datapath {
 
     /// Applies a change.
     pub fn apply(&mut self, change: &DatapathChange) -> Result<()> {
+        debug!("bpf: {change}");
         // Looked up now: another device may have the name since the plan was made.
         let index =
             |name: &IfName| index_of(name).with_context(|| format!("{name}: no such device"));

@@ -14,7 +14,7 @@ use crate::{
 /// The delay before a failed unit is tried again; doubled with each failure.
 const FIRST_RETRY: Duration = Duration::from_secs(1);
 /// The longest delay.
-const LAST_RETRY: Duration = Duration::from_secs(30);
+const LAST_RETRY: Duration = Duration::from_secs(16);
 
 /// The memory of the agent.
 #[derive(Default)]

@@ -5,12 +5,13 @@ use std::{future::ready, ops::ControlFlow, path::Path, process::ExitCode};
 use anyhow::{Context as _, Result};
 
 use super::{
-    Target,
+    Places, Target,
     print::{print, progress, unwell},
 };
 use crate::{
     agent::{Agent, Ledger, Progress},
     config,
+    daemon::Journal,
     health::{self, Evidence},
     plan::{Permission, Plan},
     state::{Code, Finding, Outcome},
@@ -26,13 +27,13 @@ pub async fn plan(pins: &Path, target: &Target) -> Result<ExitCode> {
     Ok(ExitCode::from(if plan.is_empty() { 0 } else { 2 }))
 }
 
-pub async fn apply(pins: &Path, target: &Target) -> Result<ExitCode> {
+pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
     let desired = config::load(&target.config)?.desired();
-    let mut agent = Agent::open(pins)?;
+    let mut agent = Agent::open(&places.pins)?;
     agent.take_charge()?;
     agent.look().await.context("nothing was done")?;
     let mut ledger = Ledger::new(target.confirm.iter().cloned().collect());
-    let mut steps = Steps::default();
+    let mut steps = Steps { taken: 0, journal: Journal::new(&places.state) };
     let applied = agent.apply(&desired, &mut ledger, &mut steps).await;
     agent.look().await.context("applied; look at the result")?;
     let known: Vec<Finding> = applied.plan.findings().chain(ledger.findings()).cloned().collect();
@@ -56,15 +57,16 @@ pub async fn apply(pins: &Path, target: &Target) -> Result<ExitCode> {
     Ok(unwell(unwell_findings.into_iter()))
 }
 
-/// Prints the steps as they are taken.
-#[derive(Default)]
+/// Prints the steps as they are taken, and keeps them in the history.
 struct Steps {
     taken: usize,
+    journal: Journal,
 }
 
 impl Progress for Steps {
     fn outcome(&mut self, outcome: Outcome) {
         self.taken += usize::from(outcome.error.is_none());
+        self.journal.add(&outcome);
         match &outcome.error {
             None => progress(&outcome.step),
             Some(error) => progress(&format!("# failed: {error}")),
