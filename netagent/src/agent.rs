@@ -85,6 +85,15 @@ impl Agent {
 
     /// Looks again at the parts that have changed.
     pub async fn look_again(&mut self, changes: &Changes) -> Result<()> {
+        self.look_again_at(changes, BTreeSet::new()).await
+    }
+
+    /// Looks again at what has changed, and at these devices, which may not exist any more.
+    async fn look_again_at(
+        &mut self,
+        changes: &Changes,
+        mut devices: BTreeSet<IfName>,
+    ) -> Result<()> {
         if changes.everything || self.stale {
             return self.look().await;
         }
@@ -92,10 +101,9 @@ impl Agent {
         self.stale = true;
         self.datapath.refresh();
         let mut links = std::mem::take(&mut self.seen.links);
-        let before = names(&links, &changes.links);
+        devices.extend(names(&links, &changes.links));
         let enough = self.again(&mut links, changes).await;
-        let devices: BTreeSet<IfName> =
-            before.into_iter().chain(names(&links, &changes.links)).collect();
+        devices.extend(names(&links, &changes.links));
         self.seen.links = links;
         if !enough? {
             return self.look().await;
@@ -122,7 +130,7 @@ impl Agent {
         let known = devices.iter().filter_map(|name| Some(self.seen.links.link(name)?.index));
         let now = devices.iter().filter_map(Datapath::index_now);
         let links = known.chain(now).collect();
-        self.look_again(&Changes { links, ..Changes::default() }).await
+        self.look_again_at(&Changes { links, ..Changes::default() }, devices.clone()).await
     }
 
     /// Looks again at the bonds and their members: LACP tells nobody of its progress.
