@@ -14,8 +14,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use self::{bond::findings as of_bond, seen::desired as desired_as_seen};
-use crate::state::{
-    Code, Desired, Finding, Observed, ObservedDatapath, Role, Severity, State, Subject,
+use crate::{
+    names::IfName,
+    state::{Code, Desired, Finding, Observed, ObservedDatapath, Role, Severity, State, Subject},
 };
 
 /// The health of the node.
@@ -141,13 +142,17 @@ impl Health {
     }
 }
 
-/// Whether a known finding explains why a part of the node lacks everything else.
-fn is_held_back(known: &[Finding], subject: &Subject) -> bool {
-    known.iter().any(|finding| {
-        finding.subject == *subject
-            && matches!(
-                finding.code,
-                Code::Refused | Code::ConfirmationNeeded | Code::Blocked | Code::Rejected
-            )
-    })
+impl Evidence<'_> {
+    /// Whether a known finding explains why a port lacks everything else: it was refused, or it waits and was not
+    /// built before.
+    fn is_held_back(&self, subject: &Subject, port: &IfName) -> bool {
+        let of_subject = self.known.iter().filter(|finding| finding.subject == *subject);
+        let mut codes = of_subject.map(|finding| finding.code);
+        let was_built = self.datapath.ports.contains_key(port);
+        codes.any(|code| match code {
+            Code::Refused | Code::Rejected => true,
+            Code::ConfirmationNeeded | Code::Blocked => !was_built,
+            _ => false,
+        })
+    }
 }

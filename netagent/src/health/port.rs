@@ -1,6 +1,6 @@
 //! Bridge ports that exist: whether they have their programs, their bridge and their VLANs.
 
-use super::{Evidence, is_held_back};
+use super::Evidence;
 use crate::{
     names::IfName,
     state::{Code, Finding, Kind, Link, Port, Role, Subject},
@@ -18,7 +18,7 @@ pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) {
             Role::Access | Role::Trunk | Role::Tunnel => Subject::Port(name.clone()),
         };
         if let Some(link) = evidence.links.link(name)
-            && !is_held_back(evidence.known, &subject)
+            && !evidence.is_held_back(&subject, name)
         {
             let mut add = |code, text: String| {
                 findings.push(Finding::new(subject.clone(), code, format!("{name}: {text}"), ""));
@@ -42,8 +42,16 @@ fn one(
         }
     }
     if link.controller.as_ref() != Some(&port.bridge) {
-        add(Code::NotOnBridge, format!("is not a port of {}", port.bridge));
+        let code = match port.role {
+            Role::Uplink { .. } => Code::SegmentDown,
+            Role::Access | Role::Trunk | Role::Tunnel => Code::NotOnBridge,
+        };
+        add(code, format!("is not a port of {}", port.bridge));
         return;
+    }
+    if let Some(address) = link.addresses.first() {
+        let text = format!("has the address {address} of its own, which does not work on a port");
+        add(Code::AddressOnPort, text);
     }
     let bridge = evidence.links.link(&port.bridge).map(|link| &link.kind);
     if let Some(Kind::Bridge(state)) = bridge

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Evidence, SegmentHealth, bond, is_held_back};
+use super::{Evidence, SegmentHealth, bond};
 use crate::{
     names::IfName,
     state::{Code, Finding, Kind, Role, State, Subject},
@@ -34,7 +34,7 @@ pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Segmen
             segment.nics_present = text(&mut present.iter().copied());
             segment.nics_up = text(&mut up.iter().copied());
             let subject = Subject::Segment(bridge.segment.clone());
-            if !is_held_back(evidence.known, &subject) {
+            if !evidence.is_held_back(&subject, device) {
                 findings.extend(uplink_findings(evidence, &subject, device, &up));
             }
         }

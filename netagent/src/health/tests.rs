@@ -80,7 +80,7 @@ fn a_node_that_is_as_desired_has_no_findings() {
 #[test]
 fn each_fault_has_its_code_and_only_lost_frames_fail_readiness() {
     type Fault = fn(&mut Observed, &mut ObservedDatapath);
-    let cases: [(Fault, Code, bool); 8] = [
+    let cases: [(Fault, Code, bool); 10] = [
         (
             |links, _| link_of(links, "eth3").member.as_mut().unwrap().mii_up = false,
             Code::MemberDown,
@@ -96,7 +96,8 @@ fn each_fault_has_its_code_and_only_lost_frames_fail_readiness() {
             false,
         ),
         (|links, _| link_of(links, "oob-bo").up = false, Code::SegmentDown, false),
-        (|links, _| link_of(links, "tap7").controller = None, Code::NotOnBridge, false),
+        (|links, _| link_of(links, "tap7").controller = None, Code::NotOnBridge, true),
+        (|links, _| link_of(links, "oob-bo").controller = None, Code::SegmentDown, false),
         (|links, _| link_of(links, "tap7").vlans.clear(), Code::VlanMissing, false),
         (
             |_, datapath| {
@@ -104,6 +105,13 @@ fn each_fault_has_its_code_and_only_lost_frames_fail_readiness() {
             },
             Code::ProgramMissing,
             false,
+        ),
+        (
+            |links, _| {
+                drop(link_of(links, "tap7").addresses.insert("10.0.0.9/24".parse().unwrap()));
+            },
+            Code::AddressOnPort,
+            true,
         ),
         // Another device of that name: the policy is not for it.
         (|links, _| link_of(links, "tap7").index = 77, Code::ProgramMissing, false),
@@ -113,7 +121,7 @@ fn each_fault_has_its_code_and_only_lost_frames_fail_readiness() {
         let (found, health) = codes(&[], fault);
         assert!(found.contains(&code), "{found:?} lacks {code:?}");
         assert_eq!(health.is_ready(), ready, "{code:?}");
-        assert!(!health.is_well(), "{code:?}");
+        assert_eq!(health.is_well(), code.state() == State::Ready, "{code:?}");
     }
 }
 

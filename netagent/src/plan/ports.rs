@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     change::{DatapathChange, LinkChange},
-    names::IfName,
+    names::{IfName, Mac},
     state::{
         BridgeState, Code, Finding, Hook, Kind, Link, Part, Port, Role, Subject, UnitId, VlanFlags,
     },
@@ -79,6 +79,11 @@ impl View<'_> {
             (
                 "is a bridge, which cannot be a port of another bridge".to_owned(),
                 "name the device of the VM in `ports`".to_owned(),
+            )
+        } else if link.is_some_and(|link| link.mac == Mac([0; 6])) {
+            (
+                "is not an Ethernet device, so it cannot be a port of a bridge".to_owned(),
+                "use a tap (`mode tap`), or a veth".to_owned(),
             )
         } else {
             let controller = self.foreign_controller(port, link?)?;

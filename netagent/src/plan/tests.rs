@@ -9,6 +9,7 @@ use crate::{
     bond::{BondOption, LacpRate},
     change::{Change, DatapathChange},
     config,
+    names::Mac,
     state::{
         BondState, BridgeState, Hook, Kernel, Kind, Link, ObservedPort, VlanFlags, sample::link,
     },
@@ -303,6 +304,10 @@ fn a_port_that_is_a_bridge_or_belongs_to_others_is_refused_alone() {
         |of: &str| Link { controller: Some(name(of)), ..link(10, Kind::Other("tun".to_owned())) };
     let cases = [
         (bridge, "tap8: is a bridge, which cannot be a port of another bridge"),
+        (
+            Link { mac: Mac([0; 6]), ..link(10, Kind::Other("tun".to_owned())) },
+            "tap8: is not an Ethernet device",
+        ),
         (foreign("virbr0"), "tap8: belongs to virbr0, not oob-br: ip link set tap8 nomaster"),
         (foreign("bond9"), "tap8: belongs to bond9, not oob-br: ip link set tap8 nomaster"),
     ];

@@ -168,14 +168,14 @@ codes! {
     LacpNoPartner = "lacp-no-partner" Degraded Error,
     /// Members are in different aggregators.
     LacpSplit = "lacp-split" Degraded Warning,
-    /// No uplink member is present and up.
+    /// No uplink member is present and up, or the uplink is not on its bridge.
     SegmentDown = "segment-down" Degraded Critical,
     /// A port that is present lacks a program.
     ProgramMissing = "program-missing" Degraded Critical,
     /// A port that is present lacks a VLAN on its bridge.
     VlanMissing = "vlan-missing" Degraded Critical,
-    /// A port that is present is not on its bridge.
-    NotOnBridge = "not-on-bridge" Degraded Critical,
+    /// The port of a VM is present and not on its bridge.
+    NotOnBridge = "not-on-bridge" Degraded Error,
     /// A step of the unit failed.
     StepFailed = "step-failed" Degraded Error,
     /// The unit was applied, and differs from what is desired again.
@@ -188,6 +188,8 @@ codes! {
     XdpUnavailable = "xdp-unavailable" Ready Info,
     /// A device that no source names is a port of one of our bridges.
     UnmanagedPort = "unmanaged-port" Ready Warning,
+    /// A bridge port has an address of its own.
+    AddressOnPort = "address-on-port" Ready Warning,
     /// A device was renamed since it got its policy.
     Renamed = "renamed" Ready Warning,
 }

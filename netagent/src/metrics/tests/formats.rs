@@ -134,13 +134,14 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="critical",code="segment-down"} 0
     netagent_problems{severity="critical",code="program-missing"} 1
     netagent_problems{severity="critical",code="vlan-missing"} 0
-    netagent_problems{severity="critical",code="not-on-bridge"} 0
+    netagent_problems{severity="error",code="not-on-bridge"} 0
     netagent_problems{severity="error",code="step-failed"} 0
     netagent_problems{severity="error",code="unsettled"} 0
     netagent_problems{severity="warning",code="blocked"} 0
     netagent_problems{severity="warning",code="mtu-low"} 0
     netagent_problems{severity="info",code="xdp-unavailable"} 0
     netagent_problems{severity="warning",code="unmanaged-port"} 0
+    netagent_problems{severity="warning",code="address-on-port"} 0
     netagent_problems{severity="warning",code="renamed"} 0
     # HELP netagent_unwell Segments and ports that are not Ready, with their state; always 1
     # TYPE netagent_unwell gauge
