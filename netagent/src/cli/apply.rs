@@ -43,7 +43,8 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
         datapath: agent.ports(),
         known: &known,
     });
-    let unwell_findings: Vec<&Finding> = health.unwell().collect();
+    let of_apply = |finding: &&Finding| !finding.code.depends_on_the_wire();
+    let unwell_findings: Vec<&Finding> = health.unwell().filter(of_apply).collect();
     let remarks = health.findings.iter().filter(|finding| !unwell_findings.contains(finding));
     let mut lines: Vec<String> = remarks.map(|finding| format!("# {finding}")).collect();
     let result = match (unwell_findings.is_empty(), steps.taken) {

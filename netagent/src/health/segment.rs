@@ -28,14 +28,14 @@ pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Segmen
         if let Some((device, nics)) = uplink {
             let text =
                 |nics: &mut dyn Iterator<Item = &IfName>| nics.map(ToString::to_string).collect();
-            let (present, up) = evidence.nics(device, nics);
+            let (present, up) = evidence.nics(device, name, nics);
             segment.uplink = Some(device.to_string());
             segment.nics = text(&mut nics.iter());
             segment.nics_present = text(&mut present.iter().copied());
             segment.nics_up = text(&mut up.iter().copied());
             let subject = Subject::Segment(bridge.segment.clone());
             if !evidence.is_held_back(&subject, device) {
-                findings.extend(uplink_findings(evidence, &subject, device, &up));
+                findings.extend(uplink_findings(evidence, &subject, device));
             }
         }
         segments.push(segment);
@@ -44,12 +44,7 @@ pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Segmen
     segments
 }
 
-fn uplink_findings(
-    evidence: &Evidence<'_>,
-    subject: &Subject,
-    device: &IfName,
-    up: &BTreeSet<&IfName>,
-) -> Vec<Finding> {
+fn uplink_findings(evidence: &Evidence<'_>, subject: &Subject, device: &IfName) -> Vec<Finding> {
     let link = evidence.links.link(device);
     if let Some(link) = link
         && let Kind::Bond(state) = &link.kind
@@ -61,7 +56,7 @@ fn uplink_findings(
     }
     let text = match link {
         None => format!("{device}: the uplink does not exist"),
-        Some(_) if up.is_empty() => format!("{device}: the uplink has no link"),
+        Some(link) if !link.carrier => format!("{device}: the uplink has no link"),
         Some(_) => return vec![],
     };
     let remedy = "check the cable and the switch's port";
@@ -73,11 +68,14 @@ impl Evidence<'_> {
     fn nics<'a>(
         &self,
         uplink: &IfName,
+        bridge: &IfName,
         nics: &'a BTreeSet<IfName>,
     ) -> (BTreeSet<&'a IfName>, BTreeSet<&'a IfName>) {
         let link = |nic: &IfName| self.links.link(nic);
         let belongs = |nic: &&IfName| {
-            link(nic).is_some_and(|link| *nic == uplink || link.controller.as_ref() == Some(uplink))
+            // An uplink without a bond is its own NIC.
+            let controller = if *nic == uplink { bridge } else { uplink };
+            link(nic).is_some_and(|link| link.controller.as_ref() == Some(controller))
         };
         let present: BTreeSet<_> = nics.iter().filter(belongs).collect();
         let has_link = |nic: &&IfName| {

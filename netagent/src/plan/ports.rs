@@ -38,6 +38,13 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
                 Role::Access | Role::Trunk | Role::Tunnel => Code::DeviceMissing,
             };
             unit.findings.push(missing(unit.subject.clone(), code, name));
+            if let Some((device, _)) = view.device_of(name) {
+                unit.finding(
+                    Code::Renamed,
+                    format!("{name}: is called {device} now, and keeps its policy"),
+                    format!("ip link set {device} name {name}, or name {device} in `ports`"),
+                );
+            }
         } else {
             one(view, name, port, link, &mut unit);
         }
@@ -87,10 +94,14 @@ impl View<'_> {
             )
         } else {
             let controller = self.foreign_controller(port, link?)?;
-            (
-                format!("belongs to {controller}, not {}", port.bridge),
-                format!("ip link set {name} nomaster"),
-            )
+            let text = format!("{name}: belongs to {controller}, not {}", port.bridge);
+            // The bridge of the segment works without its uplink.
+            let code = match port.role {
+                Role::Uplink { .. } => Code::NicInUse,
+                Role::Access | Role::Trunk | Role::Tunnel => Code::Refused,
+            };
+            let remedy = format!("ip link set {name} nomaster");
+            return Some(Finding::new(self.subject(name, port), code, text, remedy));
         };
         let subject = self.subject(name, port);
         Some(Finding::new(subject, Code::Refused, format!("{name}: {text}"), remedy))

@@ -194,6 +194,13 @@ codes! {
     Renamed = "renamed" Ready Warning,
 }
 
+impl Code {
+    /// Whether it depends on cables and switches, which may need time after an apply, and not on the apply.
+    pub const fn depends_on_the_wire(self) -> bool {
+        matches!(self, Self::MemberDown | Self::LacpNoPartner | Self::LacpSplit | Self::SegmentDown)
+    }
+}
+
 impl Serialize for Code {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(self.name())

@@ -6,6 +6,7 @@ use crate::{
     lab::{Netns, seen, wait_for},
     needs,
     node::Node,
+    once,
 };
 
 #[test]
@@ -74,6 +75,60 @@ fn limited(lab: &Lab) {
         let limited = drops.contains_key(&("vm0".to_owned(), "unknown-storm".to_owned()));
         seen(drops, limited)
     });
+}
+
+#[test]
+fn an_uplink_in_a_foreign_bridge_leaves_the_vms_together_and_the_node_not_ready() {
+    once();
+    let lab = Lab::new(2);
+    let node = &lab.node;
+    node.netns.sh("ip link add foreign type bridge && ip link set foreign up");
+    node.netns.sh("ip link set eth2 master foreign");
+    node.configure(&Lab::file(&[("vm0", ""), ("vm1", "")]));
+    let daemon = node.start();
+    let not_ready = || {
+        wait_for("the segment is down", || {
+            let ready = daemon.get("readyz");
+            let down = ready.starts_with("not ready\n")
+                && ready.contains("eth2: belongs to foreign, not lab-br")
+                && !ready.contains("first apply");
+            seen(ready, down)
+        });
+        let present = "netagent_segment_nics_present{segment=\"lab\"}";
+        assert_eq!(metric(&daemon, present), "0");
+    };
+    not_ready();
+    lab.wait_for_ping(0, 1);
+    node.netns.sh("ip link set eth2 nomaster");
+    wait_for_state(node, "segments", "lab", "Ready");
+    daemon.wait_until_ready();
+    // At run time as well: netagent does not take it back.
+    node.netns.sh("ip link set eth2 master foreign");
+    not_ready();
+    lab.wait_for_ping(0, 1);
+}
+
+#[test]
+fn a_device_that_is_not_ethernet_is_refused_and_a_renamed_one_is_named() {
+    once();
+    let lab = Lab::new(2);
+    let node = &lab.node;
+    node.netns.sh("ip tuntap add dev tun9 mode tun && ip link set tun9 up");
+    node.configure(&Lab::file(&[("vm0", ""), ("vm1", ""), ("tun9", ""), ("lo9", "")]));
+    let daemon = node.run();
+    let found = wait_for_state(node, "ports", "tun9", "Refused");
+    assert!(found.to_string().contains("tun9: is not an Ethernet device"), "{found}");
+    node.netns.sh("ip link set vm1 name other1");
+    wait_for("the new name is said", || {
+        let text = String::from_utf8_lossy(&node.netagent("status").stdout).into_owned();
+        let said = text.contains("vm1: is called other1 now");
+        seen(text, said)
+    });
+    // It is filtered as before.
+    lab.wait_for_ping(0, 1);
+    assert!(daemon.get("readyz").starts_with("ready\n"));
+    node.netns.sh("ip link set other1 name vm1");
+    wait_for_state(node, "ports", "vm1", "Ready");
 }
 
 #[test]
