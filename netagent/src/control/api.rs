@@ -127,7 +127,10 @@ pub fn router(sender: Sender, pins: PathBuf) -> Router {
         .into_iter()
         .fold(Router::new(), |router, route| router.route(route.path, (route.serve)()));
     let unknown = async || failed(StatusCode::NOT_FOUND, "no such path: see GET /v1/openapi.json");
-    router.fallback(unknown).with_state(Daemon { sender, pins })
+    let wrong = async || {
+        failed(StatusCode::METHOD_NOT_ALLOWED, "no such method here: see GET /v1/openapi.json")
+    };
+    router.fallback(unknown).method_not_allowed_fallback(wrong).with_state(Daemon { sender, pins })
 }
 
 type Answered<T> = Result<T, Failed>;
@@ -269,5 +272,8 @@ async fn reload(State(daemon): State<Daemon>) -> Answered<Json<Answer>> {
 
 async fn confirm(State(daemon): State<Daemon>, text: String) -> Answered<Json<Answer>> {
     let Confirmation { links } = body(&text)?;
+    if links.is_empty() {
+        return Err(failed(StatusCode::BAD_REQUEST, "links is empty: name at least one"));
+    }
     daemon.command(Command::Confirm(links.into_iter().collect())).await
 }

@@ -19,13 +19,13 @@ impl Daemon {
     /// Does what it was told. The answer comes when the effect has been tried, or at once if nothing was changed.
     pub(super) fn execute(&mut self, (command, reply): (Command, Option<Reply>)) {
         let result = match command {
-            Command::Reload => self.reload().map(|()| None),
-            Command::AddPort(port) => self.add_port(*port).map(Some),
-            Command::DeletePort(device) => self.delete_port(&device).map(Some),
-            Command::Confirm(links) => self.confirm(links).map(|()| None),
+            Command::Reload => self.reload().map(|()| BTreeSet::new()),
+            Command::AddPort(port) => self.add_port(*port).map(|port| [port].into()),
+            Command::DeletePort(device) => self.delete_port(&device).map(|port| [port].into()),
+            Command::Confirm(links) => self.confirm(links),
         };
         match (result, reply) {
-            (Ok(subject), Some(reply)) => self.desk.await_effect(Waiter { subject, reply }),
+            (Ok(subjects), Some(reply)) => self.desk.await_effect(Waiter { subjects, reply }),
             // The one who asked may be gone.
             (Err(refusal), Some(reply)) => drop(reply.send(Err(refusal))),
             (Ok(_) | Err(_), None) => {}
@@ -72,8 +72,8 @@ impl Daemon {
         Ok(Subject::Port(device.clone()))
     }
 
-    /// Confirms a change that waits.
-    fn confirm(&mut self, links: BTreeSet<IfName>) -> Result<(), Refusal> {
+    /// Confirms a change that waits. Returns the parts that it concerns.
+    fn confirm(&mut self, links: BTreeSet<IfName>) -> Result<BTreeSet<Subject>, Refusal> {
         let waiting = self.desk.plan().unconfirmed();
         let unknown: Vec<_> = links.difference(&waiting).map(ToString::to_string).collect();
         if !unknown.is_empty() {
@@ -87,9 +87,12 @@ impl Daemon {
             return Err(Refusal::NotFound(text));
         }
         let names: Vec<_> = links.iter().map(ToString::to_string).collect();
+        let concerned = self.desk.plan().units.iter();
+        let concerned = concerned.filter(|unit| !unit.unconfirmed.is_disjoint(&links));
+        let concerned = concerned.map(|unit| unit.subject.clone()).collect();
         info!("the change of {} was confirmed", names.join(", "));
         self.ledger.confirm(links);
         self.due = Some(tokio::time::Instant::now());
-        Ok(())
+        Ok(concerned)
     }
 }

@@ -36,8 +36,8 @@ pub type Reply = oneshot::Sender<Result<Answer, Refusal>>;
 
 /// A command that was accepted, and whose effect is awaited.
 pub struct Waiter {
-    /// The part of the node; `None`: all of it.
-    pub subject: Option<Subject>,
+    /// The parts of the node; none: all of it.
+    pub subjects: BTreeSet<Subject>,
     /// The way back.
     pub reply: Reply,
 }
@@ -225,8 +225,8 @@ impl Desk {
             |(id, _): &(UnitId, String)| self.plan.units.iter().any(|unit| unit.id == *id);
         self.failed.retain(of_units);
         self.log(&health);
-        for Waiter { subject, reply } in std::mem::take(&mut self.waiters) {
-            let _gone = reply.send(Ok(answer(&health, subject.as_ref())));
+        for Waiter { subjects, reply } in std::mem::take(&mut self.waiters) {
+            let _gone = reply.send(Ok(answer(&health, &subjects)));
         }
     }
 
@@ -251,7 +251,11 @@ impl Desk {
 
     /// Answers those who wait for ports that have been carried out.
     fn answer_ports(&mut self, agent: &Agent, ledger: &Ledger) {
-        if self.waiters.iter().all(|waiter| waiter.subject.is_none()) {
+        let port = |waiter: &Waiter| match waiter.subjects.first() {
+            Some(Subject::Port(device)) => Some(device.clone()),
+            _ => None,
+        };
+        if self.waiters.iter().all(|waiter| port(waiter).is_none()) {
             return;
         }
         let plan = agent.plan(&self.desired, ledger.permission());
@@ -259,9 +263,9 @@ impl Desk {
             let id = UnitId::new(Part::Port, device);
             plan.units.iter().any(|unit| unit.id == id && unit.is_runnable())
         };
-        let done = |waiter: &Waiter| match &waiter.subject {
-            Some(Subject::Port(device)) => !left(device) && self.desired.ports.contains_key(device),
-            _ => false,
+        let done = |waiter: &Waiter| {
+            port(waiter)
+                .is_some_and(|device| !left(&device) && self.desired.ports.contains_key(&device))
         };
         let (done, open) = std::mem::take(&mut self.waiters).into_iter().partition(done);
         self.waiters = open;
@@ -276,18 +280,16 @@ impl Desk {
             datapath: agent.ports(),
             known: &known,
         });
-        for Waiter { subject, reply } in done {
-            let _gone = reply.send(Ok(answer(&health, subject.as_ref())));
+        for Waiter { subjects, reply } in done {
+            let _gone = reply.send(Ok(answer(&health, &subjects)));
         }
     }
 }
 
-/// The answer to a command about a part of the node.
-fn answer(health: &Health, subject: Option<&Subject>) -> Answer {
-    let findings: Vec<Finding> = match subject {
-        Some(subject) => health.of(subject).cloned().collect(),
-        None => health.findings.clone(),
-    };
+/// The answer to a command about parts of the node; none: about all of it.
+fn answer(health: &Health, subjects: &BTreeSet<Subject>) -> Answer {
+    let is_asked = |finding: &&Finding| subjects.is_empty() || subjects.contains(&finding.subject);
+    let findings: Vec<Finding> = health.findings.iter().filter(is_asked).cloned().collect();
     let state = findings.iter().map(|finding| finding.code.state()).max();
     Answer { state: state.unwrap_or(State::Ready), findings }
 }

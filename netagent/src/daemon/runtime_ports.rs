@@ -3,6 +3,7 @@
 
 use std::{fs, io, path::PathBuf};
 
+use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -24,21 +25,20 @@ struct RuntimePort {
 }
 
 impl RuntimePorts {
-    /// Reads the file; one that cannot be used counts as empty.
-    pub fn read(path: PathBuf) -> Self {
-        let ports: Vec<RuntimePort> = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                warn!("{}: {error}: ports that were added before are forgotten", path.display());
-                Vec::new()
-            }),
-            Err(error) => {
-                if error.kind() != io::ErrorKind::NotFound {
-                    warn!("{}: {error}", path.display());
-                }
-                Vec::new()
-            }
+    /// Reads the file. A file that is damaged is an error: its ports would be unplugged as if nobody wanted them.
+    pub fn read(path: PathBuf) -> Result<Self> {
+        let ports = match fs::read(&path) {
+            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
+                format!(
+                    "{}: the ports that were added at run time cannot be read: correct the file, or \
+                     remove it to unplug them",
+                    path.display()
+                )
+            })?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         };
-        Self { path, ports }
+        Ok(Self { path, ports })
     }
 
     /// The ports.
@@ -77,20 +77,20 @@ impl RuntimePorts {
             true
         });
         if appeared || !gone.is_empty() {
-            self.save();
+            if let Err(error) = self.save() {
+                warn!("{error:#}");
+            }
         }
         gone
     }
 
     /// Writes the file, in one step.
-    pub fn save(&self) {
+    pub fn save(&self) -> Result<()> {
         let temporary = self.path.with_extension("new");
-        let written = serde_json::to_vec(&self.ports)
+        serde_json::to_vec(&self.ports)
             .map_err(io::Error::from)
             .and_then(|bytes| fs::write(&temporary, bytes))
-            .and_then(|()| fs::rename(&temporary, &self.path));
-        if let Err(error) = written {
-            warn!("{}: {error}: added ports do not survive a restart", self.path.display());
-        }
+            .and_then(|()| fs::rename(&temporary, &self.path))
+            .with_context(|| format!("{}: keep the ports that were added", self.path.display()))
     }
 }

@@ -30,7 +30,7 @@ impl Sources {
     /// Reads the file, and the ports that an agent before has left beside the control socket.
     pub fn open(config: &Path, socket: &Path) -> Result<Self> {
         let file = config::load(config)?;
-        let ports = RuntimePorts::read(socket.with_file_name("ports.json"));
+        let ports = RuntimePorts::read(socket.with_file_name("ports.json"))?;
         let mut sources = Self {
             path: config.to_owned(),
             file,
@@ -73,7 +73,14 @@ impl Sources {
     pub fn findings(&self) -> Vec<Finding> {
         let rejected = self.compiled.rejected.iter().map(|rejected| {
             let text = format!("{}: {} ({})", rejected.item, rejected.problem, rejected.origin);
-            Finding::new(subject(&rejected.item), Code::Rejected, text, "")
+            let subject = match subject(&rejected.item) {
+                // Another source has a port there, which works.
+                Subject::Port(device) if self.compiled.desired.ports.contains_key(&device) => {
+                    Subject::Node
+                }
+                subject => subject,
+            };
+            Finding::new(subject, Code::Rejected, text, "")
         });
         let reload = self.error.iter().map(|error| {
             let remedy =
@@ -98,13 +105,17 @@ impl Sources {
             self.ports = before;
             return Err(Refusal::Conflict(text));
         }
-        self.ports.save();
+        if let Err(error) = self.ports.save() {
+            self.ports = before;
+            return Err(Refusal::Failed(format!("{error:#}")));
+        }
         self.compiled = compiled;
         Ok(())
     }
 
     /// Deletes a port that was added.
     pub fn delete_port(&mut self, device: &IfName) -> Result<(), Refusal> {
+        let before = self.ports.clone();
         if !self.ports.remove(device) {
             let text = match self.compiled.desired.ports.get(device) {
                 Some(port) => format!(
@@ -115,7 +126,10 @@ impl Sources {
             };
             return Err(Refusal::NotFound(text));
         }
-        self.ports.save();
+        if let Err(error) = self.ports.save() {
+            self.ports = before;
+            return Err(Refusal::Failed(format!("{error:#}")));
+        }
         self.compiled = self.compile();
         Ok(())
     }

@@ -157,7 +157,8 @@ const TAG: u32 = 4;
 fn mtu(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
     let own = port.mtu.or(link.map(|link| link.mtu));
     let of_network = port.network_mtu.or_else(|| view.uplink_mtu(&port.bridge));
-    if let (Some(own), Some(of_network)) = (own, of_network)
+    if let (Some(own), Some(of_network), false) =
+        (own, of_network, matches!(port.role, Role::Uplink { .. }))
         && own + TAG < of_network
     {
         unit.finding(

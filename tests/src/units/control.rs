@@ -67,6 +67,34 @@ fn a_port_that_is_added_at_run_time_is_as_good_as_one_of_the_file() {
     daemon.kill();
 }
 
+/// What was added at run time is unplugged by a command only, never by a file that is damaged.
+#[test]
+fn a_damaged_list_of_added_ports_stops_the_start_and_changes_nothing() {
+    once();
+    let lab = Lab::new(2);
+    let node = &lab.node;
+    node.configure(&Lab::file(&[("vm0", "")]));
+    let daemon = node.run();
+    node.ok("port add vm1 --network n100");
+    daemon.kill();
+    let list = node.socket().with_file_name("ports.json");
+    let good = std::fs::read(&list).unwrap();
+    std::fs::write(&list, &good[..good.len() / 2]).unwrap();
+    let refused = node.refused(&format!("run -c {}", node.config()));
+    assert!(refused.contains("ports.json") && refused.contains("remove it"), "{refused}");
+    lab.wait_for_ping(0, 1);
+    std::fs::write(&list, &good).unwrap();
+    let _daemon = node.run();
+    lab.wait_for_ping(0, 1);
+    // A port that cannot be kept is not added.
+    std::fs::remove_file(&list).unwrap();
+    std::fs::create_dir(&list).unwrap();
+    node.netns.sh("ip link add vm9 type veth peer name peer9");
+    let refused = node.refused("port add vm9 --network n100");
+    assert!(refused.contains("ports.json"), "{refused}");
+    assert!(!node.ok("port list").contains("vm9"));
+}
+
 #[test]
 fn a_reload_of_a_broken_file_is_answered_and_shows_until_the_file_is_correct() {
     once();
