@@ -102,7 +102,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The entries of a directory's journal, the oldest first. Lines that were cut off are left out.
+    /// The entries of a directory's journal, the oldest first. Damaged lines are left out.
     pub fn read(directory: &Path) -> io::Result<Vec<HistoryEntry>> {
         let path = directory.join("history.jsonl");
         let mut entries = Vec::new();
@@ -111,8 +111,8 @@ impl Journal {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?,
             };
-            for line in BufReader::new(file).lines() {
-                entries.extend(serde_json::from_str::<HistoryEntry>(&line?).ok());
+            for line in BufReader::new(file).split(b'\n') {
+                entries.extend(serde_json::from_slice::<HistoryEntry>(&line?).ok());
             }
         }
         Ok(entries)

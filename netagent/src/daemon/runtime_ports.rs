@@ -76,10 +76,10 @@ impl RuntimePorts {
             *ifindex = now;
             true
         });
-        if appeared || !gone.is_empty() {
-            if let Err(error) = self.save() {
-                warn!("{error:#}");
-            }
+        if (appeared || !gone.is_empty())
+            && let Err(error) = self.save()
+        {
+            warn!("{error:#}");
         }
         gone
     }

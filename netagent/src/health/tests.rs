@@ -108,7 +108,7 @@ fn each_fault_has_its_code_and_only_lost_frames_fail_readiness() {
         ),
         (
             |links, _| {
-                drop(link_of(links, "tap7").addresses.insert("10.0.0.9/24".parse().unwrap()));
+                link_of(links, "tap7").addresses = ["10.0.0.9/24".parse().unwrap()].into();
             },
             Code::AddressOnPort,
             true,

@@ -73,7 +73,8 @@ fn entry(attributes: &[u8]) -> Option<impl Iterator<Item = (Vid, VlanFlags)>> {
     let last = wire::find(attributes, ENTRY_RANGE).and_then(|last| wire::u16_at(last, 0));
     let flags = flags(BridgeVlanInfoFlags::from_bits_retain(bits));
     let vids = (first..=last.unwrap_or(first)).filter_map(Vid::new);
-    Some(vids.map(move |vid| (vid, flags)))
+    // A range may begin with the PVID, whose flag is not that of the others (br_vlan_dump_dev).
+    Some(vids.map(move |vid| (vid, VlanFlags { pvid: flags.pvid && vid.get() == first, ..flags })))
 }
 
 fn flags(bits: BridgeVlanInfoFlags) -> VlanFlags {
