@@ -58,8 +58,8 @@ fn drops_table() {
     receive: from the VM or the wire into the node; transmit: from the node to the VM or the wire
     other: no port with a policy, or more ports and VLANs with drops than are counted apart
     vlan-not-allowed: tagged with a VID that is not in the port's allow-list
-    tagged-on-access: tagged with a VLAN of the port, where only untagged frames are taken
-    link-local: STP, LACP, LLDP or the like (01:80:C2:00:00:00 to 0F) stops at the port of a VM
+    tagged-on-access: tagged with a VLAN of the port, but the port admits only untagged frames
+    link-local: STP, LACP, LLDP or similar (01:80:C2:00:00:00 to 0F), which VM ports do not pass
     no-policy: on a device for which the programs have no policy
     netagent explain REASON says more
     ");
