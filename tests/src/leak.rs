@@ -229,7 +229,6 @@ fn no_frame_leaves_its_vlan_on_an_aware_bridge_with_xdp() {
 
 /// XDP does not see a tag in the skb's metadata and reads the inner one. Here the uplink of a node
 /// is connected to the uplink of another node, whose frames carry their tags in the metadata.
-/// uplink of another, whose frames carry their tags there.
 #[test]
 fn hidden_tag_passes_no_filter() {
     let (near, far) = (Node::new(), Node::new());
