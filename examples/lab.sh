@@ -1,16 +1,18 @@
 #!/bin/sh
-# A hypervisor node and its switch in a box: builds them of network namespaces, runs netagent on the node, and shows
-# what it does, command by command. Each claim is checked; the first one that does not hold ends the lab with status 1.
+# A hypervisor node and its switch in network namespaces. The lab runs netagent on the node and
+# shows command by command what netagent does. Each claim is checked: the first that fails ends the
+# lab with status 1.
 #
 #   host100 ───┐                                                                 ┌── vm100     VLAN 100
 #   host200 ───┼── switch ══ two links, LACP; VLAN 1 untagged, 100, 200 ══ node ──┼── vm200     VLAN 200
 #   hostplain ─┘                                                                 └── vmplain   untagged
 #
 #   sudo examples/lab.sh          the tour
-#   sudo examples/lab.sh shell    the same lab, and a shell on its node
+#   sudo examples/lab.sh shell    the lab, with a shell on its node
 #
-# It takes root and a kernel with bonding, 8021q and bridge VLAN filtering; `make demo` sees to both. The machine's own
-# network is left alone: the lab has namespaces for its mounts and processes too, and goes when they go.
+# The lab needs root and a kernel with bonding, 8021q and bridge VLAN filtering; `make demo`
+# provides both. The network of the machine does not change: the lab also has its own mount and PID
+# namespaces and ends with them.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -20,7 +22,7 @@ if [ -z "${NETAGENT_LAB:-}" ]; then
     for tool in bpftool bridge busybox curl dnsmasq ethtool ip netagent nsenter ping taskset unshare; do
         command -v $tool >/dev/null || { echo "lab: $tool is not on the PATH" >&2; exit 1; }
     done
-    # On one CPU where that may be had: the maps have a record per CPU, and then the first says it all.
+    # Use one CPU if possible: the maps have a record per CPU, and then the first holds all counts.
     one_cpu="taskset 1"
     $one_cpu true 2>/dev/null || one_cpu=
     NETAGENT_LAB=1 exec $one_cpu unshare --mount --pid --fork --kill-child --mount-proc sh examples/lab.sh "$@"
@@ -32,14 +34,15 @@ tmp=$(mktemp -d /tmp/lab.XXXXXX)
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 
-# ---- How the tour is told ----
+# ---- Output of the tour ----
 
-# Runs a shell line in a network namespace. Not by `ip netns exec`, which hides the BPF file system.
+# Runs a shell line in a network namespace. `ip netns exec` would hide the BPF file system.
 in_ns() { nsenter --net="/run/netns/$1" sh -c "$2"; }
 
 heading() { printf '\n== %s\n' "$*"; }
 
-# Shows a shell line and what it prints, without colours; $tmp/out keeps that, $status its exit status.
+# Shows a shell line and its output without colours. $tmp/out keeps the output, $status the exit
+# status.
 run() {
     status=0
     printf '\n%s# %s\n' "$1" "$2"
@@ -54,7 +57,7 @@ fail() {
     exit 1
 }
 
-# within SECONDS CLAIM COMMAND...: tries until the command succeeds, which bears out the claim.
+# within SECONDS CLAIM COMMAND...: repeats the command until it succeeds, which proves the claim.
 within() {
     deadline=$(($(date +%s) + $1)) claim=$2
     shift 2
@@ -65,13 +68,13 @@ within() {
     printf '  ok: %s\n' "$claim"
 }
 ok() { within 0 "$@"; }
-# Whether the last output has such a line.
+# Whether the output of the last command has such a line.
 printed() { grep -Eq -- "$1" "$tmp/out"; }
 
 # ---- The lab ----
 
 vlan() { echo "${1#vm}" | sed 's/host//; s/plain/1/'; }
-# One subnet for all of them: nothing but their VLANs keeps them apart.
+# All stations are in one subnet: only their VLANs separate them.
 address() {
     case $1 in
     host100) echo 10.0.0.100 ;; host200) echo 10.0.0.200 ;; hostplain) echo 10.0.0.1 ;;
@@ -88,15 +91,15 @@ cable() {
 for ns in switch node vm100 vm200 vmplain host100 host200 hostplain; do
     ip netns add $ns
     ip -n $ns link set lo up
-    # Neighbour discovery would count as well, and the figures are easier to follow without.
+    # Disable IPv6: neighbour discovery would be counted too.
     in_ns $ns 'sysctl -qew net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1'
 done
 ip -n switch link add name lag type bond mode 802.3ad miimon 100 lacp_rate fast ||
-    fail "this kernel makes bonds ('make demo' takes a virtual machine then)"
+    fail "this kernel supports bonding (without it, 'make demo' uses a virtual machine)"
 ip -n switch link add name br0 type bridge vlan_filtering 1 vlan_default_pvid 0
 for nic in eth2 eth3; do
     cable switch to-$nic node $nic
-    # Tags travel in the frame, as on a wire, and not beside it.
+    # Keep tags in the frame, as on a wire, and not in the metadata.
     in_ns switch "ethtool -K to-$nic txvlan off >/dev/null"
     ip -n switch link set to-$nic down
     ip -n switch link set to-$nic master lag
@@ -111,12 +114,12 @@ for host in host100 host200 hostplain; do
 done
 bridge -n switch vlan add dev lag vid 1 pvid untagged
 for vm in vm100 vm200 vmplain; do cable node $vm $vm eth0; done
-# vm100 asks DHCP.
+# vm100 uses DHCP.
 for ns in host100 host200 hostplain vm200 vmplain; do ip -n $ns address add "$(address $ns)/24" dev eth0; done
 in_ns host100 "exec dnsmasq --keep-in-foreground --conf-file=/dev/null --port=0 --user=root --no-ping \
     --interface=eth0 --dhcp-range=$(address vm100),$(address vm100),1h --dhcp-leasefile=$tmp/leases \
     --log-facility=$tmp/dnsmasq.log" &
-# What a DHCP client does with a lease.
+# The script that the DHCP client runs with a lease.
 # shellcheck disable=SC2016
 printf '#!/bin/sh\n[ "$1" != bound ] || ip address add "$ip/$mask" dev "$interface"\n' >"$tmp/lease"
 chmod +x "$tmp/lease"
@@ -132,25 +135,25 @@ start_netagent() {
 
 if [ "${1:-}" = shell ]; then
     start_netagent
-    echo "lab: a shell on the node; 'nsenter --net=/run/netns/vm100 sh' is one in a VM; 'exit' ends the lab"
+    echo "lab: a shell on the node; 'nsenter --net=/run/netns/vm100 sh' opens one in a VM; 'exit' ends the lab"
     in_ns node 'PS1="node# " exec sh -i'
     exit
 fi
 
-heading "1. One file says what the node's networks are"
+heading "1. One file describes the networks of the node"
 run node 'cat examples/oob.yaml'
 run node 'netagent plan -c examples/oob.yaml'
-ok "there is something to do (exit status 2), and a plan of it" [ $status = 2 ]
+ok "the plan is not empty (exit status 2)" [ $status = 2 ]
 grep -v '^#' "$tmp/out" >"$tmp/plan"
 
-heading "2. netagent makes the node so"
+heading "2. netagent applies the file"
 printf '\nnode# netagent run -c examples/oob.yaml 2>%s &\n' "$tmp/netagent.log"
 start_netagent
 run node "tail -n 3 $tmp/netagent.log"
 sed -n 's/.* apply: //p' "$tmp/netagent.log" >"$tmp/steps"
-ok "the agent took the $(wc -l <"$tmp/plan") steps of the plan and no other" cmp "$tmp/plan" "$tmp/steps"
+ok "the agent took exactly the $(wc -l <"$tmp/plan") steps of the plan" cmp "$tmp/plan" "$tmp/steps"
 run node 'netagent plan -c examples/oob.yaml'
-ok "nothing is left to do (exit status 0)" [ $status = 0 ]
+ok "the plan is empty now (exit status 0)" [ $status = 0 ]
 run node 'bridge -c vlan show dev oob-bo'
 ok "the bond carries VLAN 1 untagged, 100 and 200, and no other" \
     [ "$(sed 1d "$tmp/out" | sed 's/oob-bo//; s/^ *//; s/ *$//' | tr '\n' ,)" = "1 PVID Egress Untagged,100,200," ]
@@ -168,8 +171,8 @@ ok "it has an address" printed " $(address vm100)/24"
 ok "host100 leased it to vm100's MAC" grep -q "$(mac vm100 eth0) $(address vm100) " "$tmp/leases"
 
 heading "4. Each VM reaches its own VLAN and no other"
-printf '\nAll are in 10.0.0.0/24: nothing but VLANs keeps them apart.\n'
-# All at once: one that is not answered takes a second.
+printf '\nAll are in 10.0.0.0/24: only their VLANs separate them.\n'
+# Ping all at once: a ping without answer takes a second.
 pings=
 for vm in vm100 vm200 vmplain; do
     for to in host100 host200 hostplain vm100 vm200 vmplain; do
@@ -209,7 +212,7 @@ by_bpftool() {
         print sum["\"rx_packets\":"], sum["\"rx_bytes\":"], sum["\"tx_packets\":"], sum["\"tx_bytes\":"] }'
 }
 by_metrics() { in_ns node "$metrics" | awk '{ printf "%s%s", separator, $2; separator = " " }'; }
-# Frames that are still under way may be in one and not in another, but not for long.
+# Frames in flight may be in one count and not in another, but not for long.
 agree() {
     show=$(by_show) bpftool=$(by_bpftool) prometheus=$(by_metrics)
     echo "show: $show; bpftool: $bpftool; metrics: $prometheus"
@@ -228,27 +231,27 @@ run vm100 "ip neighbour add $(address host200) lladdr $(mac host200 eth0) dev et
 run vm100 "ping -c 3 -i 0.2 -W 1 $(address host200)"
 ok "host200 does not answer" printed ' 0 received'
 run node 'netagent show drops'
-ok "the node dropped all 3 as they came in" printed '^vm100 +receive +200 +vlan-not-allowed +3 '
+ok "the node dropped all 3 frames on receipt" printed '^vm100 +receive +200 +vlan-not-allowed +3 '
 run node 'bpftool map dump pinned /sys/fs/bpf/netagent/v1/maps/DROPS | grep -A 10 "\"vid\": 200"'
-ok "the map says the same" printed '"VlanNotAllowed"'
+ok "the map has the reason" printed '"VlanNotAllowed"'
 run node 'curl -s http://127.0.0.1:9469/metrics | grep "_drop_packets_total{.* [1-9]"'
-ok "and so does Prometheus" \
+ok "Prometheus has the count" \
     printed '^netagent_receive_drop_packets_total.device="vm100",vlan="200",reason="vlan-not-allowed". 3$'
 
-heading "7. What somebody else breaks is mended"
+heading "7. netagent repairs what others change"
 run node 'bridge vlan delete dev oob-bo vid 100'
 within 15 "VLAN 100 is back on the bond" in_ns node 'bridge vlan show dev oob-bo | grep -w 100'
 run node "tail -n 1 $tmp/netagent.log"
-ok "the log says what was done" printed 'repair: bridge vlan add dev oob-bo vid 100'
+ok "the log has the repair" printed 'repair: bridge vlan add dev oob-bo vid 100'
 run vm100 "ping -q -c 1 -W 2 $(address host100)"
 ok "vm100 reaches host100 again" printed ' 1 received'
 
-heading "All of it held. What to try next"
+heading "All claims hold. Next steps"
 cat <<'END'
 
   sudo examples/lab.sh shell              this lab and a shell on its node (where the kernel has bonding)
-  cargo xtask demo --kernel 6.1           the same on Debian 12's kernel, with clsact in place of TCX
-  less examples/full.yaml                 every key there is, with its meaning
-  target/release/netagent plan -c FILE    what it would do to this machine; changes nothing
+  cargo xtask demo --kernel 6.1           this lab on Debian 12's kernel, with clsact in place of TCX
+  less examples/full.yaml                 all keys and their meanings
+  target/release/netagent plan -c FILE    the plan for this machine; changes nothing
   make test, make bench, make install
 END

@@ -1,10 +1,11 @@
-//! Bond modes and options, by the names that `ip link add type bond` and Documentation/networking/bonding.rst give them.
+//! Bond modes and options, by their names in `ip link add type bond` and
+//! Documentation/networking/bonding.rst.
 
 use std::{fmt, mem::discriminant, net::Ipv4Addr, str::FromStr};
 
 use crate::names::IfName;
 
-/// Defines an enum whose variants have a name and the number of the kernel's interface.
+/// Defines an enum whose variants have a name and a number in the kernel's interface.
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $number:literal $text:literal,)+ }) => {
         $(#[$doc])*
@@ -25,7 +26,7 @@ macro_rules! named {
                 match self { $(Self::$variant => $number),+ }
             }
 
-            /// From the kernel's number.
+            /// The variant with this number in the kernel.
             pub const fn from_number(number: u8) -> Option<Self> {
                 match number { $($number => Some(Self::$variant),)+ _ => None }
             }
@@ -51,7 +52,7 @@ macro_rules! named {
 }
 
 named! {
-    /// How a bond spreads frames over its members.
+    /// How a bond distributes frames over its members.
     Mode {
         BalanceRr = 0 "balance-rr",
         ActiveBackup = 1 "active-backup",
@@ -64,12 +65,12 @@ named! {
 }
 
 named! {
-    /// How often LACPDUs are asked for: every 30 seconds, or every second.
+    /// The rate of LACPDUs that the bond requests: one in 30 seconds, or one per second.
     LacpRate { Slow = 0 "slow", Fast = 1 "fast", }
 }
 
 named! {
-    /// What the choice of a member is computed from.
+    /// The fields of a frame that select a member.
     XmitHashPolicy {
         Layer2 = 0 "layer2",
         Layer34 = 1 "layer3+4",
@@ -81,7 +82,7 @@ named! {
 }
 
 named! {
-    /// Which aggregator of an 802.3ad bond is used.
+    /// How an 802.3ad bond selects its aggregator.
     AdSelect { Stable = 0 "stable", Bandwidth = 1 "bandwidth", Count = 2 "count", }
 }
 
@@ -91,7 +92,7 @@ named! {
 }
 
 impl Mode {
-    /// What the switch must have configured for this mode (bonding.rst, "Switch Configuration").
+    /// The configuration that this mode needs on the switch (bonding.rst, "Switch Configuration").
     pub const fn switch_side(self) -> &'static str {
         match self {
             Self::BalanceRr | Self::BalanceXor | Self::Broadcast => "static link aggregation",
@@ -100,24 +101,25 @@ impl Mode {
         }
     }
 
-    /// Whether the driver takes an XDP program in this mode (`bond_xdp_check`, since 5.15, kernel commit 39a0876d595b).
+    /// Whether the driver supports XDP in this mode (`bond_xdp_check`, since 5.15, kernel commit
+    /// 39a0876d595b).
     pub const fn takes_xdp(self) -> bool {
         matches!(self, Self::BalanceRr | Self::ActiveBackup | Self::BalanceXor | Self::Lacp)
     }
 }
 
-/// One option of a bond with its value. Times are in milliseconds.
+/// An option of a bond with its value. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BondOption {
     /// `mode`
     Mode(Mode),
-    /// `miimon`: interval of the link check; 0: none.
+    /// `miimon`: interval of the link check; 0: no link check.
     Miimon(u32),
     /// `updelay`: a multiple of `miimon`.
     Updelay(u32),
     /// `downdelay`: a multiple of `miimon`.
     Downdelay(u32),
-    /// `arp_interval`: 0: no ARP monitoring.
+    /// `arp_interval`: interval of ARP monitoring; 0: no ARP monitoring.
     ArpInterval(u32),
     /// `arp_ip_target`
     ArpTargets(Vec<Ipv4Addr>),
@@ -137,14 +139,15 @@ pub enum BondOption {
     AdSelect(AdSelect),
 }
 
-/// When the kernel lets an option change (the BOND_OPTFLAG_* of drivers/net/bonding/bond_options.c).
+/// When the kernel permits a change of an option (BOND_OPTFLAG_* in
+/// drivers/net/bonding/bond_options.c).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Changeable {
     /// At any time.
     Live,
     /// While the bond is down (BOND_OPTFLAG_IFDOWN).
     BondDown,
-    /// While the bond has no members (BOND_OPTFLAG_NOSLAVES); `mode` needs it down as well.
+    /// While the bond has no members (BOND_OPTFLAG_NOSLAVES). `mode` also needs the bond down.
     NoMembers,
 }
 
@@ -166,7 +169,7 @@ impl BondOption {
         }
     }
 
-    /// What a new bond of this mode has where nobody said otherwise, of the options that it has.
+    /// The options of a new bond in this mode, with the kernel's defaults.
     pub fn defaults(mode: Mode) -> Vec<Self> {
         let mut defaults = vec![
             Self::Updelay(0),
@@ -210,7 +213,7 @@ impl BondOption {
         }
     }
 
-    /// The option's value, as `ip` takes it.
+    /// The option's value, in the syntax of `ip`.
     pub fn value(&self) -> String {
         match self {
             Self::Mode(value) => value.to_string(),

@@ -1,4 +1,4 @@
-//! The changes that a plan is made of.
+//! The changes of which a plan consists.
 
 pub mod before;
 mod text;
@@ -11,16 +11,16 @@ use crate::{
     state::{Hook, PortPolicy, VlanFlags},
 };
 
-/// One step.
+/// A change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A change of links, for netlink.
+    /// A change of links, carried out by netlink.
     Link(LinkChange),
-    /// A change of programs and policy, for the datapath.
+    /// A change of programs and policy, carried out by the datapath.
     Datapath(DatapathChange),
 }
 
-/// A step that netlink carries out.
+/// A change of links.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LinkChange {
     /// Creates a bond with these options, down, without members.
@@ -37,21 +37,22 @@ pub enum LinkChange {
     SetMtu(IfName, u32),
     /// Sets the length of the transmit queue in packets.
     SetTxqlen(IfName, u32),
-    /// Sets the address.
+    /// Sets the MAC address.
     SetMac(IfName, Mac),
-    /// Sets the address to that of another link, as it is at that moment.
+    /// Sets the MAC address to the current one of another link.
     CopyMac(IfName, IfName),
     /// Sets a link up.
     SetUp(IfName),
     /// Sets a link down.
     SetDown(IfName),
-    /// Makes a NIC a member of a bond: down, then controller; the bond sets it up.
+    /// Makes a NIC a member of a bond: sets it down, then its controller; the bond sets it up
+    /// again.
     AddMember(IfName, IfName),
-    /// Takes a link out of its bond or bridge and leaves it up.
+    /// Releases a link from its bond or bridge and leaves it up.
     Release(IfName),
     /// Makes a link a port of a bridge: port, bridge.
     AddPort(IfName, IfName),
-    /// Switches a bridge's VLAN filter.
+    /// Switches the VLAN filter of a bridge on or off.
     SetFiltering(IfName, bool),
     /// Sets the PVID that a bridge gives to new ports; 0: none.
     SetDefaultPvid(IfName, u16),
@@ -69,23 +70,23 @@ pub enum LinkChange {
     RemoveAddress(IfName, Cidr),
 }
 
-/// A step that the datapath carries out.
+/// A change of the datapath.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DatapathChange {
-    /// Gives a port its policy; the NICs beneath an uplink lead to it too.
+    /// Sets the policy of a port. The NICs of an uplink refer to its policy.
     SetPolicy(IfName, Box<PortPolicy>),
-    /// Forgets a port: programs off, policy and counters away.
+    /// Removes a port: detaches its programs, deletes its policy and counters.
     Forget(IfName),
-    /// Attaches a program with the code for these optional flags, or replaces it in place.
+    /// Attaches a program with these optional flags, or replaces it in place.
     Attach(IfName, Hook, u32),
     /// Detaches a program.
     Detach(IfName, Hook),
-    /// Switches the VLAN receive offload of an uplink's NIC off, so that XDP sees tags: uplink, NIC.
+    /// Switches off VLAN receive offload on an uplink's NIC, so that XDP sees tags: uplink, NIC.
     RxVlanOff(IfName, IfName),
 }
 
 impl LinkChange {
-    /// What kind of thing is changed: a value of the label `kind`.
+    /// The kind of changed thing: a value of the label `kind`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::AddBond(..) | Self::AddBridge(..) | Self::AddVlan(..) | Self::Delete(_) => "link",
@@ -109,7 +110,7 @@ impl LinkChange {
 }
 
 impl LinkChange {
-    /// The devices that are not the same after the change.
+    /// The devices that the change alters.
     fn devices(&self) -> Vec<&IfName> {
         match self {
             Self::AddMember(name, controller) | Self::AddPort(name, controller) => {
@@ -139,17 +140,17 @@ impl LinkChange {
     }
 }
 
-/// Steps that a unit does without if one of them fails.
+/// Steps that fail together without failing their unit.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Optional {
-    /// XDP on this uplink: TC is the authority and is attached already.
+    /// XDP on this uplink. TC is the authority and is already attached.
     Xdp(IfName),
-    /// This NIC as a member of its bond: the bond works with the others.
+    /// This NIC as a member of its bond. The bond works with the other members.
     Member(IfName),
 }
 
 impl Change {
-    /// The kind of thing that is changed: a value of the label `kind`.
+    /// The kind of changed thing: a value of the label `kind`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Link(change) => change.kind(),
@@ -157,7 +158,7 @@ impl Change {
         }
     }
 
-    /// The steps that fail together with this one, if the unit continues without them.
+    /// The group of optional steps to which this step belongs.
     pub fn optional(&self) -> Option<Optional> {
         match self {
             Self::Datapath(change) => change.uplink_with_xdp().cloned().map(Optional::Xdp),
@@ -169,7 +170,7 @@ impl Change {
         }
     }
 
-    /// The devices that are not the same after the change.
+    /// The devices that the change alters.
     pub fn devices(&self) -> Vec<&IfName> {
         match self {
             Self::Link(change) => change.devices(),
@@ -185,7 +186,7 @@ impl Change {
 }
 
 impl DatapathChange {
-    /// The kind of thing that is changed: a value of the label `kind`.
+    /// The kind of changed thing: a value of the label `kind`.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::SetPolicy(..) | Self::Forget(_) => "policy",
@@ -193,7 +194,7 @@ impl DatapathChange {
         }
     }
 
-    /// The uplink, if this change is about XDP and the node works without it.
+    /// The uplink of a change that concerns XDP only: the node works without it.
     pub fn uplink_with_xdp(&self) -> Option<&IfName> {
         match self {
             Self::Attach(uplink, Hook::UplinkXdp, _) | Self::RxVlanOff(uplink, _) => Some(uplink),

@@ -212,7 +212,7 @@ async fn on_the_node(command: Command, places: Places) -> Result<ExitCode> {
             daemon::run(options).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Plan(target) => apply::plan(&places.pins, &target).await,
+        Command::Plan(target) => apply::plan(&places, &target).await,
         Command::Apply(target) => apply::apply(&places, &target).await,
         Command::Status { config, json } => remote::status(&places, config.as_deref(), json).await,
         Command::Show { what, json } => remote::show(&places, what, json).await,

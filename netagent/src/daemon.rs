@@ -17,8 +17,11 @@ use tokio::{
 };
 use tracing::{error, info};
 
-pub use self::journal::{HistoryEntry, Journal};
-use self::{desk::Desk, signals::Signals, sources::Sources};
+use self::{desk::Desk, signals::Signals};
+pub use self::{
+    journal::{HistoryEntry, Journal},
+    sources::Sources,
+};
 use crate::{
     agent::{Agent, Ledger},
     control,

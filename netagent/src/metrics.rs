@@ -1,5 +1,6 @@
-//! Prometheus metrics: a [`Snapshot`] as text. Everything is made anew at each scrape, so that what is gone from
-//! the node is gone from the scrape. Knows neither HTTP nor where the snapshot comes from.
+//! Renders a [`Snapshot`] as Prometheus metrics. Every scrape renders all series, so that the
+//! series of a removed port end with the port. The module knows neither HTTP nor the source of the
+//! snapshot.
 
 mod accept;
 mod classic;
@@ -36,7 +37,7 @@ pub fn render(snapshot: Snapshot, format: Format) -> Result<String, fmt::Error> 
     })
 }
 
-/// One scrape.
+/// The collector of one scrape.
 #[derive(Debug)]
 struct Scrape(Snapshot);
 

@@ -1,6 +1,6 @@
-//! `netagent monitor`: dropped frames as they are dropped, one line each, and in a file for Wireshark.
+//! `netagent monitor`: prints one line per dropped frame and writes a file for Wireshark.
 //!
-//! The programs sample and limit (netagent-ebpf/src/drops.rs); here they are named, printed and written.
+//! The programs sample the drops and limit their rate (netagent-ebpf/src/drops.rs).
 
 mod capture;
 mod event;
@@ -30,14 +30,14 @@ use crate::datapath::{
 
 pub use self::options::Options;
 
-/// How often the programs are asked to go on, and a pipe for its reader.
+/// Interval of extending the sampling and of checking that stdout still has a reader.
 const PERIOD: Duration = Duration::from_secs(1);
-/// How soon a reader that is behind is looked at again.
+/// Delay before a slow reader of stdout is checked again.
 const PATIENCE: Duration = Duration::from_millis(20);
-/// Samples in one go; between them signals are heard.
+/// Maximum number of samples between two checks for signals.
 const BATCH: usize = 256;
 
-/// Runs until a signal, enough frames, or a reader that has gone.
+/// Runs until a signal arrives, enough frames are shown, or the reader of stdout closes it.
 pub async fn run(pins: &Path, options: &Options) -> Result<()> {
     let mut samples = Samples::open(&Pins::new(pins))?;
     let filter = options.filter(&samples)?;
@@ -74,7 +74,7 @@ pub async fn run(pins: &Path, options: &Options) -> Result<()> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Reading,
-    /// Whoever reads the lines is.
+    /// The reader of stdout has not caught up.
     Behind,
     Done,
 }
@@ -83,15 +83,15 @@ struct Monitor {
     samples: Samples,
     capture: Option<Capture>,
     output: Output,
-    /// How many more to show.
+    /// How many more frames to show.
     left: u64,
     shown: u64,
 }
 
 impl Monitor {
-    /// Shows what there is, up to a batch.
+    /// Shows the available samples, at most a batch.
     fn show(&mut self) -> Result<State> {
-        // Anew each time: the wall clock may be set.
+        // Computed for each batch, because the wall clock may be set.
         let epoch = wall_time() - boot_time();
         for _ in 0..BATCH {
             match Output::reader() {
@@ -119,7 +119,7 @@ impl Monitor {
         Ok(State::Reading)
     }
 
-    /// Ends the sampling, shows what was sampled until then, and says what was not shown.
+    /// Stops the sampling, shows the remaining samples and prints the summary.
     fn finish(mut self, mut state: State) -> Result<()> {
         self.samples.end()?;
         let mut rest = 0;
@@ -140,15 +140,15 @@ impl Monitor {
     }
 }
 
-/// The last line.
+/// The last line: the number of drops shown, and of drops not shown by cause.
 fn summary(shown: u64, unsampled: Unsampled, rest: u64) -> String {
     let Unsampled { filtered, limited, lost } = unsampled;
-    let above = format!("above {LIMIT} per second and port");
+    let above = format!("over the limit of {LIMIT} per second and port");
     let parts = [
         (limited, above.as_str()),
-        (filtered, "not asked for"),
-        (lost, "lost as the buffer was full"),
-        (rest, "left when it ended"),
+        (filtered, "excluded by the filter"),
+        (lost, "lost because the buffer was full"),
+        (rest, "unread at the end"),
     ];
     let parts = parts.iter().filter(|(count, _)| *count > 0);
     let parts: Vec<_> = parts.map(|(count, why)| format!("{count} {why}")).collect();

@@ -1,12 +1,12 @@
-//! Names and addresses of links. Their text is checked when they are made.
+//! Names and addresses of links, validated when they are parsed.
 
 use std::{borrow::Cow, fmt, net::IpAddr, str::FromStr};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// A network interface's name that the kernel accepts: 1 to 15 bytes, without '/', ':' and white
-/// space, neither "." nor ".." (`dev_valid_name` in net/core/dev.c).
+/// The name of a network interface, as the kernel accepts it: 1 to 15 bytes, without '/', ':' and
+/// white space, and neither "." nor ".." (`dev_valid_name` in net/core/dev.c).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct IfName(String);
 
@@ -46,7 +46,7 @@ impl fmt::Display for IfName {
     }
 }
 
-/// An Ethernet address, written with colons.
+/// A MAC address, written with colons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac(pub [u8; 6]);
 
@@ -83,7 +83,7 @@ impl fmt::Display for Mac {
     }
 }
 
-/// An interface's IP address with its prefix length, such as 10.0.0.5/24 or fd00::5/64.
+/// An IP address of an interface with its prefix length, such as 10.0.0.5/24 or fd00::5/64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cidr {
     /// The address.
@@ -117,7 +117,7 @@ impl fmt::Display for Cidr {
     }
 }
 
-/// A type that is text in JSON, and the schema of the text.
+/// Serializes types as text in JSON, and gives the schema of the text.
 macro_rules! text {
     ($($type:ident: $schema:tt,)+) => { $(
         impl Serialize for $type {
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn interface_names_are_the_kernels() {
+    fn interface_names_follow_the_kernels_rules() {
         assert!("oob-br.4094".parse::<IfName>().is_ok());
         for bad in ["", ".", "..", "a/b", "a b", "a:b", "sixteen-letters-", "tap\u{e9}", "a\0"] {
             assert!(bad.parse::<IfName>().is_err(), "{bad:?}");
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_written_as_they_are_read() {
+    fn addresses_are_printed_as_they_are_parsed() {
         for text in ["10.0.0.5/24", "fd00::5/64"] {
             assert_eq!(text.parse::<Cidr>().unwrap().to_string(), text);
         }

@@ -1,4 +1,5 @@
-//! Why frames are dropped, in words: the one table behind `netagent explain`, `show drops` and docs/drops.md.
+//! Explanations of the drop reasons: the one table behind `netagent explain`, `show drops` and
+//! docs/drops.md.
 
 mod render;
 mod text;
@@ -9,22 +10,22 @@ use serde::Serialize;
 
 pub use self::render::{list, one};
 
-/// A reason, explained.
+/// The explanation of a reason.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct Explanation {
-    /// Its name in metrics and tables.
+    /// The reason's name in metrics and tables.
     pub reason: &'static str,
-    /// Where it occurs: "receive", "transmit", or both.
+    /// The directions in which the reason occurs: "receive", "transmit", or both.
     pub directions: &'static [&'static str],
-    /// What it means, in a few words.
+    /// The meaning in a few words.
     pub meaning: &'static str,
-    /// What usually causes it.
+    /// The usual cause.
     pub cause: &'static str,
-    /// What to do about it.
+    /// The remedy.
     pub remedy: &'static str,
 }
 
-/// Explains a reason.
+/// Returns the explanation of a reason.
 pub fn explain(reason: Reason) -> Explanation {
     let [meaning, cause, remedy] = text::of(reason);
     let directions: &[&str] =
@@ -36,11 +37,11 @@ pub fn explain(reason: Reason) -> Explanation {
     Explanation { reason: reason.name(), directions, meaning, cause, remedy }
 }
 
-/// The reason of this name.
+/// Finds a reason by name.
 pub fn named(name: &str) -> Result<Reason> {
     Reason::ALL.into_iter().find(|reason| reason.name() == name).with_context(|| {
         let names = Reason::ALL.map(Reason::name).join(", ");
-        format!("{name:?} is no reason for a drop; those are {names}")
+        format!("unknown drop reason {name:?}: use one of {names}")
     })
 }
 

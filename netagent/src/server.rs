@@ -1,5 +1,5 @@
-//! The HTTP side: metrics, liveness and readiness. Every answer comes from the daemon's loop, so that a loop that hangs
-//! shows.
+//! The HTTP server for metrics, liveness and readiness. The daemon's loop answers every request, so
+//! that a loop that hangs is noticed.
 
 mod connection;
 #[cfg(test)]
@@ -28,7 +28,8 @@ use crate::{
     state::Severity,
 };
 
-/// How long the loop may take: less than the scrape timeout of most, more than a reconciliation of many ports.
+/// Time limit for an answer of the loop: less than the usual scrape timeout, more than a
+/// reconciliation of many ports.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 const LANDING: &str = concat!(
@@ -53,18 +54,19 @@ fn router(daemon: Daemon) -> Router {
         .with_state(daemon)
 }
 
-/// The daemon's loop, as seen from here.
+/// Sends requests to the daemon's loop.
 #[derive(Clone)]
 struct Daemon {
     sender: Sender,
     patience: Duration,
 }
 
-/// What a request gets when there is no answer.
+/// The response if the loop does not answer.
 type Unavailable = (StatusCode, &'static str);
 
 impl Daemon {
-    /// `None`: the loop took the request, but could not read the node; it has logged why.
+    /// Returns `None` if the loop took the request but could not read the node. The loop has logged
+    /// why.
     async fn ask<T>(
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
@@ -96,7 +98,8 @@ async fn scrape(State(daemon): State<Daemon>, headers: HeaderMap) -> Result<Resp
     Ok(([(CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
-/// Whether the loop lives. Whether the node could be read is readiness, which no restart improves.
+/// Whether the loop runs. A failure to read the node is a matter of readiness: a restart does not
+/// fix it.
 async fn liveness(State(daemon): State<Daemon>) -> Result<&'static str, Unavailable> {
     match daemon.ask(Request::Ping).await? {
         Some(()) => Ok("ok\n"),
@@ -104,7 +107,7 @@ async fn liveness(State(daemon): State<Daemon>) -> Result<&'static str, Unavaila
     }
 }
 
-/// The first line says whether the node is ready. The others are the findings, the worst first.
+/// The first line says whether the node is ready. The other lines are the findings, worst first.
 async fn readiness(State(daemon): State<Daemon>) -> Result<Response, Unavailable> {
     let health = daemon.snapshot().await?.health;
     let findings =

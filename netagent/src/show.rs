@@ -1,5 +1,5 @@
-//! What `netagent show` prints: a snapshot as tables for people and as JSON for programs. Pure functions; each of the
-//! modules has `rows`, what JSON holds, and `table`, the same for the eye.
+//! Renders a snapshot for `netagent show`: tables for people and JSON for programs. All functions
+//! are pure. Each module has `rows`, the JSON objects, and `table`, the table of these rows.
 
 pub mod bonds;
 pub mod drops;
@@ -21,23 +21,23 @@ use serde::Serialize;
 
 use crate::snapshot::Snapshot;
 
-/// What to print.
+/// A table of `netagent show`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum What {
     /// Each port: network, mode, VIDs, programs.
     Ports,
-    /// Each VLAN of each port: packets and bytes in and out, drops with their reason.
+    /// Each VLAN of each port: packets and bytes received and transmitted, drops by reason.
     Vlans,
-    /// Bonds: mode, members, what the switch must have configured, and whether it fits.
+    /// Bonds: mode, members, switch configuration that the mode needs, verdict.
     Bonds,
     /// Drops by port, direction, VLAN and reason.
     Drops,
-    /// Stations that the fast path knows.
+    /// Stations that the fast path uses.
     Fdb,
 }
 
 impl What {
-    /// The name: an argument of `netagent show`, and a part of the path on the control socket.
+    /// The argument of `netagent show`, and the last part of the path on the control socket.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ports => "ports",
@@ -54,17 +54,18 @@ impl FromStr for What {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let known = Self::value_variants().iter().copied().find(|what| what.name() == name);
-        known.ok_or_else(|| format!("there is no table {name:?}"))
+        known.ok_or_else(|| format!("unknown table {name:?}"))
     }
 }
 
-/// Which side the directions are seen from.
+/// The point of view of the directions.
 const LEGEND: &str =
     "RX: from the VM or the wire into the node. TX: from the node to the VM or the wire.\n";
 
 const NO_PORTS: &str = "No port has a policy: the configuration has no ports, or neither netagent run nor netagent apply has run.\n";
 
-/// Prints a table of a snapshot, ending in a newline. Stations are not in a snapshot: see [`print_fdb`].
+/// Renders a table of a snapshot, with a final newline. [`print_fdb`] renders the stations, which
+/// are not in a snapshot.
 pub fn render(what: What, snapshot: &Snapshot, json: bool) -> Result<String> {
     match what {
         What::Ports => print(&ports::rows(snapshot), ports::table, json, NO_PORTS),
@@ -78,7 +79,7 @@ pub fn render(what: What, snapshot: &Snapshot, json: bool) -> Result<String> {
     }
 }
 
-/// Prints the stations that the fast path knows.
+/// Renders the stations that the fast path uses.
 pub fn print_fdb(rows: &[fdb::Row], json: bool) -> Result<String> {
     const NONE: &str =
         "No stations: netagent run is not running, has just started, or fastPath is off.\n";

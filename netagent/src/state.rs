@@ -1,4 +1,5 @@
-//! Plain data: what the node should look like, and what it looks like. Knows no netlink, no aya and no file.
+//! Plain data: the desired state of the node and the observed one. The module knows neither netlink
+//! nor aya nor files.
 
 mod counters;
 mod desired;
@@ -28,5 +29,5 @@ pub use self::{
     unit::{Part, UnitId},
 };
 
-/// The ifalias of what the agent created, and so may delete.
+/// The ifalias of links that the agent created and may delete.
 pub const OWNED: &str = "netagent";

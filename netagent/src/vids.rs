@@ -1,4 +1,4 @@
-//! Sets of VIDs, and their one notation: "100,200-299".
+//! Sets of VIDs and their notation: "100,200-299".
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
@@ -34,7 +34,7 @@ impl VidSet {
         self.0.iter().copied()
     }
 
-    /// The VIDs as runs of consecutive ones, ascending.
+    /// The ranges of consecutive VIDs, ascending.
     pub fn ranges(&self) -> Vec<(Vid, Vid)> {
         let mut ranges: Vec<(Vid, Vid)> = Vec::new();
         for vid in self.iter() {
@@ -76,7 +76,7 @@ impl FromStr for VidSet {
     }
 }
 
-/// A VID from its decimal digits.
+/// Parses a VID in decimal digits.
 pub fn parse_vid(text: &str) -> Result<Vid, String> {
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = if digits { text.parse().ok() } else { None };
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_notations_are_refused() {
+    fn invalid_notations_are_refused() {
         for bad in ["", ",", "0", "4095", "1-", "-1", "5-4", "1-4095", "a", "+5", "1-2-3", "99999"]
         {
             assert!(bad.parse::<VidSet>().is_err(), "{bad}");

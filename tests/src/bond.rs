@@ -1,10 +1,10 @@
-//! Bonds: made with every option, changed in place, put right again, taken away.
+//! Bonds: created with all options, changed in place, repaired, deleted.
 
 use serde_json::{Map, Value};
 
 use crate::{Feature, lab::Netns, needs, node::Node};
 
-/// A node with the NICs eth2 to eth5, whose other ends are in the namespace of a switch.
+/// A node with the NICs eth2 to eth5. Their other ends are in the namespace of a switch.
 pub fn node() -> (Node, Netns) {
     let (node, switch) = (Node::new(), Netns::new("switch"));
     for nic in ["eth2", "eth3", "eth4", "eth5"] {
@@ -13,19 +13,19 @@ pub fn node() -> (Node, Netns) {
     (node, switch)
 }
 
-/// A file with one bond.
+/// The configuration of one bond.
 fn file(nics: &str, bond: &str) -> String {
     format!("clusterNetworks: {{ oob: {{ uplink: {{ nics: [{nics}], bond: {{ {bond} }} }} }} }}\n")
 }
 
-/// Applies a file, after which nothing is left to do.
+/// Applies a file and asserts that the next plan is empty.
 pub fn settle(node: &Node, yaml: &str) -> String {
     let printed = node.apply(yaml);
     node.assert_settled();
     printed
 }
 
-/// `ip -d link` says these things of the bond; null: it does not say it.
+/// Asserts options of the bond as `ip -d link` reports them; null: not reported.
 fn assert_options(node: &Node, expected: &Map<String, Value>, why: &str) {
     let link = node.netns.link("oob-bo");
     for (name, value) in expected {
@@ -33,7 +33,7 @@ fn assert_options(node: &Node, expected: &Map<String, Value>, why: &str) {
     }
 }
 
-/// Every mode, with options of its own, as the file has it and as `ip` says it.
+/// All modes with options: the bond in the file, and the expected report of `ip`.
 const MODES: [(&str, &str); 9] = [
     ("mode: balance-rr, miimon: 50ms", r#"{"mode": "balance-rr", "miimon": 50}"#),
     (
@@ -64,7 +64,7 @@ const MODES: [(&str, &str); 9] = [
 ];
 
 #[test]
-fn every_mode_is_made_with_its_options() {
+fn every_mode_is_created_with_its_options() {
     if !needs(&[Feature::Bonding]) {
         return;
     }
@@ -78,12 +78,12 @@ fn every_mode_is_made_with_its_options() {
     }
 }
 
-/// What the kernel has where nobody says otherwise.
+/// The kernel's defaults.
 const DEFAULTS: &str = r#"{"miimon": 100, "updelay": 0, "downdelay": 0, "arp_interval": 0, "arp_ip_target": null,
     "num_peer_notif": 1, "min_links": 0, "fail_over_mac": "none", "xmit_hash_policy": "layer2", "primary": null}"#;
 
 #[test]
-fn a_bond_is_the_same_device_after_every_change() {
+fn bond_keeps_its_index_through_every_change() {
     if !needs(&[Feature::Bonding]) {
         return;
     }
@@ -127,7 +127,7 @@ fn a_bond_is_the_same_device_after_every_change() {
 }
 
 #[test]
-fn a_live_change_of_a_bond_takes_nothing_down() {
+fn live_change_keeps_the_bond_and_its_members_up() {
     if !needs(&[Feature::Bonding]) {
         return;
     }
@@ -158,7 +158,7 @@ fn a_live_change_of_a_bond_takes_nothing_down() {
 }
 
 #[test]
-fn nics_come_and_go_and_are_left_up_as_they_were_found() {
+fn nics_join_and_leave_bonds_and_stay_up() {
     if !needs(&[Feature::Bonding]) {
         return;
     }
@@ -178,7 +178,7 @@ fn nics_come_and_go_and_are_left_up_as_they_were_found() {
     assert_eq!(fact("eth3"), before);
     assert!(node.netns.link("eth3")["flags"].as_array().unwrap().contains(&"UP".into()));
 
-    // From one bond to the other, both ways at once.
+    // Two NICs change bonds in one plan.
     let two = |one: &str, other: &str| {
         format!(
             "clusterNetworks: {{ oob: {{ uplink: {{ nics: [{one}] }} }}, lan: {{ uplink: {{ nics: [{other}] }} }} }}\n"
@@ -189,7 +189,7 @@ fn nics_come_and_go_and_are_left_up_as_they_were_found() {
     assert_eq!(node.netns.members("oob-bo"), ["eth2", "eth5"]);
     assert_eq!(node.netns.members("lan-bo"), ["eth3", "eth4"]);
     assert_eq!(node.netns.link("oob-bo")["ifindex"], index);
-    // What was done by hand is undone.
+    // A manual change is repaired.
     node.netns.sh("ip link set eth5 nomaster && ip link set eth5 down master lan-bo && ip link set eth2 nomaster");
     settle(&node, &two("eth2, eth5", "eth4, eth3"));
     assert_eq!(node.netns.members("oob-bo"), ["eth2", "eth5"]);
@@ -197,7 +197,7 @@ fn nics_come_and_go_and_are_left_up_as_they_were_found() {
 }
 
 #[test]
-fn mtu_queue_length_and_address_are_set_and_changed() {
+fn mtu_queue_length_and_mac_address_are_set_and_changed() {
     if !needs(&[Feature::Bonding]) {
         return;
     }
@@ -223,7 +223,7 @@ fn mtu_queue_length_and_address_are_set_and_changed() {
 }
 
 #[test]
-fn a_cluster_network_that_is_gone_takes_only_its_own_links_along() {
+fn removed_cluster_network_takes_only_its_own_links() {
     if !needs(&[Feature::Bonding]) {
         return;
     }
@@ -244,9 +244,9 @@ fn a_cluster_network_that_is_gone_takes_only_its_own_links_along() {
     }
     assert_eq!(node.netns.members("foreign-br"), ["foreign-bo"]);
     assert_eq!(node.netns.members("foreign-bo"), ["eth5"]);
-    // Nor does it take what another has.
+    // A NIC of a foreign bond stays there.
     node.configure(&file("eth5", "mode: active-backup"));
     let complaint = node.refused(&format!("apply -c {}", node.config()));
     assert!(complaint.contains("eth5 belongs to foreign-bo"), "{complaint}");
-    assert_eq!(node.netns.link("oob-bo"), Value::Null, "nothing was changed");
+    assert_eq!(node.netns.link("oob-bo"), Value::Null, "no step was taken");
 }

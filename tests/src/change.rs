@@ -1,5 +1,5 @@
-//! The file changes while frames flow: what it does not concern loses none of them, and a port that changes its VLAN is
-//! never in two.
+//! Changes of the file while frames flow. Unaffected ports lose no frame, and a port that changes
+//! its VLAN is never in two VLANs.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering},
@@ -31,7 +31,8 @@ impl Lab {
         lab
     }
 
-    /// Applies a file with these networks and ports beside those of VLAN 100, and returns the steps.
+    /// Applies a file with these networks and ports in addition to those of VLAN 100; returns the
+    /// steps.
     fn apply(&self, networks: &str, ports: &str) -> String {
         let steps = self.node.apply(&format!(
             "
@@ -57,7 +58,7 @@ ports:
     }
 }
 
-/// Ends the threads even when the test fails.
+/// Stops the threads when dropped, also when the test fails.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -66,7 +67,8 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Sends numbered frames, tagged with these VIDs in turn (0: untagged), some hundreds in a second; how many.
+/// Sends a few hundred numbered frames per second, tagged with these VIDs in turn (0: untagged);
+/// returns the number of frames.
 fn stream(wire: &Wire, from: u8, vids: &[u16], stop: &AtomicBool) -> u32 {
     let mut number = 0;
     while !stop.load(Ordering::Relaxed) {
@@ -74,17 +76,17 @@ fn stream(wire: &Wire, from: u8, vids: &[u16], stop: &AtomicBool) -> u32 {
         let tag = (C, vid);
         let tags = if vid == 0 { &[][..] } else { std::slice::from_ref(&tag) };
         let mut frame = Frame::numbered(number, tags);
-        // All from one station: a bridge would have to learn a thousand.
+        // All frames have one source, so that the bridge learns only one station.
         frame.source = [2, 0, 0, 0, 0, from];
         wire.send(&frame);
         number += 1;
-        // The pace.
+        // Limits the rate.
         thread::sleep(Duration::from_millis(3));
     }
     number
 }
 
-/// What comes until the senders have stopped: station, number, VID of the tag (0: none).
+/// Collects frames until the senders have stopped: station, number, VID of the tag (0: untagged).
 fn collect(wire: &Wire, stop: &AtomicBool) -> Vec<(u8, u32, u16)> {
     let mut got = Vec::new();
     loop {
@@ -103,7 +105,7 @@ fn collect(wire: &Wire, stop: &AtomicBool) -> Vec<(u8, u32, u16)> {
     }
 }
 
-/// Not one frame of this station is missing, and all carry this tag.
+/// Asserts that no frame of this station is missing, and that all carry this tag.
 fn assert_complete(what: &str, got: &[(u8, u32, u16)], from: u8, sent: u32, vid: u16) {
     let of_station: Vec<_> = got.iter().filter(|(station, ..)| *station == from).collect();
     let wrong = of_station.iter().find(|(.., tag)| *tag != vid);
@@ -118,7 +120,7 @@ fn assert_complete(what: &str, got: &[(u8, u32, u16)], from: u8, sent: u32, vid:
         "{what}: {} of {sent} frames are missing: {missing:?}",
         missing.len()
     );
-    assert_eq!(of_station.len(), sent as usize, "{what}: some came twice");
+    assert_eq!(of_station.len(), sent as usize, "{what}: duplicate frames");
 }
 
 fn no_frame_is_lost(filtering: &'static str) {
@@ -179,16 +181,16 @@ fn no_frame_is_lost(filtering: &'static str) {
     assert_complete("from a VM to a VM", &far, 1, sent[0], 0);
     assert_complete("from the wire to a VM", &near, 2, sent[1], 0);
     assert_complete("from the wire to the other VM", &far, 2, sent[1], 0);
-    assert_eq!(counted(), (sent[0].into(), sent[1].into()), "and all were counted");
+    assert_eq!(counted(), (sent[0].into(), sent[1].into()), "all frames are counted");
 }
 
 #[test]
-fn a_change_elsewhere_loses_no_frame_on_an_unaware_bridge() {
+fn change_of_other_ports_loses_no_frame_on_an_unaware_bridge() {
     no_frame_is_lost("off");
 }
 
 #[test]
-fn a_change_elsewhere_loses_no_frame_on_an_aware_bridge() {
+fn change_of_other_ports_loses_no_frame_on_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) {
         no_frame_is_lost("on");
     }
@@ -214,7 +216,7 @@ fn never_in_two_vlans(filtering: &'static str) {
         drop(ending);
         got.map(|thread| thread.join().unwrap())
     });
-    // Even numbers of the wire's frames are of VLAN 100, odd ones of VLAN 200.
+    // Even frame numbers from the wire are in VLAN 100, odd ones in VLAN 200.
     let heard = got[1].iter().map(|(_, number, _)| if number % 2 == 0 { 100 } else { 200 });
     let said = got[0].iter().map(|(.., vid)| *vid);
     for (what, vids) in [("heard", heard.collect::<Vec<u16>>()), ("said", said.collect())] {
@@ -225,12 +227,12 @@ fn never_in_two_vlans(filtering: &'static str) {
 }
 
 #[test]
-fn a_port_that_moves_is_never_in_two_vlans_on_an_unaware_bridge() {
+fn port_that_changes_its_vlan_is_never_in_two_on_an_unaware_bridge() {
     never_in_two_vlans("off");
 }
 
 #[test]
-fn a_port_that_moves_is_never_in_two_vlans_on_an_aware_bridge() {
+fn port_that_changes_its_vlan_is_never_in_two_on_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) {
         never_in_two_vlans("on");
     }

@@ -1,5 +1,5 @@
-//! One VM sends from a million addresses and in every VLAN. Nothing of the agent or its maps grows,
-//! every drop is counted, and its neighbour loses no frame.
+//! A VM sends from a million addresses and in every VLAN. Neither the agent nor its maps grow,
+//! every drop is counted, and another VM loses no frame.
 
 use std::{
     fs,
@@ -16,11 +16,11 @@ use crate::{
 };
 
 const FRAMES: u32 = 1_000_000;
-/// Ends the flood earlier, after enough frames: an emulated machine is slow.
+/// Maximum duration: an emulated machine may send fewer frames in this time.
 const TIME: Duration = Duration::from_secs(5);
 const SOAK_TIME: Duration = Duration::from_secs(120);
 const ENOUGH: u32 = 20_000;
-/// The neighbour sends a frame after so many.
+/// The other VM sends a frame after this number of hostile frames.
 const TURN: u32 = 100;
 const MAX_MACS: u32 = 4;
 
@@ -35,7 +35,7 @@ ports:
 ";
 
 #[test]
-fn a_flood_of_addresses_and_vlans_grows_nothing_and_harms_nobody() {
+fn flood_of_addresses_and_vlans_grows_nothing_and_loses_no_frame() {
     let (node, others) = (Node::new(), Netns::new("others"));
     for name in ["eth2", "hostile", "neighbour"] {
         node.netns.veth(name, &others, name);
@@ -55,10 +55,10 @@ fn a_flood_of_addresses_and_vlans_grows_nothing_and_harms_nobody() {
             }
         }
     };
-    // On one processor frames stay in order: when the neighbour's frame arrives, all before it have
-    // been judged.
+    // On one processor frames stay in order: when the other VM's frame arrives, the programs have
+    // decided on all earlier frames.
     stay_on_one_processor();
-    // What is allocated once, at the first drops and at the first scrapes, is no growth.
+    // The first drops and the first scrapes allocate once. That is not growth.
     for number in 0..10_000 {
         hostile.send(&hostile_frame(number));
     }
@@ -90,11 +90,10 @@ fn a_flood_of_addresses_and_vlans_grows_nothing_and_harms_nobody() {
     assert!(learned <= MAX_MACS as usize, "{fdb}");
 }
 
-/// Without a limit the bridge learns them all, which is its own affair. Of what it knows of one VM
-/// the programs' copy has no more than that VM's share, and the agent that makes it does not grow
-/// either; others keep their place.
+/// Without a limit the bridge learns all addresses of a VM. The programs' FDB has at most the VM's
+/// share of them, the agent does not grow, and other stations keep their entries.
 #[test]
-fn what_a_bridge_learns_of_one_vm_is_copied_up_to_its_share() {
+fn fdb_has_at_most_the_share_of_a_vm() {
     const ADDRESSES: u32 = 50_000;
     const SHARE: usize = 1024;
     once();
@@ -114,7 +113,7 @@ fn what_a_bridge_learns_of_one_vm_is_copied_up_to_its_share() {
         rows.map(|row| (text(&row["device"]), text(&row["mac"]))).collect()
     };
     let of_hostile = || copied().iter().filter(|(device, _)| device == "hostile").count();
-    // What is allocated once is no growth.
+    // The first entries allocate once. That is not growth.
     stay_on_one_processor();
     let fence = Fence::new(&others);
     let address = |number: u32| {
@@ -139,7 +138,7 @@ fn what_a_bridge_learns_of_one_vm_is_copied_up_to_its_share() {
     assert!(copied().contains(&neighbour));
 }
 
-/// Untagged from ever new addresses, and tagged with every VID in turn.
+/// Untagged frames from new addresses, and frames tagged with every VID in turn.
 fn hostile_frame(number: u32) -> Frame {
     let [_, b, c, d] = number.to_be_bytes();
     let tags = [(0x8100, u16::try_from(number / 2 % 4096).unwrap())];
@@ -147,9 +146,9 @@ fn hostile_frame(number: u32) -> Frame {
     Frame { source: [0x06, 0, 0, b, c, d], ..Frame::numbered(number, tags) }
 }
 
-/// The first addresses have the slots, and the others never get one.
+/// Whether a frame passes: the first addresses occupy the slots, later ones get none.
 fn passes(number: u32) -> bool {
-    // Frames 0, 1 (VID 0, a priority tag), 2 and 4: the warm-up has shown them already.
+    // Frames 0, 1 (VID 0, a priority tag), 2 and 4: their addresses are known from the warm-up.
     matches!(number, 0 | 1 | 2 | 4)
 }
 
@@ -158,7 +157,7 @@ fn dropped(node: &Node) -> u64 {
     drops.iter().filter(|((device, _), _)| device == "hostile").map(|(_, packets)| packets).sum()
 }
 
-/// Bytes of each map, by its name.
+/// The size of each map in bytes, by name.
 fn map_bytes(node: &Node) -> String {
     node.netns.sh(&format!(
         "for map in {}/*; do echo ${{map##*/}} $(bpftool map show pinned $map | grep -o 'memlock [0-9]*B'); done",
@@ -166,7 +165,7 @@ fn map_bytes(node: &Node) -> String {
     ))
 }
 
-/// Of its own memory, not of its file's pages. In KiB.
+/// Anonymous memory in KiB, without the pages of files.
 fn resident(daemon: &Daemon<'_>) -> u64 {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.child.id())).unwrap();
     let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();

@@ -1,6 +1,6 @@
-//! Known unicast goes past the bridge, and comes out as if it had not: to the port behind which the
-//! bridge has its station, with the tags of that port, counted at both. Whatever happens to a
-//! station or a port, no frame reaches a wrong one.
+//! Known unicast frames bypass the bridge and leave as they would leave through it: at the port
+//! behind which the bridge knows the station, with the tags of that port, counted at both ports.
+//! When a station or a port changes, no frame reaches a wrong port.
 
 mod bonds;
 mod bulk;
@@ -37,7 +37,7 @@ ports:
 
 const PORTS: [&str; 5] = ["eth2", "vm-a", "vm-b", "vm-c", "vm-t"];
 
-/// Tags of a frame of a VLAN at a port.
+/// The tags of a frame in a VLAN at a port.
 fn tags(port: &str, vid: u16) -> Vec<(u16, u16)> {
     if matches!(port, "eth2" | "vm-t") { vec![(C, vid)] } else { vec![] }
 }
@@ -51,7 +51,7 @@ const fn station(number: u8) -> Address {
     [0x02, 0x74, 0xff, 0, 0, number]
 }
 
-/// A node whose agent follows its bridge, and the other ends of its ports.
+/// A node whose agent follows the bridge, and the other ends of its ports.
 struct Lab {
     node: Node,
     others: Netns,
@@ -75,7 +75,7 @@ impl Lab {
         &self.wires.iter().find(|(name, _)| *name == port).unwrap().1
     }
 
-    /// A frame of its own number from a port.
+    /// Sends a frame with a number of its own from a port.
     fn send(&self, from: &str, vid: u16, source: Address, destination: Address) -> Frame {
         let number = self.sent.replace(self.sent.get() + 1);
         let frame = Frame { destination, source, ..Frame::numbered(number, &tags(from, vid)) };
@@ -83,7 +83,7 @@ impl Lab {
         frame
     }
 
-    /// What has come out of a port, up to and with a broadcast frame that is sent now.
+    /// Sends a broadcast frame and returns the frames that leave a port before it.
     fn until_now(&self, port: &str, vid: u16) -> Vec<Frame> {
         let from = PORTS.into_iter().find(|from| *from != port && carries(from, vid)).unwrap();
         self.fence.pass();
@@ -103,7 +103,8 @@ impl Lab {
         }
     }
 
-    /// The ports of a VLAN that a frame comes out of; each with its own tags, and once.
+    /// The ports of a VLAN that a frame leaves. Asserts that it leaves each with the right tags and
+    /// once.
     fn reached(&self, vid: u16, frame: &Frame) -> BTreeSet<&'static str> {
         let ports = PORTS.into_iter().filter(|port| carries(port, vid));
         let reached = ports.filter(|port| {
@@ -112,20 +113,20 @@ impl Lab {
             if let Some(copy) = copies.first() {
                 assert_eq!(**copy, frame.with_tags(&tags(port, vid)), "at {port}");
             }
-            assert!(copies.len() < 2, "{port} got it {} times", copies.len());
+            assert!(copies.len() < 2, "{port} got the frame {} times", copies.len());
             !copies.is_empty()
         });
         reached.collect()
     }
 
-    /// Lets a station be heard at a port, and waits until the programs know of it.
+    /// Sends from a station at a port, and waits until the programs know the station.
     fn learn(&self, port: &str, vid: u16, source: Address) {
         self.send(port, vid, source, crate::frame::BROADCAST);
         let there = Some(port.to_owned());
         wait_until_eq("the agent knows the station", &there, || self.known(vid, source));
     }
 
-    /// Where the programs send frames for a station.
+    /// The device to which the programs send frames for a station.
     fn known(&self, vid: u16, mac: Address) -> Option<String> {
         let rows: serde_json::Value = serde_json::from_str(&self.node.ok("show fdb -j")).unwrap();
         let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
@@ -142,7 +143,7 @@ fn carries(port: &str, vid: u16) -> bool {
     matches!(port, "eth2" | "vm-t") || (vid == 200) == (port == "vm-c")
 }
 
-/// Frames that a port received, and that went on by a path.
+/// The number of frames from a port that took this path.
 fn forwarded(daemon: &Daemon<'_>, device: &str, path: &str) -> u64 {
     let series = format!("netagent_forward_packets_total{{device=\"{device}\",path=\"{path}\"}} ");
     let metrics = daemon.get("metrics");
@@ -150,12 +151,13 @@ fn forwarded(daemon: &Daemon<'_>, device: &str, path: &str) -> u64 {
     line.unwrap_or_else(|| panic!("no {series}in {metrics}")).parse().unwrap()
 }
 
-/// Every pair of ports, both VLANs: each frame comes out where its station is and nowhere else, all
-/// but the first few go past the bridge, and the devices have counted as many.
+/// For every pair of ports and both VLANs: each frame reaches its station and no other port, all
+/// but the first few frames bypass the bridge, and the devices have counted the frames that the
+/// programs counted.
 fn all_pairs(filtering: &str, path: &str, queue: bool) {
     const FRAMES: u64 = 5;
     let lab = Lab::new(filtering, path);
-    // A veth takes frames from XDP if its peer polls; and a kernel before 6.3 does not say so.
+    // A veth supports `XDP_REDIRECT` if its peer uses NAPI. A kernel before 6.3 does not report it.
     let by_xdp = path == "xdp" && kernel_is_at_least(6, 3);
     if path == "xdp" {
         for port in &PORTS[1..] {
@@ -163,7 +165,7 @@ fn all_pairs(filtering: &str, path: &str, queue: bool) {
         }
     }
     if queue {
-        // With a queue the port's own egress path is kept.
+        // A device with a queue keeps its own egress path.
         for port in &PORTS[1..] {
             lab.node.netns.sh(&format!("tc qdisc add dev {port} root pfifo"));
         }
@@ -190,11 +192,11 @@ fn all_pairs(filtering: &str, path: &str, queue: bool) {
             }
             let fast = forwarded(&daemon, from, path) - before;
             let others = u64::try_from(ports.len()).unwrap() - 1;
-            // One frame of each source in 17 seconds is the bridge's.
-            assert!(fast + 3 >= FRAMES * others, "{from}: only {fast} went past the bridge");
+            // The bridge receives one frame of each source in 17 seconds.
+            assert!(fast + 3 >= FRAMES * others, "{from}: only {fast} frames bypassed the bridge");
         }
     }
-    // What the programs say that a VM was sent is what its device received.
+    // The programs counted as many frames to a VM as the VM's device received.
     for port in &PORTS[1..] {
         let sent: u64 = [100, 200]
             .into_iter()
@@ -211,36 +213,36 @@ fn received(netns: &Netns, device: &str) -> u64 {
 }
 
 #[test]
-fn known_unicast_goes_past_an_unaware_bridge() {
+fn known_unicast_bypasses_an_unaware_bridge() {
     all_pairs("off", "tc", false);
 }
 
 #[test]
-fn known_unicast_goes_past_an_unaware_bridge_into_queues() {
+fn known_unicast_bypasses_an_unaware_bridge_into_queues() {
     all_pairs("off", "tc", true);
 }
 
 #[test]
-fn known_unicast_goes_past_an_aware_bridge() {
+fn known_unicast_bypasses_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) {
         all_pairs("on", "tc", false);
     }
 }
 
 #[test]
-fn known_unicast_goes_past_an_unaware_bridge_by_xdp() {
+fn known_unicast_bypasses_an_unaware_bridge_by_xdp() {
     all_pairs("off", "xdp", false);
 }
 
 #[test]
-fn known_unicast_goes_past_an_aware_bridge_by_xdp() {
+fn known_unicast_bypasses_an_aware_bridge_by_xdp() {
     if needs(&[Feature::VlanFiltering]) {
         all_pairs("on", "xdp", false);
     }
 }
 
 #[test]
-fn the_path_can_be_switched_off_and_on() {
+fn fast_path_can_be_switched_on_at_run_time() {
     let lab = Lab::new("off", "off");
     let daemon = lab.node.run();
     let [a, b] = [station(1), station(2)];
@@ -259,7 +261,7 @@ fn the_path_can_be_switched_off_and_on() {
     });
 }
 
-/// A flood to stations that nobody has heard of is limited; frames to those that are known are not.
+/// Frames to unknown stations are limited; frames to known stations are not.
 #[test]
 fn unknown_unicast_is_limited() {
     const LIMIT: u32 = 5;

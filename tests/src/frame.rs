@@ -1,8 +1,9 @@
-//! Ethernet frames, as bytes.
+//! Ethernet frames and their bytes.
 
 use std::fmt;
 
-/// Ethertype for local experiments (IEEE 802, 0x88B5): no stack answers it, and no bridge netfilter looks into it.
+/// Ethertype for local experiments (IEEE 802, 0x88B5): no stack answers such frames, and bridge
+/// netfilter does not inspect them.
 pub const TEST: u16 = 0x88b5;
 /// TPID of a C-tag (802.1Q).
 pub const C: u16 = 0x8100;
@@ -10,7 +11,7 @@ pub const C: u16 = 0x8100;
 pub const S: u16 = 0x88a8;
 pub const BROADCAST: [u8; 6] = [0xff; 6];
 
-/// A frame: addresses, tags as (TPID, TCI) from the outside in, Ethertype, payload.
+/// A frame: addresses, tags as (TPID, TCI) from the outer to the inner, Ethertype, payload.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Frame {
     pub destination: [u8; 6],
@@ -21,7 +22,8 @@ pub struct Frame {
 }
 
 impl Frame {
-    /// A broadcast frame with this number as its payload, so that it can be told from all others.
+    /// A broadcast frame with this number as its payload, which distinguishes it from all other
+    /// frames.
     pub fn numbered(number: u32, tags: &[(u16, u16)]) -> Self {
         let mut payload = vec![0; 46];
         payload[..4].copy_from_slice(&number.to_be_bytes());
@@ -54,7 +56,7 @@ impl Frame {
         bytes
     }
 
-    /// `None` if it is too short.
+    /// Parses a frame. `None` if the bytes are too short.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (destination, rest) = bytes.split_first_chunk::<6>()?;
         let (source, mut rest) = rest.split_first_chunk::<6>()?;

@@ -1,4 +1,4 @@
-//! A bond and a switch that speak LACP, with XDP between them.
+//! LACP between a bond and a switch, with XDP attached.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ ports: [{ device: a100, network: v100 }]
             .map(|(netns, bond)| netns.sh(&format!("cat /proc/net/bonding/{bond}")));
         format!("{node}{switch}")
     };
-    // A link that has just joined its aggregator may still be closed.
+    // A link that has just joined its aggregator may not yet forward.
     let gets = |to: &Wire, wanted: &Frame| {
         let got = std::iter::from_fn(|| to.receive(Duration::from_millis(200))).any(|bytes| {
             let frame = Frame::from_bytes(&bytes).filter(|frame| frame.ethertype == TEST);

@@ -1,6 +1,7 @@
-//! No frame of one VLAN ever reaches a port of another: every kind of port as source, every kind of tag stack, from the
-//! wire and from VMs, over VLAN-aware and VLAN-unaware bridges. What comes out of every port must be exactly what the
-//! rules below say; they are written down a second time here, on purpose, in other words than the agent's.
+//! No frame of a VLAN reaches a port of another VLAN: every kind of port as source, every kind of
+//! tag stack, from the wire and from VMs, over VLAN-aware and VLAN-unaware bridges. The output of
+//! every port must match the rules below exactly. They are a deliberate second implementation of
+//! the agent's rules.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -13,7 +14,7 @@ use crate::{
     wire::Wire,
 };
 
-/// A port as the test understands it.
+/// A port in the model of the test.
 struct Port {
     name: &'static str,
     native: Option<u16>,
@@ -86,7 +87,7 @@ ports:
   - { device: hybrid, network: hybrid }
 ";
 
-/// The VLAN that a frame belongs to when it comes in, its priority bits, and the tags beneath.
+/// The VLAN of a frame at ingress, its priority bits, and the inner tags.
 type Class = (u16, u16, Vec<(u16, u16)>);
 
 fn classify(port: &Port, tags: &[(u16, u16)]) -> Option<Class> {
@@ -100,18 +101,18 @@ fn classify(port: &Port, tags: &[(u16, u16)]) -> Option<Class> {
             allowed.then(|| (vid, tci & 0xf000, beneath.to_vec()))
         }
         [] => Some((port.native?, 0, vec![])),
-        // Payload, to a bridge of C-tags; but before 6.12 the kernel cannot push a tag over it.
+        // Payload, to a bridge of C-tags. Before 6.12 the kernel cannot push a tag over this tag.
         other => kernel_is_at_least(6, 12).then_some((port.native?, 0, other.to_vec())),
     }
 }
 
-/// The tags with which a frame of a VLAN leaves a port, if it does.
+/// The tags of a frame when it leaves a port in a VLAN; `None` if it does not leave.
 fn leaves(port: &Port, (vid, priority, beneath): &Class) -> Option<Vec<(u16, u16)>> {
     if !port.vids.contains(vid) {
         return None;
     }
     if port.native == Some(*vid) {
-        // Untagged; whatever is beneath must not come to light.
+        // Untagged. No inner tag may become visible.
         return beneath.is_empty().then(Vec::new);
     }
     let mut tags = vec![(C, priority | vid)];
@@ -119,7 +120,7 @@ fn leaves(port: &Port, (vid, priority, beneath): &Class) -> Option<Vec<(u16, u16
     Some(tags)
 }
 
-/// A node with a port of every kind.
+/// A node with a port of each kind.
 struct Switch {
     node: Node,
     _others: Netns,
@@ -140,7 +141,7 @@ fn switch(filtering: &str, xdp: &str) -> Switch {
     Switch { node, _others: others, wires }
 }
 
-/// Sends everything from everywhere and compares what comes out.
+/// Sends all frames from all ports and compares the output of every port.
 fn no_frame_leaves_its_vlan(filtering: &str, xdp: &str) {
     let switch = switch(filtering, xdp);
     let mut expected: Vec<BTreeMap<u32, Frame>> = PORTS.iter().map(|_| BTreeMap::new()).collect();
@@ -159,9 +160,9 @@ fn no_frame_leaves_its_vlan(filtering: &str, xdp: &str) {
             switch.wires[source].send(&frame);
         }
     }
-    assert!(expected.iter().all(|frames| !frames.is_empty()), "the test would prove nothing");
+    assert!(expected.iter().all(|frames| !frames.is_empty()), "every port expects frames");
     for (wire, mut expected) in switch.wires.iter().zip(expected) {
-        // Once all have come, some time for those that must not.
+        // After the last expected frame, wait a little for unexpected ones.
         let mut patience = Duration::from_secs(5);
         while let Some(bytes) = wire.receive(patience) {
             let Some(frame) = Frame::from_bytes(&bytes).filter(|frame| frame.ethertype == TEST)
@@ -183,7 +184,7 @@ fn no_frame_leaves_its_vlan(filtering: &str, xdp: &str) {
     assert_vlan_1_is_only_where_asked_for(&switch, filtering);
 }
 
-/// VLAN 1 is on no VM port that did not ask for it, neither in the policy nor in the bridge.
+/// Asserts that no VM port has VLAN 1 unless configured, neither in the policy nor in the bridge.
 fn assert_vlan_1_is_only_where_asked_for(switch: &Switch, filtering: &str) {
     if filtering == "off" {
         return;
@@ -226,10 +227,10 @@ fn no_frame_leaves_its_vlan_on_an_aware_bridge_with_xdp() {
     }
 }
 
-/// A tag in the skb's metadata is invisible to XDP, which reads the inner one: the uplink of one node on the
-/// uplink of another, whose frames carry their tags there.
+/// XDP does not see a tag in the skb's metadata and reads the inner one. Here the uplink of a node
+/// is connected to the uplink of another node, whose frames carry their tags in the metadata.
 #[test]
-fn a_hidden_tag_lets_nothing_through() {
+fn hidden_tag_passes_no_filter() {
     let (near, far) = (Node::new(), Node::new());
     let vms = Netns::new("vms");
     near.netns.veth("eth2", &far.netns, "eth2");
@@ -254,7 +255,7 @@ networks: {{ v100: {{ clusterNetwork: oob, vlan: 100 }}, v200: {{ clusterNetwork
 ports: [{{ device: a100, network: v100 }}, {{ device: a200, network: v200 }}]
 "));
     let [sender, a100, a200] = ["sender", "a100", "a200"].map(|name| Wire::open(&vms, name));
-    // Outer tag, as it travels in the metadata; inner tag, which XDP takes for the outer one.
+    // The outer tag travels in the metadata; XDP takes the inner tag for the outer one.
     sender.send(&Frame::numbered(1, &[(C, 300), (C, 100)]));
     sender.send(&Frame::numbered(2, &[(C, 300), (C, 200)]));
     sender.send(&Frame::numbered(3, &[(C, 200), (C, 100)]));

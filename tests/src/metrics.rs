@@ -1,5 +1,5 @@
-//! The counters, seen in four ways that must agree: what was sent, `show`, the maps by bpftool, and
-//! a real Prometheus.
+//! The counters in four views that must agree: the frames sent, `show`, the maps in bpftool, and a
+//! Prometheus server.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ ports:
   - { device: vm, network: v100 }
 ";
 
-/// A VM that has sent 7 frames that pass and 3 that do not.
+/// A VM that has sent 7 frames that pass and 3 frames that are dropped.
 struct Lab {
     node: Node,
     others: Netns,
@@ -52,7 +52,7 @@ impl Lab {
     }
 }
 
-/// A child that does not outlive its test.
+/// A child process, killed when dropped.
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -63,7 +63,7 @@ impl Drop for Killed {
 }
 
 #[test]
-fn show_bpftool_and_the_scrape_agree_with_what_was_sent() {
+fn show_bpftool_and_metrics_agree_with_the_frames_sent() {
     once();
     let lab = lab();
     let daemon = lab.node.run();
@@ -117,8 +117,7 @@ fn both_formats_pass_promtool() {
     let _daemon = lab.node.run();
     lab.send();
     for accept in ["text/plain", "application/openmetrics-text;version=1.0.0"] {
-        // promtool reads the classic format; of OpenMetrics it is told by a server that scrapes it,
-        // below.
+        // promtool checks the classic format. The Prometheus server below scrapes OpenMetrics.
         let get = format!("curl -sf -H 'Accept: {accept}' http://127.0.0.1:9469/metrics");
         let text = lab.node.netns.sh(&get);
         assert_eq!(text.ends_with("# EOF\n"), accept.contains("openmetrics"), "{text}");
@@ -130,7 +129,7 @@ fn both_formats_pass_promtool() {
 }
 
 #[test]
-fn a_real_prometheus_scrapes_and_answers() {
+fn prometheus_scrapes_and_answers_queries() {
     once();
     if !needs_program("prometheus") {
         return;

@@ -1,5 +1,4 @@
-//! The links that carry the node itself: not altered without the operator's word, and put right
-//! again.
+//! The links that carry the node itself: changed only with confirmation, and repaired.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +19,7 @@ clusterNetworks:
     host: { vlan: 10, address: 10.0.0.5/24 }
 ";
 
-/// A node that is reached on VLAN 10, over eth0 and eth1; eth9 is its second way out.
+/// A node with its address on VLAN 10, over eth0 and eth1. eth9 has a second default route.
 fn node() -> (Node, Netns) {
     let (node, switch) = (Node::new(), Netns::new("switch"));
     switch.sh("ip link add sw type bridge && ip link set sw up");
@@ -38,13 +37,13 @@ fn node() -> (Node, Netns) {
     (node, switch)
 }
 
-/// Everything that a plan could have touched.
+/// Everything that a plan could change.
 fn state(node: &Node) -> String {
     node.netns.sh("ip -j link; ip -j address; ip -j route; bridge -j vlan show")
 }
 
 #[test]
-fn the_nodes_own_links_are_altered_only_where_the_operator_names_them() {
+fn links_that_carry_the_node_change_only_if_the_operator_names_them() {
     once();
     if !needs(&NEEDS) {
         return;
@@ -72,20 +71,20 @@ fn the_nodes_own_links_are_altered_only_where_the_operator_names_them() {
         assert_eq!(named, links.iter().copied().collect(), "{complaint}\n{yaml}");
         assert_eq!(state(&node), before, "{yaml}");
     }
-    // What leaves them as they are needs no word.
+    // A change that does not touch them needs no confirmation.
     node.apply(&format!(
         "{FILE}  oob: {{ uplink: {{ nics: [eth8] }} }}
 networks: {{ beside: {{ clusterNetwork: mgmt, vlan: 20 }} }}
 "
     ));
     node.assert_settled();
-    // With it, all of it is done.
+    // With confirmation, every change is carried out.
     for (yaml, links) in cases.iter().rev() {
         let confirm = |links: &[&str]| {
             links.iter().flat_map(|link| [" --confirm ", *link]).collect::<String>()
         };
         node.configure(yaml);
-        // What the case before has left is undone by the way.
+        // The plan also reverts the previous case.
         let all = confirm(&["mgmt-bo", "mgmt-br", "mgmt-br.10", "mgmt-br.20", "eth9"]);
         node.ok(&format!("apply -c {}{all}{}", node.config(), confirm(links)));
         node.assert_settled();
@@ -94,13 +93,13 @@ networks: {{ beside: {{ clusterNetwork: mgmt, vlan: 20 }} }}
 }
 
 #[test]
-fn what_breaks_the_nodes_own_network_is_mended_while_the_agent_runs() {
+fn damage_to_the_nodes_own_network_is_repaired() {
     if !needs(&NEEDS) {
         return;
     }
     let (node, switch) = node();
     let _daemon = node.run();
-    // The switch may remember an address that the node has no more.
+    // The switch may have a neighbour entry with a former address.
     let ping = "ip neighbour flush all; ping -c 1 -W 1 10.0.0.5";
     let reached = || succeeded(&switch.output(ping));
     wait_for("the node is reached", reached);

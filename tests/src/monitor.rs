@@ -1,5 +1,5 @@
-//! `netagent monitor`: what it shows of real frames, what it refuses, how it ends, and what it
-//! leaves behind.
+//! `netagent monitor`: its output for real frames, its refusals, its end, and its traces in the
+//! node.
 
 mod lab;
 
@@ -22,10 +22,10 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// From a VM with and without its tag in the bytes, from the wire (where XDP drops it), and towards
-/// a VM, where the tag is in the metadata.
+/// Frames from a VM with the tag in the bytes and in the metadata, from the wire (where XDP drops
+/// them), and to a VM, where the tag is in the metadata.
 #[test]
-fn every_kind_of_drop_is_shown_as_it_was() {
+fn every_kind_of_drop_is_shown() {
     let lab = Lab::applied();
     let monitor = lab.monitor("-j");
     let mut slow = Frame::numbered(2, &[]);
@@ -37,7 +37,7 @@ fn every_kind_of_drop_is_shown_as_it_was() {
         (&lab.a100, slow),
         (&lab.wire, Frame::numbered(3, &[(C, 400)])),
         (&lab.wire, long),
-        // Of VLAN 200: flooded to all ports of an unaware bridge.
+        // A frame of VLAN 200, flooded to all ports of a VLAN-unaware bridge.
         (&lab.a200, Frame::numbered(5, &[])),
     ];
     for (wire, frame) in &sent {
@@ -54,7 +54,7 @@ fn every_kind_of_drop_is_shown_as_it_was() {
         wait_for("the drop is counted", || seen(lab.node.drops(), lab.dropped(device, reason) > 0));
     }
     let (mut events, last) = monitor.terminate();
-    // XDP and the softirqs of several CPUs keep no order among each other.
+    // Samples from XDP and from the softirqs of several CPUs are in no defined order.
     let number = |event: &Value| event["source"].as_str().unwrap()[15..].to_owned();
     events.sort_by_key(number);
     assert_eq!(events.len(), sent.len(), "{events:?} {last}");
@@ -63,7 +63,7 @@ fn every_kind_of_drop_is_shown_as_it_was() {
     {
         let tags = if direction == "transmit" { vec![(C, 200)] } else { frame.tags.clone() };
         let bytes = frame.with_tags(&tags).to_bytes();
-        // The first 128 bytes; a tag that was in the metadata comes on top.
+        // The first 128 bytes, plus a tag that was in the metadata.
         let captured = event["frame"].as_str().unwrap().len() / 2;
         assert!((bytes.len().min(128)..=bytes.len().min(132)).contains(&captured), "{event}");
         let time = event.as_object_mut().unwrap().remove("time").unwrap();
@@ -80,7 +80,7 @@ fn every_kind_of_drop_is_shown_as_it_was() {
 }
 
 #[test]
-fn filters_choose_and_what_they_leave_out_is_counted() {
+fn filters_select_and_excluded_drops_are_counted() {
     once();
     let lab = Lab::new();
     let daemon = lab.node.run();
@@ -103,23 +103,24 @@ fn filters_choose_and_what_they_leave_out_is_counted() {
         assert_eq!(events.len(), 1, "{arguments}: {events:?}");
         assert_eq!(events[0]["source"], source, "{arguments}");
         let others = last.trim_end().strip_prefix("drops shown: 1; not shown: ").unwrap();
-        let others = others.strip_suffix(" not asked for").unwrap().parse::<u32>().unwrap();
+        let others =
+            others.strip_suffix(" excluded by the filter").unwrap().parse::<u32>().unwrap();
         assert!(others >= 3, "{last}");
     }
     drop(daemon);
 }
 
 #[test]
-fn what_cannot_be_is_refused_in_one_line() {
+fn impossible_requests_are_refused_in_one_line() {
     once();
     let lab = Lab::new();
     let complaint = lab.node.refused("monitor");
     assert!(complaint.contains("nothing is attached: run `netagent apply` or"), "{complaint}");
     lab.node.apply(CONFIG);
     for (arguments, part) in [
-        ("--port tap9", "tap9 is no port with a policy: `netagent show ports` lists them"),
+        ("--port tap9", "tap9 is not a port with a policy: `netagent show ports` lists the ports"),
         ("--port 'a b'", "interface name \"a b\" has a character"),
-        ("--reason nonsense", "those are untagged, vlan-not-allowed"),
+        ("--reason nonsense", "use one of untagged, vlan-not-allowed"),
         ("--vlan 4096", "VLAN \"4096\" is not in 1 to 4095"),
     ] {
         let complaint = lab.node.refused(&format!("monitor {arguments}"));
@@ -128,7 +129,7 @@ fn what_cannot_be_is_refused_in_one_line() {
     let file = lab.file();
     fs::write(&file, "precious").unwrap();
     let complaint = lab.node.refused(&format!("monitor --write {}", file.display()));
-    assert!(complaint.contains("is there already"), "{complaint}");
+    assert!(complaint.contains("already exists"), "{complaint}");
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
 
     let monitor = lab.monitor("");
@@ -137,7 +138,7 @@ fn what_cannot_be_is_refused_in_one_line() {
     monitor.signal("INT");
     let (_, last) = monitor.end();
     assert!(last.starts_with("drops shown: "), "{last}");
-    // And the place is free again.
+    // The lock of the ended monitor is free.
     let mut monitor = lab.monitor("");
     lab.node.ok("detach");
     let mut last = String::new();
@@ -147,7 +148,7 @@ fn what_cannot_be_is_refused_in_one_line() {
 }
 
 #[test]
-fn it_ends_after_a_count_and_when_nobody_reads_any_more() {
+fn monitor_ends_after_a_count_and_when_its_pipe_is_closed() {
     once();
     let lab = Lab::applied();
     let monitor = lab.monitor("--count 3 --reason vlan-not-allowed");
@@ -157,12 +158,12 @@ fn it_ends_after_a_count_and_when_nobody_reads_any_more() {
     assert!(text.lines().all(|line| line.contains(" a100 receive vlan 100")), "{text}");
     assert!(last.contains("drops shown: 3"), "{last}");
 
-    // No drop comes that would tell it of the closed pipe.
+    // No drop follows that would show the closed pipe by a failed write.
     let mut monitor = lab.monitor("");
     drop(monitor.child.stdout.take());
     wait_until("the monitor ends", || monitor.child.try_wait().unwrap().is_some());
 
-    // A reader that is there and does not read.
+    // A reader that keeps the pipe open and does not read.
     let mut monitor = lab.monitor("-j --reason vlan-not-allowed");
     let pipe = monitor.child.stdout.take().unwrap();
     wait_until("the pipe is full", || {
@@ -178,9 +179,9 @@ fn it_ends_after_a_count_and_when_nobody_reads_any_more() {
 }
 
 #[test]
-fn one_that_was_killed_leaves_nothing_on() {
+fn killed_monitor_leaves_nothing_switched_on() {
     let lab = Lab::applied();
-    // Frames that it is not asked for are counted as long as the programs believe that it reads.
+    // Excluded frames are counted as long as the programs assume that the monitor reads.
     let mut monitor = lab.monitor("--vlan 4000");
     lab.flood(1);
     assert!(lab.missed("filtered") > 0);
@@ -198,13 +199,13 @@ fn one_that_was_killed_leaves_nothing_on() {
     assert_eq!(before, after);
     let pin = lab.node.pin("maps/MONITOR");
     let watch = lab.node.netns.json(&format!("bpftool -j map dump pinned {pin}"));
-    assert_eq!(watch[0]["formatted"]["value"]["until"], 0, "the next drop does not ask the clock");
+    assert_eq!(watch[0]["formatted"]["value"]["until"], 0, "the next drop does not read the clock");
     let (events, last) = lab.monitor("-j --reason vlan-not-allowed").terminate();
     assert!(events.is_empty() && last.starts_with("drops shown: 0"), "{events:?} {last}");
 }
 
 #[test]
-fn a_flood_is_bounded_and_every_drop_is_counted() {
+fn flood_is_limited_and_every_drop_is_counted() {
     const FRAMES: u32 = 20_000;
     let lab = Lab::applied();
     let began = std::time::Instant::now();
@@ -223,11 +224,11 @@ fn a_flood_is_bounded_and_every_drop_is_counted() {
     monitor.errors.read_to_string(&mut last).unwrap();
     assert!((100..=100 * windows).contains(&shown), "{shown} in {windows} s");
     let rest = last.strip_prefix(&format!("drops shown: {shown}; not shown: ")).unwrap();
-    // Frames of other kinds (IGMP of a bridge) are not asked for.
-    let limited = rest.split(", ").find_map(|part| part.split_once(" above 100 per second"));
+    // The filter excludes frames of other kinds (the bridge's IGMP).
+    let limited = rest.split(", ").find_map(|part| part.split_once(" over the limit of 100 "));
     assert_eq!(shown + limited.unwrap().0.parse::<u64>().unwrap(), u64::from(FRAMES), "{last}");
     assert_eq!(lab.dropped("a100", "vlan-not-allowed"), u64::from(FRAMES));
-    // One window for each port, whatever it sends.
+    // Each port has one window, whatever the port sends.
     let windows = lab
         .node
         .netns
@@ -246,7 +247,7 @@ fn wireshark_reads_the_file() {
     let monitor = lab.monitor(&format!("--write {} --port a100", file.display()));
     let frames = [Frame::numbered(1, &[(C, 300)]), Frame::numbered(2, &[(C, 300), (C, 100)])];
     frames.iter().for_each(|frame| lab.a100.send(frame));
-    // Its tag is in the metadata when it is dropped on its way to a100.
+    // The tag is in the metadata when the frame is dropped on its way to a100.
     lab.a200.send(&Frame::numbered(3, &[]));
     wait_for("all are dropped", || {
         let drops = ["vlan-not-allowed", "egress-filtered"].map(|why| lab.dropped("a100", why));
@@ -267,7 +268,7 @@ fn wireshark_reads_the_file() {
          a100;dropped: vlan-not-allowed;0x00000001;1;68;02:74:00:00:00:02;300,100\n\
          a100;dropped: egress-filtered;0x00000002;1;64;02:74:00:00:00:03;200\n"
     );
-    // The bytes, and the time, which is now.
+    // The bytes are complete, and the time is now.
     let read = sh(&format!(
         "tshark -r {} -Y 'eth.src == 02:74:00:00:00:02' -T json -x 2>/dev/null",
         file.display()

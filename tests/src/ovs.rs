@@ -1,7 +1,7 @@
-//! Open vSwitch as a second oracle: its port modes and ours, the same frames into both,
-//! `ofproto/trace` for its answer (userspace datapath, no kernel module). The kinds of port and
-//! frame are those of its own tests of VLAN handling (tests/ofproto-dpif.at), with QinQ. Where we
-//! differ on purpose, `differs` says why.
+//! Open vSwitch as a second oracle: its port modes and netagent's, with one set of frames for both.
+//! `ofproto/trace` gives its answer (userspace datapath, no kernel module). The kinds of port and
+//! frame are those of Open vSwitch's own VLAN tests (tests/ofproto-dpif.at), with QinQ. `differs`
+//! gives the reason for each deliberate difference.
 
 use std::{collections::BTreeMap, fs, path::PathBuf, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     wire::Wire,
 };
 
-/// A kind of port: our network, and Open vSwitch's settings.
+/// A kind of port: netagent's network, and the settings of Open vSwitch.
 struct Kind {
     name: &'static str,
     ours: &'static str,
@@ -26,7 +26,7 @@ const fn kind(name: &'static str, ours: &'static str, theirs: &'static str) -> K
     Kind { name, ours, theirs }
 }
 
-/// The first is the uplink.
+/// The first kind is the uplink.
 const KINDS: [Kind; 13] = [
     kind("wire", "", "vlan_mode=native-untagged tag=1 trunks=1,10,11,12,3000"),
     kind("access", "vlan: 10", "tag=10"),
@@ -71,7 +71,7 @@ const KINDS: [Kind; 13] = [
     ),
 ];
 
-/// Tags from the outside in.
+/// Tags from the outer to the inner.
 const FRAMES: [&[(u16, u16)]; 12] = [
     &[],
     &[(C, 0)],
@@ -89,20 +89,20 @@ const FRAMES: [&[(u16, u16)]; 12] = [
 
 type Tags = Vec<(u16, u16)>;
 
-/// Whether both can be asked about a frame from a port.
+/// Whether the answers for a frame from a port can be compared.
 fn comparable(from: &Kind, sent: &[(u16, u16)]) -> bool {
     let tunnel = from.name.starts_with("tunnel");
     match sent {
-        // Open vSwitch takes an S-tag for a VLAN's on every port; to a bridge of C-tags it is
-        // payload.
+        // Open vSwitch treats an S-tag as a VLAN tag on every port. To a bridge of C-tags an S-tag
+        // is payload.
         [(S, _), ..] => from.name == "wire",
-        // A third tag, the service tag, is more than it keeps.
+        // Open vSwitch does not keep a third tag, the service tag.
         [_, _, ..] => !tunnel,
         _ => true,
     }
 }
 
-/// Why the answers for a frame that leaves a port are to differ; ours is then to be this.
+/// The reason why the answers for a frame that leaves a port must differ, and netagent's answer.
 fn differs(
     from: &Kind,
     sent: &[(u16, u16)],
@@ -114,7 +114,7 @@ fn differs(
     let customers = if is_tunnel(from) { sent } else { sent.get(1..).unwrap_or_default() };
     let priority = customers.first().map_or(0, |(_, tci)| tci & 0xf000);
     if of_some && theirs.is_none() && (is_tunnel(from) || sent.first() == Some(&(S, 3000))) {
-        // Its list has VID 0 for them; ours has `admit`.
+        // The list of Open vSwitch has VID 0 for untagged frames; netagent has `admit`.
         let untagged = customers.first().is_none_or(|(_, tci)| tci % 4096 == 0);
         let ours = match to.name {
             "wire" => Some([&[(S, priority + 3000)], customers].concat()),
@@ -126,17 +126,17 @@ fn differs(
             .map(|ours| ("customerVids lists no untagged frames", Some(ours)));
     }
     match theirs {
-        // VLAN hopping: what is beneath comes to light. Open vSwitch lets it.
+        // VLAN hopping: the inner tag becomes visible. Open vSwitch permits it.
         Some(tags) if !is_tunnel(to) && !is_tunnel(from) && sent.len() == 2 && tags.len() == 1 => {
-            Some(("a second tag never comes to light", None))
+            Some(("an inner tag never becomes visible", None))
         }
         Some(tags) if is_tunnel(from) && to.name == "wire" && priority != 0 => {
             let mut ours = tags.clone();
             ours[0].1 |= priority;
-            Some(("a service tag has the priority of what it carries", Some(ours)))
+            Some(("a service tag has the priority of the customer's tag", Some(ours)))
         }
         Some(tags) if to.name.ends_with("-always") && tags.is_empty() => {
-            Some(("Open vSwitch's always spares priority 0", Some(vec![(C, 0)])))
+            Some(("priority-tags=always of Open vSwitch omits priority 0", Some(vec![(C, 0)])))
         }
         Some(tags) if is_tunnel(from) && to.name == "wire" && tags.len() == sent.len() => {
             let ours = [&tags[..], sent].concat();
@@ -146,7 +146,7 @@ fn differs(
     }
 }
 
-/// Open vSwitch, in a directory of its own.
+/// An Open vSwitch with a directory of its own.
 struct Switch {
     directory: PathBuf,
     indexes: BTreeMap<String, usize>,
@@ -176,9 +176,9 @@ impl Switch {
         sh(&format!("cd {} && export OVS_RUNDIR=$PWD && {line} 2>&1", self.directory.display()))
     }
 
-    /// Where a broadcast frame goes, and with which tags.
+    /// The ports and tags with which a broadcast frame leaves.
     fn trace(&self, from: usize, tags: &[(u16, u16)]) -> BTreeMap<usize, Tags> {
-        // The bytes of a frame, so that no tag is lost in the notation.
+        // The frame in bytes: the flow notation would lose tags.
         let bytes = Frame::numbered(1, tags).to_bytes();
         let bytes: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         let bytes = bytes.concat();
@@ -204,7 +204,7 @@ impl Switch {
             } else if let Some(port) = self.indexes.get(action) {
                 leaves.insert(*port, stack.clone());
             } else {
-                // The bridge's own port, and what a frame that goes nowhere is told.
+                // The bridge's own port, or the action of a frame that is not forwarded.
                 assert!(matches!(action, "100" | "drop"), "{answer}");
             }
         }
@@ -219,7 +219,7 @@ impl Drop for Switch {
     }
 }
 
-/// Our file: a network and a port of each kind.
+/// netagent's file: a network and a port of each kind.
 fn config() -> String {
     let of_kinds = |line: &dyn Fn(&Kind) -> String| KINDS[1..].iter().map(line).collect::<String>();
     let networks = of_kinds(&|Kind { name, ours, .. }| match *ours {
@@ -234,7 +234,7 @@ fn config() -> String {
     )
 }
 
-/// At the commas that are not between parentheses.
+/// Splits at the commas outside parentheses.
 fn split(actions: &str) -> Vec<&str> {
     let mut depth = 0;
     actions
@@ -246,7 +246,7 @@ fn split(actions: &str) -> Vec<&str> {
 }
 
 #[test]
-fn netagent_does_what_open_vswitch_does() {
+fn netagent_agrees_with_open_vswitch() {
     once();
     if !needs_program("ovs-vswitchd") || !needs(&[Feature::StackedTags]) {
         return;
@@ -302,12 +302,12 @@ fn netagent_does_what_open_vswitch_does() {
                 let (from, frame) =
                     ((number as usize - 1) / FRAMES.len(), (number as usize - 1) % FRAMES.len());
                 odd.push(format!(
-                    "{} sends {:x?}: {} gets {ours:x?}, and should get {theirs:x?}",
+                    "{} sends {:x?}: {} gets {ours:x?} instead of {theirs:x?}",
                     KINDS[from].name, FRAMES[frame], to.name
                 ));
             }
         }
     }
     assert!(odd.is_empty(), "{}", odd.join("\n"));
-    println!("oracle: Open vSwitch: {alike} answers alike, differences on purpose: {different:?}");
+    println!("oracle: Open vSwitch: {alike} equal answers, deliberate differences: {different:?}");
 }

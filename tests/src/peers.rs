@@ -1,7 +1,7 @@
-//! What netagent's peers are tested for: transparency to a customer's tags, as carriers test their
-//! Ethernet services; the VLAN cases of the CNI bridge plugin; and the functional part of RFC 2889
-//! for LAN switches. Each is a list of rows, and a row is what a port sends and what becomes of it.
-//! This module runs rows.
+//! Test cases of netagent's peers: transparency to a customer's tags, as carriers test their
+//! Ethernet services; the VLAN cases of the CNI bridge plugin; the functional part of RFC 2889 for
+//! LAN switches. Each case is a list of rows. A row is a frame that a port sends and its outcome at
+//! all ports. This module runs rows.
 
 mod bridge_plugin;
 mod bridge_plugin_vlans;
@@ -19,11 +19,11 @@ use crate::{
 };
 
 type Address = [u8; 6];
-/// Tags as (TPID, TCI), from the outside in.
+/// Tags as (TPID, TCI), from the outer to the inner.
 type Tags = [(u16, u16)];
 
-/// A frame that comes in at a port; all ports that it leaves, with its tags there; all that count
-/// it as dropped, and why.
+/// A frame that enters a port; the ports that it leaves, with its tags there; the ports that count
+/// it as dropped, with the reason.
 struct Row {
     from: &'static str,
     frame: Frame,
@@ -31,7 +31,7 @@ struct Row {
     drops: Vec<(&'static str, &'static str)>,
 }
 
-/// A broadcast frame, which no port gets unless the row goes on to say so.
+/// A broadcast frame that reaches no port, unless the row is extended.
 fn sends(from: &'static str, tags: &Tags) -> Row {
     Row { from, frame: Frame::numbered(0, tags), leaves: vec![], drops: vec![] }
 }
@@ -47,7 +47,7 @@ impl Row {
         self
     }
 
-    /// Addresses of a station; else every frame has a source of its own.
+    /// Sets the source address. By default every frame has a source of its own.
     fn source(mut self, source: Address) -> Self {
         self.frame.source = source;
         self
@@ -68,7 +68,7 @@ impl Row {
         self
     }
 
-    /// Gives it a number, by which it differs from all others.
+    /// Gives the frame a number, which distinguishes it from all other frames.
     fn number(&mut self, number: u32) {
         let numbered = Frame::numbered(number, &[]);
         if self.frame.source == Frame::numbered(0, &[]).source {
@@ -80,13 +80,13 @@ impl Row {
     }
 }
 
-/// A station that sends more than one frame. The first two bytes are those of all frames of a test.
+/// A station that sends several frames. All frames of a test have its first two bytes.
 const fn station(kind: u8, number: u16) -> Address {
     let [high, low] = number.to_be_bytes();
     [0x02, 0x74, 1, kind, high, low]
 }
 
-/// A node, and the other ends of its ports.
+/// A node and the other ends of its ports.
 struct Lab {
     node: Node,
     others: Netns,
@@ -110,12 +110,12 @@ impl Lab {
         self.node.assert_settled();
     }
 
-    /// Sends the frames of all rows, and demands that out of every port comes what is to come and
-    /// nothing else, and that every drop is counted. The `last` rows together reach every port:
-    /// frames stay in order, so what has not come by then does not come.
+    /// Sends the frames of all rows. Asserts that every port receives exactly the expected frames
+    /// and that every drop is counted. The `last` rows together reach every port: frames stay in
+    /// order, so no frame of the other rows arrives after them.
     fn prove(&mut self, what: &str, rows: Vec<Row>, last: Vec<Row>) {
         let before = self.node.drops();
-        // What is to come less what came, by port.
+        // Expected minus received frames, by port.
         let mut due: BTreeMap<_, BTreeMap<Vec<u8>, i32>> = BTreeMap::new();
         let mut ends: BTreeMap<_, Vec<Vec<u8>>> = BTreeMap::new();
         let mut drops = BTreeMap::new();
@@ -133,7 +133,7 @@ impl Lab {
             for (port, reason) in row.drops {
                 *drops.entry((port.to_owned(), reason.to_owned())).or_insert(0) += 1;
             }
-            // No more frames than fit in a queue, and the last ones after all others.
+            // At most as many frames as fit into a queue, and the `last` rows after all others.
             if self.sent.is_multiple_of(BURST) || index == first_of_last {
                 self.fence.pass();
             }
@@ -142,10 +142,10 @@ impl Lab {
         self.fence.pass();
         for (port, wire) in &self.wires {
             let ends = ends.entry(port).or_default();
-            assert!(!ends.is_empty(), "{what}: {port} gets no frame that proves that none follows");
+            assert!(!ends.is_empty(), "{what}: no `last` row reaches {port}");
             let due = due.entry(port).or_default();
             while !ends.is_empty() {
-                // A frame that is lost shows in the comparison.
+                // A lost frame fails the comparison below.
                 let Some(bytes) = wire.receive(Duration::from_secs(10)) else { break };
                 if bytes.get(6..8) == Some(&Frame::numbered(0, &[]).source[..2]) {
                     ends.retain(|end| *end != bytes);
@@ -159,7 +159,7 @@ impl Lab {
             let (missing, wrong): (String, String) = (odd(1).collect(), odd(-1).collect());
             assert!(
                 missing.is_empty() && wrong.is_empty(),
-                "{what}: {port} should have got{missing}\nand got{wrong}\n{}",
+                "{what}: {port} did not receive{missing}\nand received{wrong}\n{}",
                 self.node.ok("show drops")
             );
         }
@@ -171,14 +171,14 @@ impl Lab {
         &found.unwrap_or_else(|| panic!("no port {port}")).1
     }
 
-    /// What was dropped, by port and reason.
+    /// The drops since `before`, by port and reason.
     fn drops_since(
         &self,
         before: &BTreeMap<(String, String), u64>,
         expected: &BTreeMap<(String, String), u64>,
     ) -> BTreeMap<(String, String), u64> {
-        // A bridge that knows no VLANs floods, and whoever filters behind it counts; an aware one
-        // does neither.
+        // A VLAN-unaware bridge floods, and the filtering ports count these drops. A VLAN-aware
+        // bridge does not.
         const FLOODED: &str = "egress-filtered";
         let flooded = expected.keys().any(|(_, reason)| reason == FLOODED);
         let mut drops = self.node.drops();

@@ -1,5 +1,5 @@
-//! What the agent leaves in bpffs: readable with bpftool, not trusted where another could have made
-//! it, taken away.
+//! The pins in bpffs: readable by bpftool, not trusted if somebody else may have made them, removed
+//! by detach.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use crate::{
 };
 
 #[test]
-fn pins_that_another_could_have_made_are_refused() {
+fn pins_that_somebody_else_may_have_made_are_refused() {
     once();
     let lab = Lab::new();
     let apply = format!("apply -c {}", lab.node.config());
@@ -28,7 +28,7 @@ fn pins_that_another_could_have_made_are_refused() {
             complaint.contains(pins.to_str().unwrap()) && complaint.contains("remove it"),
             "{complaint}"
         );
-        assert!(lab.node.netns.link("oob-br").is_null(), "nothing was changed");
+        assert!(lab.node.netns.link("oob-br").is_null(), "no step was taken");
     }
     chown(pins, Some(0), None).unwrap();
     lab.node.ok(&apply);
@@ -36,7 +36,7 @@ fn pins_that_another_could_have_made_are_refused() {
 }
 
 #[test]
-fn a_pinned_map_of_another_size_is_refused_and_detach_removes_it() {
+fn pinned_map_of_another_size_is_refused_and_detach_removes_it() {
     once();
     let lab = Lab::new();
     let apply = format!("apply -c {}", lab.node.config());
@@ -60,7 +60,7 @@ fn a_pinned_map_of_another_size_is_refused_and_detach_removes_it() {
 }
 
 #[test]
-fn detach_takes_every_program_and_leaves_the_links() {
+fn detach_removes_every_program_and_keeps_the_links() {
     let lab = Lab::new();
     lab.node.ok(&format!("apply -c {}", lab.node.config()));
     let links = || {
@@ -76,7 +76,7 @@ fn detach_takes_every_program_and_leaves_the_links() {
     lab.node.ok("detach");
     assert_eq!(links(), before);
     assert!(!lab.node.pins.exists());
-    // The kernel frees a link that has lost its last pin in a work item.
+    // The kernel frees a link that has lost its last pin in a work item, that is, later.
     wait_for("no program is left", || {
         let left = lab.node.netns.sh("ip link; for dev in eth2 a100 a200; do
                 tc filter show dev $dev ingress; tc filter show dev $dev egress
@@ -84,11 +84,11 @@ fn detach_takes_every_program_and_leaves_the_links() {
         let none = !["xdp", "port_", "uplink_"].iter().any(|name| left.contains(name));
         seen(left, none)
     });
-    assert_eq!(lab.node.ok("detach"), "", "a second time finds nothing");
+    assert_eq!(lab.node.ok("detach"), "", "a second detach finds nothing");
 }
 
 #[test]
-fn links_and_programs_have_their_names_in_bpftool() {
+fn links_and_programs_have_names_in_bpftool() {
     let lab = Lab::new();
     lab.node.ok(&format!("apply -c {}", lab.node.config()));
     let show = |what: &str, pin: &str| {

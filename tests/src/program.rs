@@ -1,4 +1,4 @@
-//! A pinned program, run without a device by BPF_PROG_TEST_RUN (bpf(2), since kernel 4.12; with a
+//! Runs a pinned program without a device by BPF_PROG_TEST_RUN (bpf(2), since kernel 4.12; with a
 //! context since 5.10).
 
 use std::{
@@ -47,7 +47,7 @@ pub struct Program {
 }
 
 impl Program {
-    /// Opens the program of this name beneath a directory of builds.
+    /// Opens the program of this name in the only build of a directory of builds.
     pub fn open(builds: &str, name: &str) -> Self {
         let mut builds = fs::read_dir(builds).unwrap();
         let build = builds.next().unwrap().unwrap().path();
@@ -56,12 +56,12 @@ impl Program {
         let pathname = CString::new(path.to_str().unwrap()).unwrap();
         let mut get = Get { pathname: pathname.as_ptr() as u64, ..Get::default() };
         let fd = bpf(BPF_OBJ_GET, &mut get).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-        // SAFETY: a descriptor that the kernel just made for us.
+        // SAFETY: the kernel has just created the descriptor for this process.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
         Self { fd, is_xdp: name.starts_with("uplink_xdp") }
     }
 
-    /// Runs the program as if this frame had come to the device with this index, and returns the
+    /// Runs the program as for a frame that arrives at the device with this index; returns the
     /// program's result. The kernel refuses some frames with an error.
     pub fn run(&self, bytes: &[u8], ifindex: u32) -> io::Result<u32> {
         let length = u32::try_from(bytes.len()).unwrap();
@@ -89,8 +89,8 @@ impl Program {
 }
 
 fn bpf<T>(command: libc::c_long, attributes: &mut T) -> io::Result<i32> {
-    // SAFETY: the kernel expects this structure for this command. The structure and what it points
-    // to outlive the call.
+    // SAFETY: the structure is the one that the kernel expects for this command. The structure and
+    // the memory that it refers to outlive the call.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(attributes), size_of::<T>())
     };

@@ -1,4 +1,4 @@
-//! QinQ: a customer's VLANs inside a service VLAN; and priority tags towards a VM.
+//! QinQ: a customer's VLANs inside a service VLAN. Priority tags towards a VM.
 
 use std::time::Duration;
 
@@ -33,15 +33,15 @@ ports:
 
 const PORTS: [&str; 8] = ["eth2", "a100", "some1", "some2", "every", "never", "ifset", "always"];
 
-/// Tags from the outside in.
+/// Tags from the outer to the inner.
 type Tags<'a> = &'a [(u16, u16)];
 
-/// A port, and the tags with which a frame comes in or leaves there.
+/// A port, and the tags of a frame that enters or leaves there.
 type At<'a> = (&'a str, Tags<'a>);
 
-/// A frame that comes in at a port, and with which tags it leaves which ports.
+/// A port, the tags of a frame that enters there, and the ports and tags with which it leaves.
 const CASES: &[(&str, Tags<'_>, &[At<'_>])] = &[
-    // Whatever the customer sends goes beneath the service tag, with its priority.
+    // All frames of the customer get the service tag, with their own priority.
     ("some1", &[], &[("eth2", &[(S, 3000)]), ("some2", &[])]),
     ("some1", &[(C, 10)], &[("eth2", &[(S, 3000), (C, 10)]), ("some2", &[(C, 10)])]),
     ("some1", &[(C, 0xb014)], &[("eth2", &[(S, 0xbbb8), (C, 0xb014)]), ("some2", &[(C, 0xb014)])]),
@@ -59,7 +59,7 @@ const CASES: &[(&str, Tags<'_>, &[At<'_>])] = &[
     ("every", &[], &[("eth2", &[(C, 3001)])]),
     ("every", &[(C, 100)], &[("eth2", &[(C, 3001), (C, 100)])]),
     ("every", &[(C, 4094)], &[("eth2", &[(C, 3001), (C, 4094)])]),
-    // From the wire: the S-tag tells a service VLAN from a VLAN.
+    // From the wire: the S-tag distinguishes a service VLAN from a VLAN.
     ("eth2", &[(S, 3000)], &[("some1", &[]), ("some2", &[])]),
     ("eth2", &[(S, 0x6bb8), (C, 12)], &[("some1", &[(C, 12)]), ("some2", &[(C, 12)])]),
     ("eth2", &[(S, 3000), (C, 21)], &[]),
@@ -90,7 +90,7 @@ const CASES: &[(&str, Tags<'_>, &[At<'_>])] = &[
         &[(C, 0x6000)],
         &[("eth2", &[(C, 0x60c8)]), ("never", &[]), ("always", &[(C, 0x6000)])],
     ),
-    // A priority tag does not hide another.
+    // A priority tag does not hide another tag.
     ("eth2", &[(C, 0xa0c8), (C, 100)], &[]),
 ];
 
@@ -131,15 +131,15 @@ fn every_case(filtering: &str, xdp: &str) {
             odd.map(|(number, tags)| format!("{:?} as {tags:x?}", CASES[*number as usize - 1]))
                 .collect::<Vec<_>>()
         };
-        assert_eq!(odd(&got, &expected), odd(&expected, &got), "{name}: got, and should have");
+        assert_eq!(odd(&got, &expected), odd(&expected, &got), "{name}: unexpected, and missing");
         assert_eq!(got, expected, "{name}");
     }
-    // The counters know the service VLAN.
+    // The counters have the service VLAN.
     assert_eq!(node.packets("some1", "3000").0, 6);
 }
 
 #[test]
-fn a_service_vlan_carries_its_customer_on_an_unaware_bridge() {
+fn service_vlan_carries_its_customer_on_an_unaware_bridge() {
     if modern() {
         every_case("off", "off");
         every_case("off", "auto");
@@ -147,7 +147,7 @@ fn a_service_vlan_carries_its_customer_on_an_unaware_bridge() {
 }
 
 #[test]
-fn a_service_vlan_carries_its_customer_on_an_aware_bridge() {
+fn service_vlan_carries_its_customer_on_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) && modern() {
         every_case("on", "auto");
     }

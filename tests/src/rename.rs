@@ -1,4 +1,4 @@
-//! A device that is renamed while it is a port keeps its filter, and is never a port without one.
+//! A port whose device is renamed keeps its filter, and is never a port without a filter.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ ports:
   - { device: tap8, network: v200 }
 ";
 
-/// A node that has the file, and the other ends of its links.
+/// A node with the file applied, and the other ends of its links.
 fn lab() -> (Node, Netns) {
     let (node, vms) = (Node::new(), Netns::new("vms"));
     for name in ["eth2", "tap7", "tap8"] {
@@ -26,7 +26,7 @@ fn lab() -> (Node, Netns) {
 }
 
 #[test]
-fn a_renamed_port_leaves_the_bridge_before_its_programs_go_to_the_next_of_its_name() {
+fn renamed_port_leaves_the_bridge_before_its_name_is_used_again() {
     let (node, vms) = lab();
     let [old, other] = ["tap7", "tap8"].map(|name| Wire::open(&vms, name));
     let leaks = |number| {
@@ -35,14 +35,14 @@ fn a_renamed_port_leaves_the_bridge_before_its_programs_go_to_the_next_of_its_na
     };
 
     node.netns.sh("ip link set tap7 down && ip link set tap7 name was7 && ip link set was7 up");
-    assert!(!leaks(1), "renamed, and still filtered");
+    assert!(!leaks(1), "the renamed port is filtered");
     node.ok(&format!("apply -c {}", node.config()));
-    assert!(!leaks(2), "still filtered after an apply that misses it");
+    assert!(!leaks(2), "the renamed port is filtered after an apply that misses its device");
 
     node.netns.veth("tap7", &vms, "new7");
     node.ok(&format!("apply -c {}", node.config()));
     node.assert_settled();
-    assert!(!leaks(3), "its programs are with the new tap7, so it must not be a port any more");
+    assert!(!leaks(3), "the renamed device has no programs and must not be a port");
     let was = node.netns.json("ip -j link show was7");
     assert!(was[0]["master"].is_null(), "{was}");
     let new = Wire::open(&vms, "new7");
@@ -54,7 +54,7 @@ fn a_renamed_port_leaves_the_bridge_before_its_programs_go_to_the_next_of_its_na
 }
 
 #[test]
-fn two_ports_that_exchange_their_names_exchange_their_networks() {
+fn ports_that_exchange_their_names_exchange_their_networks() {
     let (node, vms) = lab();
     for (from, to) in [("tap7", "other"), ("tap8", "tap7"), ("other", "tap8")] {
         node.netns.sh(&format!(
@@ -64,7 +64,7 @@ fn two_ports_that_exchange_their_names_exchange_their_networks() {
     node.ok(&format!("apply -c {}", node.config()));
     node.assert_settled();
     let wire = Wire::open(&vms, "eth2");
-    // By the names that the VMs' ends have kept.
+    // The VMs' ends have kept their names.
     for (vm, vid) in [("tap7", 200), ("tap8", 100)] {
         Wire::open(&vms, vm).send(&Frame::numbered(vid.into(), &[]));
         let bytes = wire.receive(Duration::from_secs(5)).expect("a frame");

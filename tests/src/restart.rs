@@ -1,4 +1,4 @@
-//! The agent dies, starts again, finds other devices than it left, finds pins that are not its own.
+//! The agent is killed and restarted, finds replaced devices, and rejects bad files.
 
 use std::{
     process::Stdio,
@@ -16,7 +16,7 @@ use crate::{
     wire::Wire,
 };
 
-/// A file with an uplink and these ports, as (device, VLAN).
+/// A file with an uplink and ports of (device, VLAN).
 fn file(ports: &[(&str, u16)]) -> String {
     let port = |(port, vid): &(&str, u16)| format!("  - {{ device: {port}, network: v{vid} }}\n");
     format!(
@@ -31,7 +31,7 @@ ports:
 
 const BOTH: [(&str, u16); 2] = [("a100", 100), ("a200", 200)];
 
-/// A node, and the other ends of its links.
+/// A node and the other ends of its links.
 pub struct Lab {
     pub node: Node,
     vms: Netns,
@@ -49,7 +49,7 @@ impl Lab {
         lab
     }
 
-    /// A VM's link, whose end in the node has this index.
+    /// Adds the link of a VM. Its end in the node has this index.
     fn plug(&self, port: &str, index: u32) {
         self.node.netns.sh(&format!(
             "ip link add {port} index {index} type veth peer name {port} netns {}",
@@ -60,12 +60,12 @@ impl Lab {
         }
     }
 
-    /// From the wire, each VM gets its VLAN and nothing else; from a VM, the wire gets its VLAN,
-    /// and nothing tagged.
+    /// Asserts that each VM receives only its VLAN from the wire, and that the wire receives only
+    /// untagged frames from a VM, in the VM's VLAN.
     pub fn assert_filters(&self) {
         let wire = Wire::open(&self.switch, "eth2");
         let vms = BOTH.map(|(port, vid)| (Wire::open(&self.vms, port), vid));
-        // Their VIDs are their numbers.
+        // The number of each frame is its VID.
         for vid in [100, 200, 300] {
             wire.send(&Frame::numbered(vid.into(), &[(C, vid)]));
         }
@@ -78,7 +78,7 @@ impl Lab {
         assert_eq!(received(&wire), expected, "{}", wire.name);
     }
 
-    /// Every program that is attached, with the link that holds it.
+    /// All attached programs with the links that hold them.
     fn held(&self) -> String {
         let node = &self.node;
         let links = format!(
@@ -90,7 +90,7 @@ impl Lab {
     }
 }
 
-/// Numbers and tags of the test frames that come until none comes for a while.
+/// Numbers and tags of the test frames that arrive until a short silence.
 fn received(wire: &Wire) -> Vec<(u32, Vec<(u16, u16)>)> {
     let (mut got, mut patience) = (Vec::new(), Duration::from_secs(2));
     while let Some(bytes) = wire.receive(patience) {
@@ -103,7 +103,7 @@ fn received(wire: &Wire) -> Vec<(u32, Vec<(u16, u16)>)> {
 }
 
 #[test]
-fn filtering_goes_on_without_the_agent_and_its_next_life_takes_over_what_is_attached() {
+fn filtering_continues_without_the_agent_and_a_restart_adopts_the_programs() {
     let lab = Lab::new();
     let daemon = lab.node.run();
     lab.assert_filters();
@@ -115,21 +115,21 @@ fn filtering_goes_on_without_the_agent_and_its_next_life_takes_over_what_is_atta
     assert_eq!(lab.held(), before);
     daemon.kill();
     lab.node.assert_settled();
-    // Three rounds of frames went by; a program that is attached twice would have counted twice.
+    // Three rounds of frames were sent. A program that is attached twice would have counted twice.
     for (port, vid) in BOTH {
         assert_eq!(lab.node.packets(port, &vid.to_string()), (3, 3), "{port}");
     }
 }
 
 #[test]
-fn an_apply_that_is_killed_at_any_point_is_completed_by_the_next() {
+fn apply_killed_at_any_point_is_completed_by_the_next() {
     let lab = Lab::new();
     let apply = format!("apply -c {}", lab.node.config());
     let started = Instant::now();
     lab.node.ok(&apply);
     let whole = started.elapsed();
     for point in 0..10 {
-        // Every other time from nothing, else a change of all ports.
+        // Even rounds start from nothing, odd rounds change all ports.
         if point % 2 == 0 {
             lab.node.ok("detach");
         } else {
@@ -147,11 +147,11 @@ fn an_apply_that_is_killed_at_any_point_is_completed_by_the_next() {
 }
 
 #[test]
-fn a_device_with_the_index_of_another_has_nothing_of_it() {
+fn device_with_a_reused_index_inherits_nothing() {
     let lab = Lab::new();
     let apply = format!("apply -c {}", lab.node.config());
     lab.node.ok(&apply);
-    // The two change places, and a stranger has a former index of one.
+    // The two devices exchange their indexes, and a new device gets a former index of one of them.
     lab.node.netns.sh("ip link del a100; ip link del a200");
     lab.plug("a100", 1200);
     lab.plug("a200", 1100);
@@ -172,16 +172,16 @@ fn a_device_with_the_index_of_another_has_nothing_of_it() {
         "bpftool map dump pinned {} | grep -c '\"ifindex\": 1200' || true",
         lab.node.pin("maps/PORT_INDEX")
     ));
-    assert_eq!(policies.trim(), "0", "the stranger leads to a policy");
+    assert_eq!(policies.trim(), "0", "the new device has a policy");
 }
 
 #[test]
-fn devices_that_go_and_come_while_the_agent_runs_are_never_open() {
+fn devices_that_are_replaced_at_run_time_are_never_unfiltered() {
     let lab = Lab::new();
     let daemon = lab.node.run();
     for index in [1201, 1202, 1200] {
         lab.node.netns.sh("ip link del a200");
-        // One that goes while the agent looks seems to have lost its programs.
+        // A device that disappears during a look seems to have lost its programs.
         daemon.wait_until_ready();
         lab.plug("a200", index);
         let (vm, wire) = (Wire::open(&lab.vms, "a200"), Wire::open(&lab.switch, "eth2"));
@@ -201,13 +201,13 @@ fn devices_that_go_and_come_while_the_agent_runs_are_never_open() {
             got.iter().all(|(number, tags)| (*number, &tags[..]) == (2, &[(C, 200)])),
             "{got:?}"
         );
-        lab.node.wait_until_settled("nothing is left to do");
+        lab.node.wait_until_settled("the plan is empty");
         lab.assert_filters();
     }
 }
 
 #[test]
-fn a_file_that_is_bad_changes_nothing_and_the_next_good_one_is_taken() {
+fn bad_file_changes_nothing_and_the_next_good_file_is_applied() {
     once();
     let lab = Lab::new();
     lab.node.configure(&file(&BOTH[..1]));

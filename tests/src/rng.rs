@@ -1,9 +1,9 @@
-//! SplitMix64: random enough for tests, and the same everywhere.
+//! SplitMix64: random enough for tests, with reproducible sequences.
 
 pub struct Rng(pub u64);
 
 impl Rng {
-    /// Seeded by a text: FNV-1a of its bytes.
+    /// A seed from a text: FNV-1a of its bytes.
     pub fn seed(text: &str) -> u64 {
         let fold = |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
         text.bytes().fold(0xcbf2_9ce4_8422_2325, fold)
@@ -17,17 +17,17 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// Below a limit. That some numbers are likelier by 2^-48 does not matter here.
+    /// A number below a limit. A bias of 2^-48 does not matter here.
     pub fn below(&mut self, limit: u16) -> u16 {
         u16::try_from(self.next() % u64::from(limit)).unwrap()
     }
 
-    /// True in so many of a hundred.
+    /// True with this probability in percent.
     pub fn percent(&mut self, share: u16) -> bool {
         self.below(100) < share
     }
 
-    /// One of several.
+    /// A random element.
     pub fn pick<T: Copy>(&mut self, from: &[T]) -> T {
         from[usize::from(self.below(u16::try_from(from.len()).unwrap()))]
     }

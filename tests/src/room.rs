@@ -1,5 +1,5 @@
-//! The maps' room: a file that wants more changes nothing, and of two files that both fit each
-//! leads to the other, whatever they make of the room that is left.
+//! The capacity of the maps: a file that exceeds it changes nothing, and a transition between two
+//! files that both fit always succeeds.
 
 use std::{fmt::Write as _, time::Duration};
 
@@ -28,7 +28,7 @@ impl Lab {
         lab
     }
 
-    /// An uplink with all VLANs, and trunks with these.
+    /// The configuration of an uplink with all VLANs and of trunks with these VLANs.
     fn file(trunks: [&str; 3]) -> String {
         let mut text = "clusterNetworks:\n  oob: { vlanFiltering: off, uplink: { nics: [eth2], \
                         bond: { mode: none }, native: none } }\nnetworks:\n  \
@@ -50,8 +50,8 @@ impl Lab {
         self.node.assert_settled();
     }
 
-    /// A frame in this VLAN from the wire reaches the first two trunks, and is counted there as
-    /// often as said.
+    /// A frame in this VLAN from the wire reaches the first two trunks, whose counters then have
+    /// this value.
     fn assert_counts(&self, vid: u16, times: u64) {
         let wire = Wire::open(&self.others, "eth2");
         let receivers = ["t1", "t2"].map(|link| (link, Wire::open(&self.others, link)));
@@ -64,7 +64,7 @@ impl Lab {
         }
     }
 
-    /// Blocks of 64 VIDs in which somebody has a counter.
+    /// The number of used blocks of 64 VIDs.
     fn blocks(&self) -> usize {
         let dump = format!("bpftool -j map dump pinned {}/PAIR_BLOCKS", self.node.pin("maps"));
         let blocks = self.node.netns.json(&dump);
@@ -75,20 +75,20 @@ impl Lab {
         blocks.as_array().unwrap().iter().filter(used).count()
     }
 
-    /// Applies, and is killed as soon as it waits for programs that still use what it has replaced
-    /// or removed.
+    /// Runs an apply that is killed as soon as it waits for the end of programs that may still use
+    /// replaced or removed entries.
     fn apply_and_be_killed(&self, yaml: &str) {
         self.node.configure(yaml);
         let apply = self.node.line(&format!("apply -c {}", self.node.config()));
         let strace =
             "strace -f -o /dev/null -e trace=membarrier -e inject=membarrier:signal=KILL:when=1";
         let output = self.node.netns.output(&format!("{strace} {apply}"));
-        assert!(!output.status.success(), "it was not killed");
+        assert!(!output.status.success(), "the apply was not killed");
     }
 }
 
 #[test]
-fn a_file_that_wants_too_many_counters_changes_nothing() {
+fn file_that_exceeds_the_counters_changes_nothing() {
     once();
     let lab = Lab::new();
     lab.node.configure(&Lab::file(["1-4094"; 3]));
@@ -104,44 +104,44 @@ fn a_file_that_wants_too_many_counters_changes_nothing() {
 }
 
 #[test]
-fn from_any_file_that_fits_to_any_other() {
+fn transition_between_any_two_files_that_fit_succeeds() {
     once();
     let lab = Lab::new();
-    // 14,326 of 14,335 pairs.
+    // Uses 14,326 of 14,335 pairs.
     lab.apply(["1-4094", "1-2040", "1-4094"]);
     lab.assert_counts(2, 1);
-    // The first grows by what another gives back; its own counters stay.
+    // The first trunk grows by the pairs that the second releases. Its own counters stay.
     lab.apply(["1-2040", "1-4094", "1-4094"]);
     lab.assert_counts(2, 2);
     lab.apply(["1-4094", "1-2040", "1-4094"]);
     lab.assert_counts(2, 3);
-    // One alone gives back all that it had, and takes as much.
+    // The second trunk releases all its pairs and takes as many new ones.
     lab.apply(["1-4094", "2055-4094", "1-4094"]);
     lab.assert_counts(2055, 1);
-    // Pairs and blocks that nobody has any more are others'.
+    // Unused pairs and blocks become free.
     lab.apply(["100", "3000", "100"]);
-    // All of the uplink's, and of each trunk its VLAN's and that of link-local frames.
+    // All blocks of the uplink, and for each trunk those of its VLAN and of link-local frames.
     assert_eq!(lab.blocks(), 64 + 3 * 2);
     lab.apply(["3000", "100", "100"]);
     assert_eq!(lab.blocks(), 64 + 3 * 2);
 }
 
 #[test]
-fn what_an_agent_leaves_that_is_killed_is_nobodys() {
+fn reopen_frees_what_a_killed_agent_left() {
     if !needs_program("strace") {
         return;
     }
     let lab = Lab::new();
-    // 14,326 of 14,335 pairs.
+    // Uses 14,326 of 14,335 pairs.
     lab.apply(["1-4094", "1-2040", "1-4094"]);
-    // The new policy is in force, and the old one's counters are there still, in the same blocks.
+    // The new policy is in force, and the counters of the old one still occupy their blocks.
     let even: Vec<String> = (2..=4094).step_by(2).map(|vid: u16| vid.to_string()).collect();
     let even = even.join(",");
     lab.apply_and_be_killed(&Lab::file([&even, "1-2040", "1-4094"]));
     lab.apply([&even, "1-4080", "1-4094"]);
     lab.assert_counts(4000, 1);
 
-    // Who gets the number of a port that is gone has not dropped what that one did.
+    // A port that reuses the number of a removed port does not inherit its drops.
     lab.apply([&even, "5", "5"]);
     Wire::open(&lab.others, "t3").send(&Frame::numbered(1, &[(C, 4000)]));
     let dropped = || lab.node.drops().into_keys().any(|(device, _)| device == "t3");

@@ -1,4 +1,4 @@
-//! What the project is for, walked from the file to the VM's address; and the example files.
+//! End-to-end scenarios, from the file to the VM's address, and the example files.
 
 use std::{fs, process::Child};
 
@@ -19,7 +19,7 @@ const EXAMPLES: [(&str, &str); 4] = [
     ("qinq.yaml", include_str!("../../examples/qinq.yaml")),
 ];
 
-/// A VM: a namespace whose eth0 is plugged into a port of the node.
+/// A VM: a namespace whose eth0 is the other end of a port of the node.
 fn vm(node: &Node, port: &str) -> Netns {
     let vm = Netns::new(port);
     node.netns.veth(port, &vm, "eth0");
@@ -30,12 +30,12 @@ fn reaches(from: &Netns, address: &str) -> bool {
     ping(from, address).is_ok()
 }
 
-/// The answer to a ping, or why there is none.
+/// Pings once; returns the output or the error.
 fn ping(from: &Netns, address: &str) -> Result<String, String> {
     succeeded(&from.output(&format!("ping -c 1 -W 1 {address}")))
 }
 
-/// dnsmasq, stopped when dropped.
+/// A dnsmasq, killed when dropped.
 struct Dhcp(Child);
 
 impl Dhcp {
@@ -55,7 +55,7 @@ impl Drop for Dhcp {
     }
 }
 
-/// The address that a DHCP client in the VM gets; it sets it, and the gateway.
+/// Runs a DHCP client in the VM, which sets the address and the gateway; returns the address.
 fn lease(vm: &Netns) -> String {
     let script = std::env::temp_dir().join(format!("{}.sh", vm.name));
     fs::write(
@@ -72,7 +72,7 @@ fn lease(vm: &Netns) -> String {
 }
 
 #[test]
-fn a_vm_on_corp_net_gets_its_own_address_on_vlan_100() {
+fn vm_on_corp_net_gets_its_own_address_on_vlan_100() {
     if !needs(&NEEDS) {
         return;
     }
@@ -91,7 +91,7 @@ fn a_vm_on_corp_net_gets_its_own_address_on_vlan_100() {
     }
     let _dhcp = Dhcp::serve(&switch, "sw.100", "10.100.0.10,10.100.0.99");
 
-    // The administrator has a cluster network, and makes corp-net on it.
+    // The administrator creates a cluster network, then corp-net on it.
     let cluster = "
 clusterNetworks:
   oob: { uplink: { nics: [eth2, eth3], bond: { mode: 802.3ad, lacpRate: fast } } }
@@ -125,16 +125,19 @@ ports: [{{ device: vm-mine, network: corp-net }}, {{ device: vm-other, network: 
     });
     let address = lease(&mine);
     assert!(address.starts_with("10.100.0."), "{address:?}");
-    // A second is not much for an emulated machine.
+    // One second is short on an emulated machine.
     wait_for("the VM's gateway answers", || ping(&mine, "10.100.0.1"));
     other.sh("ip address add 10.200.0.7/24 dev eth0 && ip address add 10.100.0.7/24 dev eth0");
     wait_for("the other VM is in VLAN 200", || ping(&other, "10.200.0.1"));
-    assert!(!reaches(&other, "10.100.0.1") && !reaches(&other, &address), "and in no other");
-    assert_eq!(vlans("oob-br"), "", "the node itself is in none of them");
+    assert!(
+        !reaches(&other, "10.100.0.1") && !reaches(&other, &address),
+        "other VLANs are unreachable"
+    );
+    assert_eq!(vlans("oob-br"), "", "the node itself is in no VLAN");
 }
 
 #[test]
-fn a_vm_beside_the_node_in_vlan_10_reaches_it_and_one_in_vlan_20_does_not() {
+fn node_address_on_vlan_10_is_reached_from_vlan_10_only() {
     if !needs(&NEEDS) {
         return;
     }
@@ -169,7 +172,7 @@ fn a_vm_beside_the_node_in_vlan_10_reaches_it_and_one_in_vlan_20_does_not() {
         (&node.netns, "10.0.0.7"),
         (&apart, "10.20.0.1"),
     ] {
-        // The bond looks for a link, and IPv6 for other owners of the address.
+        // The bond waits for its link, and IPv6 for duplicate address detection.
         wait_for(&format!("{} reaches {to}", from.name), || ping(from, to));
     }
     for to in ["10.0.0.5", "fd00:10::5", "10.0.0.1", "10.0.0.7"] {
@@ -177,7 +180,7 @@ fn a_vm_beside_the_node_in_vlan_10_reaches_it_and_one_in_vlan_20_does_not() {
     }
 }
 
-/// The devices that a file names and does not make.
+/// The NICs and ports that a file names and that must exist before.
 fn devices(yaml: &str) -> (Vec<String>, Vec<String>) {
     let keys = yaml.lines().filter(|line| !line.trim_start().starts_with('#'));
     let (mut nics, mut ports) = (Vec::new(), Vec::new());
@@ -194,12 +197,12 @@ fn devices(yaml: &str) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
-fn every_example_can_be_applied_and_settles() {
+fn every_example_applies_and_settles() {
     if !needs(&NEEDS) {
         return;
     }
     for (file, yaml) in EXAMPLES {
-        // Where it cannot be applied, `qinq` looks at the refusal.
+        // Module `qinq` tests the refusal on older kernels.
         if file == "qinq.yaml" && !kernel_is_at_least(6, 12) {
             continue;
         }
@@ -213,7 +216,7 @@ fn every_example_can_be_applied_and_settles() {
             node.netns.sh(&format!("ip tuntap add {port} mode tap && ip link set {port} up"));
         });
         let printed = node.apply(yaml);
-        assert!(!printed.contains('#'), "{file} leaves something open:\n{printed}");
+        assert!(!printed.contains('#'), "{file} is not fully applied:\n{printed}");
         node.assert_settled();
         for port in &ports {
             let bridge = node.netns.link(port)["master"].as_str().unwrap_or_default().to_owned();
@@ -223,9 +226,9 @@ fn every_example_can_be_applied_and_settles() {
 }
 
 #[test]
-fn no_example_is_forgotten_here() {
+fn every_example_file_is_listed_here() {
     once();
-    // In a virtual machine the sources are not there; then this has been looked at before.
+    // A virtual machine has no sources. The host has already run this test.
     let Ok(entries) = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples")) else {
         return;
     };

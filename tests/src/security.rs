@@ -1,4 +1,4 @@
-//! What a port checks of a VM's frames besides their VLAN.
+//! Checks of a VM's frames besides their VLAN.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +22,7 @@ struct Lab {
 const VM: [u8; 6] = [2, 0, 0, 0, 0, 0xa];
 const STRANGER: [u8; 6] = [2, 0, 0, 0, 0, 0x99];
 
-/// `security`: what the file says of `a` and of `b`.
+/// The configuration with these `security` sections for `a` and `b`.
 fn config(security: [&str; 2]) -> String {
     let [a, b] = security;
     format!(
@@ -50,27 +50,27 @@ impl Lab {
         Self { node, others, wire, a, b }
     }
 
-    /// Frames that were dropped at a port for a reason.
+    /// Counted drops at a port for a reason.
     fn drops(&self, device: &str, reason: &str) -> u64 {
         let kind = (device.to_owned(), reason.to_owned());
         self.node.drops().get(&kind).copied().unwrap_or_default()
     }
 }
 
-/// A frame of the VM with this ethertype and payload.
+/// A frame from this source address with this Ethertype and payload.
 fn frame(source: [u8; 6], ethertype: u16, payload: &[u8]) -> Frame {
     let mut payload = payload.to_vec();
     payload.resize(payload.len().max(46), 0);
     Frame { destination: BROADCAST, source, tags: vec![], ethertype, payload }
 }
 
-/// ARP (0x0806) or RARP (0x8035) in the name of an address.
+/// An ARP (0x0806) or RARP (0x8035) message with this sender address.
 fn arp(ethertype: u16, source: [u8; 6], sender: [u8; 6]) -> Frame {
     let header = [0, 1, 8, 0, 6, 4, 0, 1];
     frame(source, ethertype, &[&header[..], &sender, &[10, 0, 0, 1]].concat())
 }
 
-/// IPv6 with this next header and what follows the addresses.
+/// An IPv6 frame with this next header, and with the payload after the addresses.
 fn ipv6(next: u8, rest: &[u8]) -> Frame {
     let length = u8::try_from(rest.len()).unwrap();
     let header = [&[0x60, 0, 0, 0, 0, length, next, 255][..], &[0xfe; 32]].concat();
@@ -93,10 +93,11 @@ fn udp6(from: u16, to: u16) -> Frame {
     ipv6(17, &[from.to_be_bytes(), to.to_be_bytes(), [0, 8], [0, 0]].concat())
 }
 
-/// Sends these frames and then one of its own number. What comes before that one has passed.
+/// Sends these frames and a final numbered one; returns the frames that arrive before the final
+/// one.
 fn passed(lab: &Lab, to: &Wire, frames: &[Frame]) -> Vec<usize> {
     const LAST: u32 = 0xffff;
-    // What is left of a broadcast before.
+    // Discard the rest of an earlier broadcast.
     while to.receive(Duration::ZERO).is_some() {}
     for frame in frames {
         lab.a.send(frame);
@@ -106,7 +107,7 @@ fn passed(lab: &Lab, to: &Wire, frames: &[Frame]) -> Vec<usize> {
     lab.a.send(&last);
     let mut passed = Vec::new();
     loop {
-        let bytes = to.receive(Duration::from_secs(10)).expect("the last frame arrives");
+        let bytes = to.receive(Duration::from_secs(10)).expect("the final frame arrives");
         let frame = Frame::from_bytes(&bytes).unwrap();
         let bare = frame.with_tags(&[]);
         if bare.ethertype == TEST && bare.number() == LAST {
@@ -117,7 +118,7 @@ fn passed(lab: &Lab, to: &Wire, frames: &[Frame]) -> Vec<usize> {
 }
 
 #[test]
-fn a_vm_uses_the_addresses_of_its_port_only() {
+fn vm_uses_only_the_addresses_of_its_port() {
     let lab = Lab::new([r#"macs: ["02:00:00:00:00:0a", "02:00:00:00:00:0b"]"#, ""]);
     let second = [2, 0, 0, 0, 0, 0xb];
     let frames = [
@@ -139,7 +140,7 @@ fn a_vm_uses_the_addresses_of_its_port_only() {
     for (reason, count) in [("mac-spoofed", 2), ("arp-spoofed", 4), ("nd-spoofed", 2)] {
         assert_eq!(lab.drops("vm-a", reason), count, "{reason}");
     }
-    // The list is replaced as a whole, and with it what was allowed.
+    // A new list replaces the old one completely.
     lab.node.apply(&config([r#"macs: ["02:00:00:00:00:0a", "02:00:00:00:00:99"]"#, ""]));
     lab.node.assert_settled();
     assert_eq!(passed(&lab, &lab.wire, &frames[..3]), [0, 2]);
@@ -149,10 +150,10 @@ fn a_vm_uses_the_addresses_of_its_port_only() {
 }
 
 #[test]
-fn a_vm_that_wraps_its_arp_is_found_out() {
+fn spoofed_arp_with_an_encapsulation_is_dropped() {
     let lab = Lab::new([r#"macs: ["02:00:00:00:00:0a"]"#, ""]);
     let inner = arp(0x0806, VM, STRANGER);
-    // LLC/SNAP, and a priority tag that the kernel takes off before the program looks (VU#855201).
+    // LLC/SNAP, and a priority tag that the kernel removes before the program runs (VU#855201).
     let snap = [&[0xaa, 0xaa, 3, 0, 0, 0, 8, 6][..], &inner.payload].concat();
     let length = u16::try_from(snap.len()).unwrap();
     let tagged = inner.with_tags(&[(0x8100, 0)]);
@@ -161,9 +162,9 @@ fn a_vm_that_wraps_its_arp_is_found_out() {
 }
 
 #[test]
-fn a_vm_has_no_more_addresses_than_it_may() {
+fn vm_has_at_most_the_permitted_number_of_addresses() {
     let lab = Lab::new(["maxMacs: 3", ""]);
-    // The last frame of `passed` has the first address.
+    // The final frame of `passed` uses the first address.
     let from = |number: u8| frame([2, 0, 0, 0, 1, number], TEST, &[number]);
     let frames = [frame(VM, TEST, &[0]), from(1), from(2), from(3), from(1), from(4)];
     assert_eq!(passed(&lab, &lab.wire, &frames), [0, 1, 2, 1]);
@@ -173,10 +174,10 @@ fn a_vm_has_no_more_addresses_than_it_may() {
 }
 
 #[test]
-fn a_vm_is_neither_dhcp_server_nor_router() {
+fn vm_is_neither_a_dhcp_server_nor_a_router() {
     let lab = Lab::new(["dhcpGuard: true, raGuard: true", ""]);
     let router = ipv6(58, &[134, 0, 0, 0]);
-    // Behind a hop-by-hop header and in a first fragment (RFC 7113).
+    // After a hop-by-hop header and in a first fragment (RFC 7113).
     let hidden = ipv6(0, &[44, 0, 0, 0, 0, 0, 0, 0, 58, 0, 0, 1, 0, 0, 0, 1, 134, 0, 0, 0]);
     let frames = [
         udp4(67, 68),
@@ -193,7 +194,7 @@ fn a_vm_is_neither_dhcp_server_nor_router() {
 }
 
 #[test]
-fn isolated_ports_talk_to_the_uplink_only() {
+fn isolated_ports_reach_the_uplink_only() {
     let lab = Lab::new(["isolated: true", ""]);
     let hears = |to: &Wire, from: &Wire, number: u32, tags: &[(u16, u16)]| {
         from.send(&Frame::numbered(number, tags));
@@ -219,7 +220,7 @@ fn isolated_ports_talk_to_the_uplink_only() {
 }
 
 #[test]
-fn a_storm_is_cut_down_to_its_limit_and_unicast_is_not() {
+fn storm_is_limited_and_known_unicast_is_not() {
     let lab = Lab::new(["storm: { broadcast: 10, multicast: 20 }", ""]);
     stay_on_one_processor();
     let fence = Fence::new(&lab.others);
@@ -237,7 +238,7 @@ fn a_storm_is_cut_down_to_its_limit_and_unicast_is_not() {
     send(STRANGER, 300);
     let (mut broadcast, mut multicast, mut unicast) = (0, 0, 0);
     while unicast < 300 {
-        let bytes = lab.wire.receive(Duration::from_secs(10)).expect("all unicast arrives");
+        let bytes = lab.wire.receive(Duration::from_secs(10)).expect("all unicast frames arrive");
         match Frame::from_bytes(&bytes).filter(|frame| frame.ethertype == TEST) {
             Some(frame) if frame.destination == BROADCAST => broadcast += 1,
             Some(frame) if frame.destination[0] & 1 == 1 => multicast += 1,
@@ -245,7 +246,7 @@ fn a_storm_is_cut_down_to_its_limit_and_unicast_is_not() {
             None => {}
         }
     }
-    // What the limits let through at once, and what came due while the machine took its time.
+    // The burst of each limit, and the frames that became due during the test.
     let seconds = started.elapsed().as_secs() + 1;
     assert!((10..=11 + 10 * seconds).contains(&broadcast), "{broadcast} in {seconds} s");
     assert!((20..=21 + 20 * seconds).contains(&multicast), "{multicast} in {seconds} s");
@@ -254,7 +255,7 @@ fn a_storm_is_cut_down_to_its_limit_and_unicast_is_not() {
 }
 
 #[test]
-fn the_node_hears_the_link_local_frames_of_a_vm_that_may() {
+fn node_receives_link_local_frames_of_a_permitted_vm() {
     let lab = Lab::new(["allowLinkLocal: true", ""]);
     let lldp = Frame { destination: [1, 0x80, 0xc2, 0, 0, 0xe], ..frame(VM, 0x88cc, &[]) };
     lab.a.send(&lldp);
@@ -263,9 +264,9 @@ fn the_node_hears_the_link_local_frames_of_a_vm_that_may() {
     assert_eq!((lab.drops("vm-a", "link-local"), lab.drops("vm-b", "link-local")), (0, 1));
 }
 
-/// The code of a check is in the programs of ports that have it, and in no other.
+/// Only the programs of ports with a check contain the code of the check.
 #[test]
-fn a_check_that_is_off_is_in_no_program() {
+fn disabled_check_is_in_no_program() {
     let lab = Lab::new([
         "macs: [\"02:00:00:00:00:0a\"], dhcpGuard: true, raGuard: true",
         "storm: { broadcast: 5 }",
@@ -287,9 +288,9 @@ fn a_check_that_is_off_is_in_no_program() {
     assert!(plain < storm && storm < guards, "{sizes:?}");
 }
 
-/// While one port gets its checks, and loses them, its neighbour's frames all arrive, and its own too.
+/// While a port gets its checks and loses them, all its frames and those of another port arrive.
 #[test]
-fn checks_come_and_go_under_traffic() {
+fn checks_are_switched_on_and_off_without_loss() {
     let lab = Lab::new(["", ""]);
     let checks = r#"macs: ["02:00:00:00:00:0a"], maxMacs: 2, dhcpGuard: true, raGuard: true"#;
     let mut number = 0;

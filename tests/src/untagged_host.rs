@@ -1,4 +1,5 @@
-//! The node's own address on the native VLAN: untagged on the bridge itself, beside a VM in the same VLAN.
+//! The node's own address on the native VLAN: untagged on the bridge itself, with a VM in this
+//! VLAN.
 
 use crate::{Feature, lab::Netns, needs, node::Node};
 
@@ -46,12 +47,12 @@ fn the_node_is_reached_from_its_own_vlan_only(filtering: &str) {
 }
 
 #[test]
-fn the_node_is_reached_from_its_own_vlan_only_on_an_unaware_bridge() {
+fn node_is_reached_from_its_own_vlan_only_on_an_unaware_bridge() {
     the_node_is_reached_from_its_own_vlan_only("off");
 }
 
 #[test]
-fn the_node_is_reached_from_its_own_vlan_only_on_an_aware_bridge() {
+fn node_is_reached_from_its_own_vlan_only_on_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) {
         the_node_is_reached_from_its_own_vlan_only("on");
     }

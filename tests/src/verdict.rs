@@ -1,5 +1,5 @@
-//! The programs alone, by BPF_PROG_TEST_RUN: frames that no wire delivers (the kernel drops a frame that is cut off
-//! inside its tag before TC sees it), and random bytes of every length.
+//! The programs alone, run by BPF_PROG_TEST_RUN: frames that no wire delivers (the kernel drops a
+//! frame that is truncated inside its tag before TC sees it), and random bytes of every length.
 
 use netagent_common::{
     counters::Direction,
@@ -44,7 +44,7 @@ impl Programs {
         Self { node, _others: others }
     }
 
-    /// Runs a program as if this had come to a device, and returns its verdict.
+    /// Runs a program as for a frame at a device; returns the verdict.
     fn verdict(&self, program: &str, device: &str, bytes: &[u8]) -> u32 {
         let program = Program::open(&self.node.pin("programs"), program);
         let index = self.index(device);
@@ -52,7 +52,7 @@ impl Programs {
     }
 
     fn index(&self, device: &str) -> u32 {
-        // Not from /sys, which belongs to the namespace that mounted it.
+        // Not read from /sys, which shows the namespace that mounted it.
         u32::try_from(self.node.netns.link(device)["ifindex"].as_u64().unwrap()).unwrap()
     }
 
@@ -76,7 +76,7 @@ fn verdicts_by_program_port_and_tags() {
         ("uplink_in", "eth2", vec![], DROP),
         ("uplink_in", "eth2", vec![(c, 100)], PASS),
         ("uplink_in", "eth2", vec![(c, 101)], DROP),
-        // No tag in the metadata: this VLAN is nobody's.
+        // Without a tag in the metadata, the frame is in a VLAN that no port has.
         ("port_out", "a100", vec![], DROP),
         ("uplink_xdp", "eth2", vec![], XDP_PASS),
         ("uplink_xdp", "eth2", vec![(c, 0)], XDP_PASS),
@@ -100,16 +100,16 @@ fn verdicts_by_program_port_and_tags() {
 }
 
 #[test]
-fn a_device_without_a_policy_passes_nothing() {
+fn device_without_a_policy_passes_nothing() {
     let programs = Programs::new();
     let bytes = Frame::numbered(1, &[]).to_bytes();
-    // `lo` has index 1, for which the kernel takes the context's word as well.
+    // `lo` has index 1. The kernel also accepts index 1 from the context.
     assert_eq!(programs.verdict("port_in", "lo", &bytes), DROP);
     assert!(programs.drops().contains("no-policy"), "{}", programs.drops());
 }
 
 #[test]
-fn link_local_groups_pass_at_the_uplink_and_nowhere_else() {
+fn link_local_groups_pass_only_at_the_uplink() {
     let programs = Programs::new();
     for last in [0x00, 0x02, 0x0e] {
         let mut frame = Frame::numbered(1, &[]);
@@ -124,19 +124,20 @@ fn link_local_groups_pass_at_the_uplink_and_nowhere_else() {
 }
 
 #[test]
-fn a_frame_cut_off_inside_its_tag_is_dropped() {
+fn frame_truncated_inside_its_tag_is_dropped() {
     let programs = Programs::new();
     let whole = Frame::numbered(1, &[(0x8100, 100)]).to_bytes();
     for length in 14..18 {
         assert_eq!(programs.verdict("uplink_in", "eth2", &whole[..length]), DROP, "{length}");
-        // XDP leaves it to TC, and the kernel drops it before.
+        // XDP passes the frame to TC, and the kernel drops it before TC.
         assert_eq!(programs.verdict("uplink_xdp", "eth2", &whole[..length]), XDP_PASS, "{length}");
     }
     assert_eq!(programs.verdict("uplink_in", "eth2", &whole[..18]), PASS);
     assert!(programs.drops().contains("malformed"), "{}", programs.drops());
 }
 
-/// Random frames of every length: each program says what the same decision says on this side, and the kernel is well.
+/// Random frames of every length: each program returns the verdict of the decision as this test
+/// computes it, and the kernel accepts every frame.
 #[test]
 fn random_bytes_of_every_length_get_the_verdict_of_the_decision() {
     let programs = Programs::new();
@@ -170,15 +171,15 @@ fn random_bytes_of_every_length_get_the_verdict_of_the_decision() {
             passed += u32::from(wanted == PASS);
             match verdict {
                 Ok(verdict) => assert_eq!(verdict, wanted, "{name} {bytes:02x?}"),
-                // Frames that the kernel does not run programs on: IP without its header.
+                // The kernel runs no program on an IP frame without an IP header.
                 Err(error) => assert_eq!(error.raw_os_error(), Some(libc::EINVAL), "{bytes:02x?}"),
             }
         }
-        assert!(passed > 100, "{name}: {passed} frames pass: the test would prove little");
+        assert!(passed > 100, "{name}: only {passed} frames pass, which proves little");
     }
 }
 
-/// Random bytes that often begin like something.
+/// Random bytes that often begin with a plausible header.
 fn frame(rng: &mut Rng, length: usize) -> Vec<u8> {
     let mut bytes: Vec<u8> = (0..length).map(|_| rng.below(256).to_be_bytes()[1]).collect();
     let beginnings: [&[u8]; 9] = [
@@ -200,7 +201,7 @@ fn frame(rng: &mut Rng, length: usize) -> Vec<u8> {
         &[8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 17],
     ];
     let head = [rng.pick(&beginnings), rng.pick(&payloads)].concat();
-    // An even first byte is no group; the kernel's groups are tested elsewhere.
+    // The first byte is even: not a group. The link-local groups have their own test.
     bytes[0] &= 0xfe;
     for (byte, value) in bytes[12..].iter_mut().zip(head) {
         *byte = value;
@@ -208,7 +209,7 @@ fn frame(rng: &mut Rng, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// What the decision says of a frame whose outer tag is in the bytes.
+/// The verdict of the decision for a frame whose outer tag is in the bytes.
 fn passes(policy: &Policy, bytes: &[u8]) -> bool {
     let word = |at: usize| bytes.get(at..at + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
     let Some(ethertype) = word(12) else { return false };

@@ -1,4 +1,4 @@
-//! The inverse of a change: what restores the state before it.
+//! The inverse of a change, which restores the previous state.
 
 use netagent_common::vlan::Vid;
 
@@ -9,9 +9,10 @@ use crate::{
     state::{Kind, Link, Observed, ObservedDatapath, VlanFlags},
 };
 
-/// The changes that restore what a change of links alters; empty where nothing needs to be restored.
+/// The changes that restore the state before a change of links; empty if nothing needs to be
+/// restored.
 ///
-/// A deleted link is created again without its addresses and members: the units that they belong to restore them.
+/// A deleted link is created again without its addresses and members: their own units restore them.
 pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
     let link = |name: &IfName| observed.link(name);
     let back = match change {
@@ -69,7 +70,7 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
     back.into_iter().map(Change::Link).collect()
 }
 
-/// The changes that restore what a change of the datapath alters.
+/// The changes that restore the state before a change of the datapath.
 pub fn of_datapath(change: &DatapathChange, datapath: &ObservedDatapath) -> Vec<Change> {
     let back = match change {
         DatapathChange::SetPolicy(name, _) => match datapath.ports.get(name) {
@@ -97,7 +98,7 @@ pub fn of_datapath(change: &DatapathChange, datapath: &ObservedDatapath) -> Vec<
                 None => vec![DatapathChange::Detach(name.clone(), *hook)],
             }
         }
-        // The offload costs nothing where it stays off.
+        // The offload may stay off: that is harmless.
         DatapathChange::RxVlanOff(..) => vec![],
     };
     back.into_iter().map(Change::Datapath).collect()
@@ -107,7 +108,7 @@ fn one(link: Option<&Link>, change: impl FnOnce(&Link) -> LinkChange) -> Vec<Lin
     link.map(change).into_iter().collect()
 }
 
-/// The VIDs of a range as they were, in ranges of equal flags.
+/// The previous VIDs of a range, in ranges with equal flags.
 fn vids(name: &IfName, link: Option<&Link>, first: Vid, last: Vid) -> Vec<LinkChange> {
     let found = |vid: &Vid| link.and_then(|link| link.vlans.get(vid).copied());
     let vids: Vec<Vid> = (first.get()..=last.get()).filter_map(Vid::new).collect();

@@ -1,4 +1,4 @@
-//! The steps as text: each prints as the `ip`, `bridge` or `ethtool` command that it equals, where there is one.
+//! Changes as text: the equivalent `ip`, `bridge` or `ethtool` command, if there is one.
 
 use std::fmt;
 

@@ -1,6 +1,6 @@
 //! `netagent plan` and `netagent apply`: once, without a daemon.
 
-use std::{future::ready, ops::ControlFlow, path::Path, process::ExitCode};
+use std::{future::ready, ops::ControlFlow, process::ExitCode};
 
 use anyhow::{Context as _, Result};
 
@@ -10,17 +10,17 @@ use super::{
 };
 use crate::{
     agent::{Agent, Ledger, Progress},
-    config,
-    daemon::Journal,
+    daemon::{Journal, Sources},
     health::{self, Evidence},
     plan::{Permission, Plan},
     state::{Code, Finding, Outcome},
 };
 
-pub async fn plan(pins: &Path, target: &Target) -> Result<ExitCode> {
-    let desired = config::load(&target.config)?.desired();
-    let mut agent = Agent::open(pins)?;
+pub async fn plan(places: &Places, target: &Target) -> Result<ExitCode> {
+    let sources = Sources::open(&target.config, &places.socket)?;
+    let mut agent = Agent::open(&places.pins)?;
     agent.look().await?;
+    let (desired, _) = sources.on(agent.links());
     let confirmed = target.confirm.iter().cloned().collect();
     let plan = agent.plan(&desired, &Permission { confirmed, ..Permission::default() });
     print(&text(&plan))?;
@@ -28,15 +28,18 @@ pub async fn plan(pins: &Path, target: &Target) -> Result<ExitCode> {
 }
 
 pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
-    let desired = config::load(&target.config)?.desired();
+    let sources = Sources::open(&target.config, &places.socket)?;
     let mut agent = Agent::open(&places.pins)?;
     agent.take_charge()?;
     agent.look().await.context("nothing was done")?;
+    // Ports that were added at run time stay, though no daemon runs.
+    let (desired, of_sources) = sources.on(agent.links());
     let mut ledger = Ledger::new(target.confirm.iter().cloned().collect());
     let mut steps = Steps { taken: 0, journal: Journal::new(&places.state) };
     let applied = agent.apply(&desired, &mut ledger, &mut steps).await;
     agent.look().await.context("applied; look at the result")?;
-    let known: Vec<Finding> = applied.plan.findings().chain(ledger.findings()).cloned().collect();
+    let of_plan = applied.plan.findings().chain(ledger.findings());
+    let known: Vec<Finding> = of_sources.iter().chain(of_plan).cloned().collect();
     let health = health::judge(Evidence {
         desired: &desired,
         links: agent.links(),

@@ -10,11 +10,11 @@ use super::{
 };
 use crate::{
     agent::Agent,
-    config,
     control::{
         self, Confirmation,
         client::{Client, Form},
     },
+    daemon::Sources,
     datapath::pins,
     health::{self, Evidence},
     intent::{PortIntent, SecurityIntent},
@@ -23,7 +23,7 @@ use crate::{
     request::Answer,
     show::{self, What},
     snapshot::Snapshot,
-    state::{Finding, State},
+    state::State,
     status::{PortStatus, Status},
 };
 
@@ -85,9 +85,9 @@ pub async fn status(places: &Places, config: Option<&Path>, json: bool) -> Resul
     agent.look().await?;
     let (desired, known) = match config {
         Some(path) => {
-            let desired = config::load(path)?.desired();
+            let (desired, mut known) = Sources::open(path, &places.socket)?.on(agent.links());
             let plan = agent.plan(&desired, &Permission::default());
-            let known: Vec<Finding> = plan.findings().cloned().collect();
+            known.extend(plan.findings().cloned());
             (desired, known)
         }
         None => (health::desired_as_seen(agent.links(), agent.ports()), Vec::new()),

@@ -62,25 +62,30 @@ impl RuntimePorts {
         self.ports.len() < before
     }
 
-    /// Forgets the ports whose device is gone, and notes the devices that have appeared.
+    /// Forgets the ports whose device is gone, and notes the devices that have appeared, here and in the file.
     pub fn forget_gone(&mut self, links: &Observed) -> Vec<IfName> {
+        let before = self.ports.clone();
+        let gone = self.keep_present(links);
+        if self.ports != before
+            && let Err(error) = self.save()
+        {
+            warn!("{error:#}");
+        }
+        gone
+    }
+
+    /// Forgets the ports whose device is gone, and notes the devices that have appeared.
+    pub fn keep_present(&mut self, links: &Observed) -> Vec<IfName> {
         let mut gone = Vec::new();
-        let mut appeared = false;
         self.ports.retain_mut(|RuntimePort { port, ifindex }| {
             let now = links.link(&port.device).map(|link| link.index);
             if ifindex.is_some() && *ifindex != now {
                 gone.push(port.device.clone());
                 return false;
             }
-            appeared |= *ifindex != now;
             *ifindex = now;
             true
         });
-        if (appeared || !gone.is_empty())
-            && let Err(error) = self.save()
-        {
-            warn!("{error:#}");
-        }
         gone
     }
 

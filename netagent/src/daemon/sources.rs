@@ -146,6 +146,14 @@ impl Sources {
         !gone.is_empty()
     }
 
+    /// What the sources ask for on a node with these links, and the findings about them; for commands that work without
+    /// the daemon.
+    pub fn on(mut self, links: &Observed) -> (Desired, Vec<Finding>) {
+        self.ports.keep_present(links);
+        self.compiled = self.compile();
+        (self.desired(), self.findings())
+    }
+
     fn compile(&self) -> Compiled {
         let of_socket = self.ports.iter().map(|port| Intent::port(Origin::Socket, port.clone()));
         let intents: Vec<Intent> =

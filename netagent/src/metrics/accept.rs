@@ -1,4 +1,4 @@
-//! Which text format a scraper gets (RFC 9110 §12.5.1, as far as two formats need it).
+//! Selects the text format for a scraper (RFC 9110 §12.5.1, reduced to two formats).
 
 /// A text format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +18,8 @@ impl Format {
         }
     }
 
-    /// What an `Accept` header likes best: the first of those with the highest weight. Classic where it asks for
-    /// neither, or says nothing: a scraper that cannot read the answer still shows it to a human.
+    /// The format of the media range with the highest weight, the first of equal ones. The default
+    /// is `Classic`: a client that cannot parse it still shows readable text.
     pub fn negotiate(accept: &str) -> Self {
         let mut best = (Self::Classic, 0);
         for (format, weight) in accept.split(',').filter_map(candidate) {
@@ -31,7 +31,7 @@ impl Format {
     }
 }
 
-/// One media range: the format that it stands for, and its weight in thousandths.
+/// The format of one media range, and its weight in thousandths.
 fn candidate(range: &str) -> Option<(Format, u16)> {
     let mut parts = range.split(';').map(str::trim);
     let (format, version) = match parts.next()?.to_ascii_lowercase().as_str() {
@@ -51,7 +51,7 @@ fn candidate(range: &str) -> Option<(Format, u16)> {
     Some((format, weight))
 }
 
-/// A weight: 0 to 1 with at most three decimals.
+/// Parses a weight: 0 to 1 with at most three decimals.
 fn thousandths(text: &str) -> Option<u16> {
     let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
     let digits = decimals.bytes().all(|byte| byte.is_ascii_digit());
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn openmetrics_only_when_it_is_asked_for() {
+    fn openmetrics_needs_an_accept_header_that_prefers_it() {
         for (accept, format) in [
             ("", Classic),
             ("*/*", Classic),
@@ -83,7 +83,7 @@ mod tests {
             ("text/plain;q=0.5, application/openmetrics-text;q=0.501", OpenMetrics),
             ("application/openmetrics-text, text/plain", OpenMetrics),
             ("text/plain, application/openmetrics-text", Classic),
-            // Prometheus 2.42 and 3.
+            // Prometheus 2.42, then Prometheus 3.
             (
                 "application/openmetrics-text;version=1.0.0,application/openmetrics-text;\
                  version=0.0.1;q=0.75,text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
@@ -95,7 +95,7 @@ mod tests {
                  text/plain;version=0.0.4;q=0.4,*/*;q=0.2",
                 OpenMetrics,
             ),
-            // A weight that is none disqualifies its range.
+            // An invalid weight disqualifies its range.
             ("application/openmetrics-text;q=1.5", Classic),
             ("application/openmetrics-text;q=x", Classic),
         ] {

@@ -1,7 +1,7 @@
-//! From `OpenMetrics` to the classic text format 0.0.4, whose parser does not join a family's name with the suffixes
-//! of its samples, and knows no info, unit and end.
+//! Converts `OpenMetrics` to the classic text format 0.0.4. In the classic format a family has the
+//! name of its samples, suffix included, and there are no info types, units and end marker.
 
-/// Rewrites the text that prometheus-client makes: counters, gauges and infos, HELP before TYPE.
+/// Converts the output of prometheus-client: counters, gauges and infos, HELP before TYPE.
 pub fn from_openmetrics(text: &str) -> String {
     let mut classic = String::with_capacity(text.len());
     let mut push = |parts: &[&str]| {
@@ -36,7 +36,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_get_the_suffix_and_openmetrics_own_lines_go() {
+    fn families_get_their_suffix_and_openmetrics_lines_are_removed() {
         let openmetrics = "\
 # HELP a_bytes All \"bytes\".
 # TYPE a_bytes counter

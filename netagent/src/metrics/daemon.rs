@@ -1,4 +1,4 @@
-//! The agent itself: its build, how full its maps are, and how reconciling goes.
+//! Metrics of the agent: build, usage of the maps, reconciliations.
 
 use std::{
     fmt,
@@ -8,58 +8,58 @@ use std::{
 use super::family::Families;
 use crate::snapshot::{Activity, Repairs};
 
-/// Writes how full the maps are.
+/// Writes the usage of the maps.
 pub fn encode_maps(families: &mut Families<'_>, usage: &[(&'static str, u32, u32)]) -> fmt::Result {
     let label = |map: &'static str| [("map", map.into())];
     families.gauges(
         "netagent_map_entries",
-        "Entries in use of a BPF map, by its name in bpftool",
+        "Used entries of a BPF map, by its name in bpftool",
         usage.iter().map(|(map, entries, _)| (label(map), u64::from(*entries))),
     )?;
     families.gauges(
         "netagent_map_capacity",
-        "Most entries of a BPF map",
+        "Maximum number of entries of a BPF map",
         usage.iter().map(|(map, _, capacity)| (label(map), u64::from(*capacity))),
     )
 }
 
-/// Writes which build this is.
+/// Writes the version of the build.
 pub fn encode_build(families: &mut Families<'_>) -> fmt::Result {
     let labels = [("version", env!("CARGO_PKG_VERSION").into())];
     families.infos("netagent_build", "The version of this agent", [labels])
 }
 
-/// Writes what the daemon has done.
+/// Writes the reconciliations, reloads and repairs.
 pub fn encode(families: &mut Families<'_>, activity: &Activity) -> fmt::Result {
     let Activity { successes, failures, last_success, last_duration, repairs, reload } = activity;
     families.counter(
         "netagent_reconcile_success",
-        "Applies after which every part was as desired",
+        "Applies after which every part of the node was as desired",
         *successes,
     )?;
     families.counter(
         "netagent_reconcile_failures",
-        "Applies after which a part was not as desired",
+        "Applies after which a part of the node was not as desired",
         *failures,
     )?;
     families.gauge(
         "netagent_reconcile_last_success_timestamp_seconds",
-        "The end of the last apply after which every part was as desired, in Unix time; 0 if none",
+        "Unix time of the end of the last apply after which every part was as desired; 0 if none",
         &unix_time(*last_success),
     )?;
     families.gauge(
         "netagent_reconcile_last_duration_seconds",
-        "The duration of the last apply",
+        "Duration of the last apply",
         &last_duration.as_secs_f64(),
     )?;
     families.gauge(
         "netagent_config_last_reload_successful",
-        "Whether the file could be used when it was read last",
+        "Whether the last reload of the configuration file succeeded",
         &u32::from(reload.error.is_none()),
     )?;
     families.gauge(
         "netagent_config_last_reload_success_timestamp_seconds",
-        "When a file was read last that could be used, in Unix time",
+        "Unix time of the last successful reload of the configuration file",
         &unix_time(reload.last_success),
     )?;
     let by_kind = |count: fn(&Repairs) -> u64| {
@@ -70,22 +70,22 @@ pub fn encode(families: &mut Families<'_>, activity: &Activity) -> fmt::Result {
     };
     families.counters(
         "netagent_drift_repair_attempts",
-        "Steps that were taken to restore what others changed on the node, by kind",
+        "Attempted steps to restore what others changed on the node, by kind",
         by_kind(|repairs| repairs.attempts),
     )?;
     families.counters(
         "netagent_drift_repairs",
-        "Steps that restored what others changed on the node, by kind",
+        "Successful steps to restore what others changed on the node, by kind",
         by_kind(|repairs| repairs.successes),
     )?;
     families.counters(
         "netagent_drift_repair_failures",
-        "Steps that failed to restore what others changed on the node, by kind",
+        "Failed steps to restore what others changed on the node, by kind",
         by_kind(|repairs| repairs.failures),
     )
 }
 
-/// The kinds of steps: see `Change::kind`.
+/// The kinds of steps: the values of `Change::kind`.
 const KINDS: [&str; 7] =
     ["address", "attribute", "link", "membership", "policy", "program", "vlan"];
 

@@ -1,5 +1,6 @@
-//! Drops by (device, VLAN, reason), receive and transmit apart. For every reason that a port can have there is a
-//! series at 0 before its first drop, with the VLAN of that first drop where it can be told beforehand.
+//! Drops by (device, VLAN, reason), with separate families for receive and transmit. Each reason
+//! that applies to a port has a series at 0 before the first drop. The series has the VLAN of that
+//! first drop if the reason and the port determine the VLAN.
 
 use std::{borrow::Cow, collections::BTreeMap, fmt};
 
@@ -11,7 +12,7 @@ use netagent_common::{
 use super::family::{Families, Labels};
 use crate::state::{Count, Counters, DropKind, ObservedDatapath};
 
-/// Drops of one direction and what they are called.
+/// Name and HELP of the drop counters of one direction.
 struct Family {
     direction: Direction,
     packets: (&'static str, &'static str),
@@ -23,23 +24,17 @@ const FAMILIES: [Family; 2] = [
         direction: Direction::Receive,
         packets: (
             "netagent_receive_drop_packets",
-            "Frames from the VM or the wire that were dropped; vlan is none for untagged frames",
+            "Dropped frames from the VM or the wire; vlan is none for untagged frames",
         ),
-        bytes: (
-            "netagent_receive_drop_bytes",
-            "Bytes of frames from the VM or the wire that were dropped",
-        ),
+        bytes: ("netagent_receive_drop_bytes", "Bytes of dropped frames from the VM or the wire"),
     },
     Family {
         direction: Direction::Transmit,
         packets: (
             "netagent_transmit_drop_packets",
-            "Frames to the VM or the wire that were dropped; vlan is none for untagged frames",
+            "Dropped frames to the VM or the wire; vlan is none for untagged frames",
         ),
-        bytes: (
-            "netagent_transmit_drop_bytes",
-            "Bytes of frames to the VM or the wire that were dropped",
-        ),
+        bytes: ("netagent_transmit_drop_bytes", "Bytes of dropped frames to the VM or the wire"),
     },
 ];
 
@@ -74,7 +69,7 @@ pub fn encode(
     Ok(())
 }
 
-/// What was dropped, over the zeros of what can be.
+/// Zeros for the drops that are possible, overwritten by the counted drops.
 fn all<'a>(
     counters: &'a Counters,
     datapath: &'a ObservedDatapath,
@@ -94,7 +89,7 @@ fn all<'a>(
     for (device, port) in &counters.ports {
         all.extend(port.drops.iter().map(|(kind, count)| ((device.as_str(), *kind), *count)));
     }
-    // The map has every reason in both directions here, also those that cannot be.
+    // This map has every reason in both directions, including impossible combinations.
     let elsewhere = counters
         .elsewhere
         .iter()
@@ -103,8 +98,8 @@ fn all<'a>(
     all
 }
 
-/// The VID that `decide` gives to a drop, where the reason and the port alone say it; else `None`, that of the VIDs
-/// that are not kept apart.
+/// The VID that `decide` gives to a drop, if the reason and the port determine it. Otherwise
+/// `None`, as for VIDs without a counter of their own.
 fn first_vid(reason: Reason, pvid: Option<Vid>) -> Option<u16> {
     match reason {
         Reason::Untagged | Reason::Malformed | Reason::LinkLocal => Some(0),

@@ -1,5 +1,6 @@
-//! Families of constant metrics, over prometheus-client's encoder. The encoder appends `_total` to the name of a
-//! counter and `_info` to that of an info. A family without series is left out.
+//! Families of constant metrics, written with prometheus-client's encoder. The encoder appends
+//! `_total` to the name of a counter and `_info` to the name of an info. Families without series
+//! are omitted.
 
 use std::{borrow::Cow, fmt};
 
@@ -11,7 +12,7 @@ use prometheus_client::{
 /// Labels of a series.
 pub type Labels<'a, const N: usize> = [(&'static str, Cow<'a, str>); N];
 
-/// Where families are written.
+/// Writes families to an encoder.
 pub struct Families<'a>(pub DescriptorEncoder<'a>);
 
 impl Families<'_> {
@@ -51,7 +52,7 @@ impl Families<'_> {
         Ok(())
     }
 
-    /// Writes a family of series whose labels are what they tell.
+    /// Writes a family of infos, whose labels are the information.
     pub fn infos<'a, const N: usize>(
         &mut self,
         name: &str,

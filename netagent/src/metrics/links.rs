@@ -1,4 +1,4 @@
-//! Ports and bonds: what they are, and whether they work.
+//! Metrics of ports and bonds.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,7 +9,7 @@ use crate::{
     state::{Link, Member, Observed, ObservedDatapath, PortPolicy},
 };
 
-/// Writes what is known of ports.
+/// Writes the ports.
 pub fn encode_ports(
     families: &mut Families<'_>,
     links: &Observed,
@@ -17,7 +17,7 @@ pub fn encode_ports(
 ) -> fmt::Result {
     families.infos(
         "netagent_port",
-        "What a port is plugged into and what it admits",
+        "Network, mode, PVID and admitted frame types of a port",
         datapath.ports.iter().map(|(device, port)| -> Labels<'_, 5> {
             let PortPolicy { network, pvid, .. } = &port.policy;
             [
@@ -31,7 +31,7 @@ pub fn encode_ports(
     )?;
     families.gauges(
         "netagent_port_attached",
-        "Whether a program of netagent runs on the port; uplink_xdp is optional, the others are not",
+        "Whether a netagent program is attached to the port; only uplink_xdp is optional",
         datapath.ports.iter().flat_map(|(device, port)| {
             port.policy.hooks().iter().map(move |hook| {
                 let labels = [device_label(device), ("program", hook.program().into())];
@@ -50,11 +50,11 @@ pub fn encode_ports(
     )
 }
 
-/// Writes what is known of bonds.
+/// Writes the bonds.
 pub fn encode_bonds(families: &mut Families<'_>, links: &Observed) -> fmt::Result {
     families.infos(
         "netagent_bond",
-        "How a bond spreads frames, and what that needs the switch to have configured",
+        "Mode of a bond, and the configuration that the mode needs on the switch",
         links.bonds().filter_map(|(device, _, bond)| {
             let mode = bond.mode()?;
             let labels: Labels<'_, 3> = [
@@ -72,7 +72,7 @@ pub fn encode_bonds(families: &mut Families<'_>, links: &Observed) -> fmt::Resul
     )?;
     families.gauges(
         "netagent_bond_members_active",
-        "NICs that are up and carry the traffic of the bond: one in active-backup, all in the other modes",
+        "NICs of the bond that are up and carry traffic: one in active-backup, all in other modes",
         links.bonds().map(|(device, ..)| {
             let active = count(links, device, |member| member.mii_up && member.active);
             ([device_label(device)], active)
@@ -92,7 +92,7 @@ pub fn encode_bonds(families: &mut Families<'_>, links: &Observed) -> fmt::Resul
     )?;
     families.counters(
         "netagent_bond_member_link_failures",
-        "Times that the link of a NIC in a bond has failed",
+        "Link failures of a NIC in a bond",
         members(links).map(|(labels, member)| (labels, u64::from(member.failures))),
     )
 }

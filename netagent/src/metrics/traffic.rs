@@ -8,17 +8,17 @@ use crate::{
     state::{Count, Counters, Forwarded, PortCounters, Traffic},
 };
 
-/// Most (device, VLAN) pairs of one scrape, each of which is four series. Prometheus' own advice ends far below; a node
-/// with full trunks would otherwise export tens of thousands of series that are idle.
+/// Maximum number of (device, VLAN) pairs in a scrape. Each pair is four series. A node with full
+/// trunks would otherwise export tens of thousands of idle series, far beyond Prometheus' advice.
 const MAX_PAIRS: usize = 10_000;
 
-/// One family: its name, its help, and what it takes of the traffic.
+/// A family: name, HELP, and the count that it exports.
 type Family = (&'static str, &'static str, fn(&Traffic) -> u64);
 
 const FAMILIES: [Family; 4] = [
     (
         "netagent_vlan_receive_packets",
-        "Frames from the VM or the wire that passed the policy, by VLAN; link-local frames belong to none",
+        "Frames from the VM or the wire that passed the policy, by VLAN or link-local",
         |traffic| traffic.receive.packets,
     ),
     (
@@ -28,7 +28,7 @@ const FAMILIES: [Family; 4] = [
     ),
     (
         "netagent_vlan_transmit_packets",
-        "Frames to the VM or the wire that passed the policy, by VLAN; link-local frames belong to none",
+        "Frames to the VM or the wire that passed the policy, by VLAN or link-local",
         |traffic| traffic.transmit.packets,
     ),
     (
@@ -59,18 +59,17 @@ pub fn encode(families: &mut Families<'_>, counters: &Counters) -> fmt::Result {
     }
     families.counters(
         "netagent_forward_packets",
-        "Frames from the VM or the wire that passed the policy, by the path on which they went on: the bridge, or past it by \
-         TC or XDP redirect",
+        "Frames from the VM or the wire that passed the policy, by path: bridge, TC redirect or XDP redirect",
         counters.ports.iter().flat_map(|(device, port)| paths(device, port)),
     )?;
     families.gauge(
         "netagent_vlan_series_limited",
-        "Whether there are too many VLAN series, so that those of the largest trunks are summed up as vlan other",
+        "Whether there are too many VLAN series: if so, the largest trunks have one series, vlan other",
         &u32::from(!folded.is_empty()),
     )
 }
 
-/// The paths of a port's frames. The bridge's are those that no other path has.
+/// Frames of a port by path. Frames that took no fast path took the bridge.
 fn paths<'a>(device: &'a IfName, port: &PortCounters) -> [(Labels<'a, 2>, u64); 3] {
     let Forwarded { tc, xdp } = port.forwarded;
     let received: u64 = port.vlans.values().map(|traffic| traffic.receive.packets).sum();
@@ -79,8 +78,9 @@ fn paths<'a>(device: &'a IfName, port: &PortCounters) -> [(Labels<'a, 2>, u64); 
     )
 }
 
-/// The devices whose VIDs are folded: those with the most, until the rest fits. Whole devices, and by what is
-/// configured rather than by traffic, so that no VID moves between series from one scrape to the next.
+/// The devices whose VIDs are folded: those with the most VIDs, until the rest fits. Whole devices
+/// are folded, and the configuration rather than the traffic decides, so that no VID moves between
+/// series from one scrape to the next.
 fn folded(counters: &Counters) -> BTreeSet<&IfName> {
     let mut pairs: usize = counters.ports.values().map(|port| port.vlans.len()).sum();
     let mut by_size: Vec<_> = counters.ports.iter().collect();
@@ -97,7 +97,7 @@ fn folded(counters: &Counters) -> BTreeSet<&IfName> {
     folded
 }
 
-/// The series of one port. Link-local frames stay apart: they are in no VLAN.
+/// The series of one port. Link-local frames have their own series: they belong to no VLAN.
 fn vlans(port: &PortCounters, fold: bool) -> Vec<(Cow<'static, str>, Traffic)> {
     let link_local = port.vlans.get(&0).map(|traffic| ("link-local".into(), *traffic));
     let vids = port.vlans.iter().filter(|(vid, _)| **vid != 0);

@@ -1,4 +1,4 @@
-//! The file for Wireshark: made new, whole blocks only.
+//! The file for Wireshark. It is a new file, and it only ever holds whole blocks.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,21 +11,21 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{event::Event, pcapng};
 
-/// An open file.
+/// An open capture file.
 pub struct Capture {
     path: PathBuf,
     file: File,
-    /// What is in it.
+    /// Length of the whole blocks in the file.
     length: u64,
     interfaces: Vec<String>,
 }
 
 impl Capture {
-    /// Makes it, and begins it. For the user alone: it will have what VMs say.
+    /// Creates the file and writes its header. Only the user may read the file: it holds payloads.
     pub fn create(path: &Path) -> Result<Self> {
         let file = match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                bail!("{} is there already: remove it, or choose another name", path.display())
+                bail!("{} already exists: remove it, or choose another name", path.display())
             }
             result => result.with_context(|| format!("create {}", path.display()))?,
         };
@@ -34,7 +34,7 @@ impl Capture {
         Ok(capture)
     }
 
-    /// Adds a frame, and its device if that is new.
+    /// Adds a frame, after its device if the device is new.
     pub fn add(&mut self, event: &Event) -> Result<()> {
         let known = self.interfaces.iter().position(|name| *name == event.device);
         let mut blocks = Vec::new();
@@ -47,10 +47,10 @@ impl Capture {
         self.write(&blocks)
     }
 
-    /// All or nothing: a disk that is full leaves a file that can be read.
+    /// Writes all blocks or none, so that the file stays readable on a full disk.
     fn write(&mut self, blocks: &[u8]) -> Result<()> {
         if let Err(error) = self.file.write_all(blocks) {
-            // If this fails too, the reader sees a block that is cut off.
+            // If this fails too, the last block of the file is truncated.
             let _ = self.file.set_len(self.length);
             return Err(error).with_context(|| format!("write {}", self.path.display()));
         }

@@ -1,4 +1,4 @@
-//! A dropped frame, as a line and as JSON.
+//! A dropped frame as a line of text and as JSON.
 
 use std::{
     borrow::Cow,
@@ -22,29 +22,29 @@ const ADDRESSES: usize = 12;
 /// A dropped frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When, in nanoseconds since 1970.
+    /// Time of the drop in nanoseconds since 1970.
     pub time: u64,
     /// The port's device.
     pub device: String,
-    /// From the VM or the wire, or towards it.
+    /// Receive: from the VM or the wire. Transmit: to the VM or the wire.
     pub direction: Direction,
     /// The VID of the drop's counter.
     pub vid: u16,
-    /// Its name.
+    /// Name of the reason.
     pub reason: Cow<'static, str>,
-    /// Bytes of the frame with its tags.
+    /// Length of the frame in bytes, with its tags.
     pub length: u32,
-    /// The first of them.
+    /// The first bytes of the frame.
     pub bytes: Vec<u8>,
 }
 
 impl Event {
-    /// `epoch`: when the boot was, in nanoseconds since 1970.
+    /// `epoch`: the time of boot in nanoseconds since 1970.
     pub fn new(sample: &Sample, epoch: u64, device: String) -> Self {
         let captured = sample.bytes.len().min(sample.captured as usize);
         let mut bytes = sample.bytes[..captured].to_vec();
         let mut length = sample.length;
-        // The tag goes back to where it was before the kernel took it out.
+        // Put the tag back where it was before the kernel moved it to the metadata.
         if sample.tpid != 0 && captured >= ADDRESSES {
             let [tpid, tci] = [sample.tpid, sample.tci].map(u16::to_be_bytes);
             bytes.splice(ADDRESSES..ADDRESSES, [tpid, tci].concat());
@@ -64,7 +64,7 @@ impl Event {
         }
     }
 
-    /// "receive" or "transmit".
+    /// The name of the direction: "receive" or "transmit".
     pub fn direction(&self) -> &'static str {
         match self.direction {
             Direction::Receive => "receive",
@@ -72,7 +72,7 @@ impl Event {
         }
     }
 
-    /// As `show drops` names it.
+    /// The name of the VLAN in `show drops`.
     pub fn vlan(&self) -> Cow<'static, str> {
         match self.vid {
             0 => "none".into(),
@@ -81,13 +81,13 @@ impl Event {
         }
     }
 
-    /// The two bytes at an offset.
+    /// The 16-bit word at an offset.
     fn word(&self, offset: usize) -> Option<u16> {
         let word = self.bytes.get(offset..)?.first_chunk()?;
         Some(u16::from_be_bytes(*word))
     }
 
-    /// The Ethertype behind the outer tag.
+    /// The Ethertype after the outer tag.
     fn ethertype(&self) -> Option<String> {
         let outer = self.word(ADDRESSES)?;
         let ethertype = if is_tpid(outer) { self.word(ADDRESSES + TAG as usize)? } else { outer };
@@ -98,7 +98,7 @@ impl Event {
         Some(Mac(*self.bytes.get(offset..)?.first_chunk()?).to_string())
     }
 
-    /// For the eye. What the frame is too short for is `-`.
+    /// The line for people. Fields beyond the end of a truncated frame are `-`.
     pub fn line(&self) -> String {
         let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
         format!(
@@ -115,7 +115,7 @@ impl Event {
         )
     }
 
-    /// For programs, with the bytes.
+    /// The JSON object, with the bytes of the frame.
     pub fn json(&self) -> String {
         let hex = |text: String, byte: &u8| text + &format!("{byte:02x}");
         let frame = self.bytes.iter().fold(String::new(), hex);
@@ -135,7 +135,7 @@ impl Event {
     }
 }
 
-/// RFC 3339, in microseconds, as in the daemon's log.
+/// RFC 3339 with microseconds, like the daemon's log.
 fn utc(time: u64) -> String {
     humantime::format_rfc3339_micros(UNIX_EPOCH + Duration::from_nanos(time)).to_string()
 }

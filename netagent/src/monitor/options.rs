@@ -1,4 +1,4 @@
-//! What to show. Names are looked up here, so that a wrong one is answered in one line.
+//! Command line options. Names are resolved here, so that a wrong name is a one-line error.
 
 use std::path::PathBuf;
 
@@ -13,16 +13,16 @@ pub struct Options {
     /// Only drops of this port (a device that `netagent show ports` lists).
     #[arg(long, value_name = "PORT")]
     port: Option<String>,
-    /// Only drops of this VLAN, as `netagent show drops` names it: a VID, or `none` for untagged frames.
+    /// Only drops of this VLAN: a VID, or `none` for untagged frames (see `netagent show drops`).
     #[arg(long, value_name = "VLAN")]
     vlan: Option<String>,
     /// Only drops for this reason (`netagent explain` lists them).
     #[arg(long, value_name = "REASON")]
     reason: Option<String>,
-    /// Write the frames (their first 128 bytes) to a new file for Wireshark as well.
+    /// Also write the frames (their first 128 bytes) to a new file for Wireshark.
     #[arg(long, value_name = "FILE.pcapng")]
     pub write: Option<PathBuf>,
-    /// End after so many frames.
+    /// Stop after N frames.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
     /// Print JSON, one object per line.
@@ -48,17 +48,17 @@ impl Options {
 fn port(name: &str, samples: &Samples) -> Result<u16> {
     let device: IfName = name.parse().map_err(|error| anyhow!("--port: {error}"))?;
     samples.port(&device).with_context(|| {
-        format!("{name} is no port with a policy: `netagent show ports` lists them")
+        format!("{name} is not a port with a policy: `netagent show ports` lists the ports")
     })
 }
 
-/// 4095 as well: it is no VLAN, but frames are dropped for it.
+/// Accepts 4095 too: it is not a VLAN, but drops of reserved-vid have it.
 pub(super) fn vlan(text: &str) -> Result<u16> {
     if text == "none" {
         return Ok(0);
     }
     match text.parse() {
         Ok(vid @ 1..=4095) => Ok(vid),
-        _ => bail!("VLAN {text:?} is not in 1 to 4095, nor `none` (untagged)"),
+        _ => bail!("VLAN {text:?} is not in 1 to 4095 and is not `none` (untagged)"),
     }
 }

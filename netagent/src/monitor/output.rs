@@ -1,4 +1,4 @@
-//! Lines on stdout, which may be a pipe whose reader is slow, or gone.
+//! Lines on stdout, which may be a pipe with a slow reader or a closed one.
 
 use std::io::{self, Write as _};
 
@@ -6,30 +6,30 @@ use anyhow::{Context as _, Result};
 
 use super::event::Event;
 
-/// What became of the reader. Asked before each line: a write that waits would hear no signal, and one who has gone is
-/// noticed before the next drop, which may never come.
+/// State of the reader of stdout. It is checked before each line: a blocking write would delay
+/// signals, and a closed pipe should be noticed before the next drop, which may never come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reader {
-    /// Takes a line at once (a pipe that can be written to takes a page).
+    /// Accepts a line without blocking (poll reports a pipe as writable only with a free page).
     Ready,
-    /// Has not read what it has.
+    /// Has not read the previous lines.
     Behind,
     /// Has closed the pipe.
     Gone,
 }
 
-/// Where lines go.
+/// Writes frames to stdout.
 pub struct Output {
     json: bool,
 }
 
 impl Output {
-    /// Text or JSON.
+    /// Writes text or JSON.
     pub fn new(json: bool) -> Self {
         Self { json }
     }
 
-    /// Prints a frame, at once; false if nobody reads any more.
+    /// Prints a frame and flushes; false if the reader has closed the pipe.
     pub fn print(&self, event: &Event) -> Result<bool> {
         let line = if self.json { event.json() } else { event.line() };
         let mut stdout = io::stdout().lock();
@@ -39,7 +39,7 @@ impl Output {
         }
     }
 
-    /// What the reader of a pipe is at; any other output is always ready.
+    /// State of the reader of a pipe. Any other output is always ready.
     pub fn reader() -> Reader {
         let mut stdout =
             libc::pollfd { fd: libc::STDOUT_FILENO, events: libc::POLLOUT, revents: 0 };

@@ -1,4 +1,5 @@
-//! Blocks of a pcapng file (draft-ietf-opsawg-pcapng), little-endian: one section, an interface per device, the frames.
+//! Blocks of a pcapng file (draft-ietf-opsawg-pcapng), little-endian: one section header, an
+//! interface per device, the frames.
 
 use super::event::Event;
 use netagent_common::counters::Direction;
@@ -16,11 +17,11 @@ const IF_NAME: u16 = 2;
 const IF_TSRESOL: u16 = 9;
 const EPB_FLAGS: u16 = 2;
 
-/// What a file begins with.
+/// The section header block, with which a file begins.
 pub fn section() -> Vec<u8> {
     let mut body = BYTE_ORDER_MAGIC.to_le_bytes().to_vec();
     body.extend([1, 0, 0, 0]);
-    // Nobody knows how long the section will be.
+    // The length of the section is unknown.
     body.extend(u64::MAX.to_le_bytes());
     let program = concat!("netagent ", env!("CARGO_PKG_VERSION"));
     option(&mut body, SHB_USERAPPL, program.as_bytes());
@@ -28,25 +29,25 @@ pub fn section() -> Vec<u8> {
     block(SECTION_HEADER, &body)
 }
 
-/// A device; its number is how many came before.
+/// The interface block of a device. Interfaces are numbered by their order in the file.
 pub fn interface(name: &str) -> Vec<u8> {
     let mut body = LINKTYPE_ETHERNET.to_le_bytes().to_vec();
-    // Reserved; no limit to the length that is ours.
+    // Reserved field, then snap length 0: no limit.
     body.extend([0; 6]);
     option(&mut body, IF_NAME, name.as_bytes());
-    // Ten to the power of -9 seconds.
+    // Time stamps are in units of 10^-9 seconds.
     option(&mut body, IF_TSRESOL, &[9]);
     option(&mut body, END_OF_OPTIONS, &[]);
     block(INTERFACE_DESCRIPTION, &body)
 }
 
-/// A frame that was seen at the interface of this number.
+/// The packet block of a frame, with the number of its interface.
 pub fn packet(interface: u32, event: &Event) -> Vec<u8> {
     let [high, low] = [event.time >> 32, event.time & 0xffff_ffff];
     let captured = event.bytes.len();
     let mut body = Vec::new();
     for word in [u64::from(interface), high, low, captured as u64, event.length.into()] {
-        // Each of them has 32 bits.
+        // Each field is 32 bits long.
         body.extend(&word.to_le_bytes()[..4]);
     }
     body.extend(&event.bytes);
@@ -61,7 +62,8 @@ pub fn packet(interface: u32, event: &Event) -> Vec<u8> {
     block(ENHANCED_PACKET, &body)
 }
 
-/// The length is there twice, so that a file can be read backwards. Our bodies are of whole words.
+/// A block has its length at both ends, so that a file can be read backwards. All bodies consist
+/// of whole 32-bit words.
 fn block(kind: u32, body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len() + 12).unwrap_or(u32::MAX).to_le_bytes();
     [&kind.to_le_bytes()[..], &length, body, &length].concat()

@@ -32,7 +32,7 @@ fn event(sample: &Sample) -> Event {
 }
 
 #[test]
-fn a_line_names_what_show_drops_counts() {
+fn line_has_the_names_of_show_drops() {
     let line = event(&sample(60)).line();
     assert_snapshot!(line, @"2026-09-21T14:13:21.123456Z tap7 receive vlan 200 vlan-not-allowed 02:00:00:00:00:07 > ff:ff:ff:ff:ff:ff ethertype 0x0806 length 64");
     let untagged = Sample { tpid: 0, tci: 0, vid: 0, direction: 1, reason: 999, ..sample(60) };
@@ -40,21 +40,21 @@ fn a_line_names_what_show_drops_counts() {
 }
 
 #[test]
-fn a_frame_that_is_cut_off_has_dashes_for_what_it_lacks() {
+fn truncated_frame_has_dashes_for_missing_fields() {
     let short = Sample { tpid: 0, vid: ANY_VID, length: 9, ..sample(9) };
     assert_snapshot!(event(&short).line(), @"2026-09-21T14:13:21.123456Z tap7 receive vlan other vlan-not-allowed - > ff:ff:ff:ff:ff:ff ethertype - length 9");
-    // More than fits is what no program writes.
+    // A program never writes more than fits; the length is still bounded.
     assert_eq!(event(&sample(u32::MAX)).bytes.len(), CAPTURE + 4);
 }
 
 #[test]
-fn json_has_the_bytes_with_the_tag_in_its_place() {
+fn json_frame_has_its_tag_in_place() {
     let json: serde_json::Value = serde_json::from_str(&event(&sample(18)).json()).unwrap();
     assert_snapshot!(json, @r#"{"destination":"ff:ff:ff:ff:ff:ff","device":"tap7","direction":"receive","ethertype":"0x0806","frame":"ffffffffffff020000000007810000c80806eeeeeeee","length":64,"reason":"vlan-not-allowed","source":"02:00:00:00:00:07","time":"2026-09-21T14:13:21.123456Z","vlan":"200"}"#);
 }
 
 #[test]
-fn vlans_are_read_as_they_are_printed() {
+fn vlan_option_accepts_printed_vlans() {
     assert_eq!(vlan("none").unwrap(), 0);
     assert_eq!(vlan("4095").unwrap(), 4095);
     for bad in ["0", "4096", "-1", "", "x", "other"] {
@@ -63,13 +63,13 @@ fn vlans_are_read_as_they_are_printed() {
 }
 
 #[test]
-fn the_last_line_names_only_what_occurred() {
+fn summary_names_only_causes_that_occurred() {
     assert_eq!(summary(3, Unsampled::default(), 0), "drops shown: 3; not shown: none");
     let unsampled = Unsampled { filtered: 2, limited: 7, lost: 1 };
     assert_eq!(
         summary(100, unsampled, 4),
-        "drops shown: 100; not shown: 7 above 100 per second and port, 2 not asked for, 1 lost as the buffer was full, \
-         4 left when it ended"
+        "drops shown: 100; not shown: 7 over the limit of 100 per second and port, \
+         2 excluded by the filter, 1 lost because the buffer was full, 4 unread at the end"
     );
 }
 
@@ -88,7 +88,7 @@ fn blocks(mut bytes: &[u8]) -> Vec<(u32, &[u8])> {
 }
 
 #[test]
-fn a_file_has_its_header_and_each_device_before_its_first_frame() {
+fn capture_has_a_header_and_each_device_before_its_first_frame() {
     let path = std::env::temp_dir().join(format!("netagent-{}.pcapng", std::process::id()));
     let _left_by_another = std::fs::remove_file(&path);
     let mut capture = Capture::create(&path).unwrap();
@@ -98,7 +98,7 @@ fn a_file_has_its_header_and_each_device_before_its_first_frame() {
         capture.add(event).unwrap();
     }
     let complaint = Capture::create(&path).err().unwrap().to_string();
-    assert!(complaint.ends_with("is there already: remove it, or choose another name"));
+    assert!(complaint.ends_with("already exists: remove it, or choose another name"));
     let bytes = std::fs::read(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
     let blocks = blocks(&bytes);

@@ -1,4 +1,4 @@
-//! Bonds: created, changed in place (never recreated), their members.
+//! Bonds: create them, change them in place (a bond is never recreated), add and release members.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::{
 };
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
-    // All releases first: a NIC may move from one bond to another.
+    // Releases come first: a NIC may move from one bond to another.
     for (name, bond) in &view.desired.bonds {
         release(view, name, bond, plan);
     }
@@ -31,7 +31,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
     }
 }
 
-/// Members of the bond that are not desired.
+/// Releases the members of the bond that are not desired.
 fn release(view: &View<'_>, name: &IfName, bond: &Bond, plan: &mut Plan) {
     for (nic, _) in view.observed.ports_of(name).filter(|(nic, _)| !bond.members.contains(*nic)) {
         let id = UnitId::new(Part::FormerMember, nic);
@@ -81,7 +81,7 @@ fn change(
         .collect();
     impact(view, name, state, &options, members.len(), unit);
     if view.detaches_xdp(name) {
-        // The driver refuses the change while a program is attached.
+        // The driver refuses the change while an XDP program is attached.
         unit.datapath(view, DatapathChange::Detach(name.clone(), Hook::UplinkXdp));
     }
     let remaining = match needs {
@@ -116,34 +116,34 @@ fn change(
     }
 }
 
-/// The options to set, in the order in which the file's are to be set.
+/// The options to set, in the order of `bond.options`.
 fn differing(bond: &Bond, link: &Link, state: &BondState) -> Vec<BondOption> {
     let differs = |option: &&BondOption| !state.options.contains(option);
     let mode = bond.options.iter().find(|option| matches!(option, BondOption::Mode(_)));
-    // A change of mode resets options: all are set again.
+    // A change of the mode resets the other options: set all of them again.
     let all = mode.as_ref().is_some_and(differs);
     let mut options: Vec<BondOption> =
         bond.options.iter().filter(|option| all || differs(option)).cloned().collect();
-    // What an operator has taken out of the file goes back to the kernel's default, on our own bonds.
+    // Options that the file no longer has return to the kernel's default, on bonds of the agent.
     if let (Some(BondOption::Mode(mode)), true) = (mode, link.is_owned()) {
         let unsaid = BondOption::defaults(*mode).into_iter().filter(|default| {
             !bond.options.iter().any(|option| option.same_option(default))
                 && state.options.iter().any(|option| option.same_option(default))
         });
         let unsaid = unsaid.filter(|default| !state.options.contains(default));
-        // Behind the mode, which decides what there is, but before what takes the link check away, without which no
-        // delay can be set.
+        // After the mode, which decides which options exist. Before the options that disable the
+        // link check: without it the kernel accepts no delay.
         options.splice(usize::from(all)..usize::from(all), unsaid.collect::<Vec<_>>());
     }
     options
 }
 
-/// Whether setting this option needs XDP off.
+/// Whether the driver refuses to set this option while XDP is attached.
 fn against_xdp(option: &BondOption) -> bool {
     matches!(option, BondOption::Mode(_) | BondOption::XmitHashPolicy(XmitHashPolicy::VlanSrcmac))
 }
 
-/// A primary must be a member, so it is not set to a NIC that cannot become one.
+/// Sets an option. The primary must be a member: it is not set to a NIC that cannot become one.
 fn set_option(view: &View<'_>, name: &IfName, option: BondOption, unit: &mut Unit) {
     if let BondOption::Primary(Some(nic)) = &option
         && (view.observed.link(nic).is_none() || view.in_use(nic, name).is_some())
@@ -195,7 +195,7 @@ impl View<'_> {
         port.map_or(Subject::Node, |port| self.segment(&port.bridge))
     }
 
-    /// The bond or bridge that a NIC belongs to, if this plan does not take it from there.
+    /// The bond or bridge that a NIC belongs to, unless this plan releases the NIC from it.
     fn in_use(&self, nic: &IfName, bond: &IfName) -> Option<&IfName> {
         let controller = self.observed.link(nic)?.controller.as_ref()?;
         let gives_up = match self.desired.bonds.get(controller) {
@@ -205,7 +205,7 @@ impl View<'_> {
         (controller != bond && !gives_up).then_some(controller)
     }
 
-    /// Whether the options of a bond change in a way that needs its XDP program detached.
+    /// Whether a change of the bond's options needs its XDP program detached.
     pub fn detaches_xdp(&self, name: &IfName) -> bool {
         let (Some(bond), Some(link)) = (self.desired.bonds.get(name), self.observed.link(name))
         else {
@@ -217,7 +217,7 @@ impl View<'_> {
             && differing(bond, link, state).iter().any(against_xdp)
     }
 
-    /// Why an uplink cannot be plugged in: its bond is refused.
+    /// The reason why an uplink cannot join its bridge: its bond is refused.
     pub fn refuses_bond(&self, name: &IfName) -> Option<String> {
         self.desired.bonds.get(name)?;
         let refused = match self.observed.link(name) {
@@ -228,7 +228,7 @@ impl View<'_> {
     }
 }
 
-/// Says what a change of options costs.
+/// Adds the impact of changed options.
 fn impact(
     view: &View<'_>,
     name: &IfName,

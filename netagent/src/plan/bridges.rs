@@ -1,4 +1,4 @@
-//! Bridges: created, or changed in place.
+//! Bridges: create them or change them in place.
 
 use super::{Plan, Unit, View};
 use crate::{
@@ -16,7 +16,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
                     "{name}: this kernel's bridge cannot filter VLANs \
                      (CONFIG_BRIDGE_VLAN_FILTERING)"
                 ),
-                "use `vlanFiltering: auto`, which leaves it to eBPF",
+                "use `vlanFiltering: auto`: eBPF alone then filters VLANs",
             );
             plan.push(unit);
             continue;
@@ -39,12 +39,12 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
 }
 
 impl View<'_> {
-    /// Whether a bridge filters VLANs itself; `None` where the kernel has no VLAN filter.
+    /// Whether the kernel's VLAN filter is on; `None` if the kernel has no VLAN filter.
     pub fn filtering(&self, bridge: &Bridge) -> Option<bool> {
         self.observed.kernel.vlan_filtering.then_some(bridge.filtering != Filtering::Off)
     }
 
-    /// Why the ports of a bridge cannot be plugged in: the bridge is refused.
+    /// The reason why ports cannot join the bridge: the bridge is refused.
     pub fn refuses_bridge(&self, name: &IfName) -> Option<String> {
         let bridge = self.desired.bridges.get(name)?;
         let cannot = bridge.filtering == Filtering::On && !self.observed.kernel.vlan_filtering;
@@ -62,7 +62,7 @@ fn create(
     unit: &mut Unit,
 ) {
     unit.link(view, LinkChange::AddBridge(name.clone(), filtering));
-    // A bridge that was never given an address follows its ports: with each VM it may change.
+    // A bridge without an address of its own takes the lowest of its ports, which changes with VMs.
     let uplink = bridge.mac_of.as_ref().filter(|uplink| {
         view.observed.links.contains_key(uplink) || view.desired.bonds.contains_key(uplink)
     });

@@ -1,4 +1,4 @@
-//! The node's own interfaces: their VLANs on the bridge, VLAN interfaces and addresses.
+//! The node's own interfaces: VLANs of the bridge itself, VLAN interfaces, addresses.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
     }
 }
 
-/// The VLANs that the bridge itself, as the node's own port, takes part in.
+/// Sets the VLANs of the bridge itself, which is the node's own port.
 fn self_vids(view: &View<'_>, bridge: &IfName, plan: &mut Plan) {
     let on_bridge = view.desired.hosts.values().filter(|host| host.bridge == *bridge);
     let wanted: BTreeMap<Vid, VlanFlags> = on_bridge
@@ -41,7 +41,7 @@ fn self_vids(view: &View<'_>, bridge: &IfName, plan: &mut Plan) {
     let found = link.map(|link| link.vlans.clone()).unwrap_or_default();
     let mut unit = Unit::new(UnitId::new(Part::OwnVlans, bridge), view.segment(bridge));
     for vid in found.keys().filter(|vid| !wanted.contains_key(vid)) {
-        // A bridge that others created may serve interfaces of others.
+        // A bridge that somebody else created may serve interfaces of somebody else.
         if link.is_some_and(Link::is_owned) {
             unit.link(view, LinkChange::RemoveSelfVid(bridge.clone(), *vid));
         }

@@ -1,4 +1,4 @@
-//! From a port of the file to what its programs are told.
+//! Compiles a desired port into the policy for its programs.
 
 use std::collections::BTreeSet;
 
@@ -14,25 +14,25 @@ use netagent_common::{
 
 use crate::state::{Admit, FastPath, Port, PortPolicy, PriorityTags, Role, Storm};
 
-/// What a port's policy depends on besides the port.
+/// The facts outside a port that its policy depends on.
 #[derive(Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "independent facts, not a state")]
 pub struct Surroundings {
-    /// The bridge filters VLANs itself, and strips the PVID's tag.
+    /// The bridge filters VLANs itself and removes the tag of the PVID.
     pub aware: bool,
-    /// The VID that the node itself uses untagged on this bridge.
+    /// The VID of the node's untagged interface on this bridge.
     pub host_untagged: Option<Vid>,
-    /// Ports of the bridge are isolated.
+    /// The bridge has isolated ports.
     pub isolation: bool,
-    /// XDP is on, and sees all tags.
+    /// The uplink has XDP, and XDP sees all tags.
     pub tags_in_bytes: bool,
-    /// Of a VM's port: the device takes frames from XDP. Of an uplink: XDP is on, and sees all tags.
+    /// A VM port: the device supports `XDP_REDIRECT`. An uplink: it has XDP, and XDP sees all tags.
     pub xdp_frames: bool,
-    /// Of a VM's port: frames can be put at its other end at once.
+    /// A VM port: `bpf_redirect_peer` may deliver frames to the other end of the veth pair.
     pub peer: bool,
 }
 
-/// The policy.
+/// Compiles the policy of a port.
 pub fn compile(port: &Port, nics: BTreeSet<u32>, around: Surroundings) -> PortPolicy {
     let mut flags = match port.admit {
         Admit::All => ADMIT_UNTAGGED | ADMIT_TAGGED,
@@ -75,7 +75,7 @@ pub fn compile(port: &Port, nics: BTreeSet<u32>, around: Surroundings) -> PortPo
     }
     let of_customer = matches!(port.role, Role::Tunnel);
     PortPolicy {
-        // As much as the map's field holds, or the next comparison would find a difference.
+        // Truncated to the map's field: otherwise the comparison with the map would always differ.
         network: cut(&port.network, 32),
         flags,
         bridge: Some(port.bridge.clone()),

@@ -1,4 +1,5 @@
-//! Bridge ports: first the policy and its programs, then the bridge, so that no port is ever open.
+//! Bridge ports: first the policy and its programs, then the bridge, so that no port is ever
+//! unfiltered.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,8 +22,8 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
     for name in view.desired.ports.keys() {
         removals::renamed(view, name, plan);
     }
-    // Ports that give counters back come first: two files that both fit lead from one to the other. Uplinks come
-    // before the ports of VMs, which need them.
+    // Ports that release counters come first, so that a transition between two files that both fit
+    // always fits. Uplinks come before the VM ports, which need them.
     let mut ports: Vec<_> = view.desired.ports.iter().collect();
     ports.sort_by_key(|(name, port)| {
         (view.growth(name, port).min(0), !matches!(port.role, Role::Uplink { .. }))
@@ -63,7 +64,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
 }
 
 impl View<'_> {
-    /// The part of the node that the findings of a port are about.
+    /// The subject of a port's findings.
     fn subject(&self, name: &IfName, port: &Port) -> Subject {
         match port.role {
             Role::Uplink { .. } => self.segment(&port.bridge),
@@ -71,7 +72,7 @@ impl View<'_> {
         }
     }
 
-    /// Why this node cannot have a port.
+    /// The reason why this node cannot have a port.
     fn refusal(&self, name: &IfName, port: &Port, link: Option<&Link>) -> Option<Finding> {
         let (text, remedy) = if let Some(reason) = self.refuses_bridge(&port.bridge) {
             (reason, String::new())
@@ -80,7 +81,7 @@ impl View<'_> {
         } else if matches!(port.role, Role::Tunnel) && !self.datapath.stacked_tags {
             (
                 format!("network {} is QinQ, which needs Linux 6.12 or later", port.network),
-                "use a trunk, or a later kernel".to_owned(),
+                "use a trunk network, or Linux 6.12 or later".to_owned(),
             )
         } else if let Some(Kind::Bridge(_)) = link.map(|link| &link.kind) {
             (
@@ -107,14 +108,14 @@ impl View<'_> {
         Some(Finding::new(subject, Code::Refused, format!("{name}: {text}"), remedy))
     }
 
-    /// The MTU of the uplink of a bridge in bytes, as it is.
+    /// The current MTU of a bridge's uplink in bytes.
     fn uplink_mtu(&self, bridge: &IfName) -> Option<u32> {
         let uplinks = self.desired.ports.iter().filter(|(_, port)| port.bridge == *bridge);
         let mut uplinks = uplinks.filter(|(_, port)| matches!(port.role, Role::Uplink { .. }));
         uplinks.find_map(|(name, _)| Some(self.observed.link(name)?.mtu))
     }
 
-    /// The bond or bridge that a device belongs to, if it is neither the port's nor one that gives it up.
+    /// The bond or bridge that a device belongs to, if netagent does not manage it.
     fn foreign_controller<'a>(&self, port: &Port, link: &'a Link) -> Option<&'a IfName> {
         let controller = link.controller.as_ref().filter(|name| **name != port.bridge)?;
         let ours = self.desired.bridges.contains_key(controller)
@@ -139,7 +140,7 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
         let found = if moves { BTreeMap::new() } else { view.vlans_after(name, &port.bridge) };
         vids(view, name, port, &found, unit);
     }
-    // A bond is set up with its members.
+    // A bond is set up together with its members.
     if link.is_some_and(|link| !link.up) && !view.desired.bonds.contains_key(name) {
         unit.link(view, LinkChange::SetUp(name.clone()));
     }
@@ -150,10 +151,11 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     mtu(view, name, port, link, unit);
 }
 
-/// The length of a VLAN tag in bytes: the uplink of a QinQ network has that much more than its ports.
+/// The length of a VLAN tag in bytes. The MTU of a QinQ network's uplink exceeds that of its ports
+/// by one tag.
 const TAG: u32 = 4;
 
-/// Warns where a VM cannot receive the largest frames of its network.
+/// Warns if a VM cannot receive the largest frames of its network.
 fn mtu(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
     let own = port.mtu.or(link.map(|link| link.mtu));
     let of_network = port.network_mtu.or_else(|| view.uplink_mtu(&port.bridge));
@@ -172,7 +174,7 @@ fn mtu(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     }
 }
 
-/// Policy, then the programs that enforce it.
+/// Sets the policy and attaches the programs that enforce it.
 fn programs(
     view: &View<'_>,
     name: &IfName,
@@ -182,7 +184,7 @@ fn programs(
     unit: &mut Unit,
 ) {
     let known = view.datapath.ports.get(name).filter(|known| {
-        // A device of the same name, but another: its policy led from the old index.
+        // A policy with another interface index belongs to a former device of this name.
         link.is_some_and(|link| link.index == known.ifindex)
     });
     let wanted = compile(port, view.nics(port), view.around(name, port, aware));
@@ -193,7 +195,7 @@ fn programs(
     };
     let attach =
         |hook: &Hook, flags| DatapathChange::Attach(name.clone(), *hook, hook.optional(flags));
-    // While the policy changes, the programs know what the old one and the new one ask for.
+    // During a change of the policy, the programs support the options of both policies.
     let changing = |hook: &&Hook| hook.optional(before) != hook.optional(after);
     for hook in attached.iter().filter(|hook| expected(hook)).filter(changing) {
         if hook.optional(before | after) != hook.optional(before) {
@@ -203,7 +205,7 @@ fn programs(
     if known.is_none_or(|known| known.policy != wanted) {
         unit.datapath(view, DatapathChange::SetPolicy(name.clone(), Box::new(wanted)));
     }
-    // XDP comes last, if it is not there yet.
+    // A new XDP program is attached last.
     let xdp = attached.get(&Hook::UplinkXdp).filter(|hook| expected(hook));
     for hook in port.role.hooks().iter().chain(xdp) {
         let current = attached.contains(hook)
@@ -213,7 +215,7 @@ fn programs(
         }
     }
     let outdated = known.map(|known| known.outdated.clone()).unwrap_or_default();
-    // A change of the bond may have detached XDP already.
+    // A change of the bond may already have detached the XDP program.
     let detached = view.detaches_xdp(name);
     let off = |hook: &Hook| !expected(hook) && (!detached || *hook != Hook::UplinkXdp);
     for hook in attached.union(&outdated).copied().filter(off) {
@@ -221,7 +223,7 @@ fn programs(
     }
 }
 
-/// Exactly the VIDs of the port, in ranges of equal flags.
+/// Sets exactly the VIDs of the port, in ranges with equal flags.
 fn vids(
     view: &View<'_>,
     name: &IfName,
@@ -250,7 +252,7 @@ fn vids(
 }
 
 impl View<'_> {
-    /// How many VLANs more than now a port is to be counted in.
+    /// The increase in the number of VLANs that are counted at a port.
     fn growth(&self, name: &IfName, port: &Port) -> isize {
         let known = self.datapath.ports.get(name).map(|known| known.policy.bridge_vids().len());
         port.vids.len().cast_signed() - known.unwrap_or_default().cast_signed()
@@ -265,7 +267,7 @@ impl View<'_> {
             }
             Role::Access | Role::Trunk | Role::Tunnel => false,
         };
-        // The uplink talks to all.
+        // Isolation does not apply to uplinks.
         let isolation = !matches!(port.role, Role::Uplink { .. })
             && self
                 .desired
@@ -285,12 +287,12 @@ impl View<'_> {
         Surroundings { aware, host_untagged, isolation, tags_in_bytes, xdp_frames, peer }
     }
 
-    /// Indexes of the NICs beneath an uplink, on which XDP sees the uplink's frames.
+    /// Interface indexes of an uplink's NICs, on which XDP receives the uplink's frames.
     pub fn nics(&self, port: &Port) -> BTreeSet<u32> {
         match &port.role {
             Role::Uplink { nics, .. } => nics
                 .iter()
-                // An uplink without a bond is its own NIC, and needs no second entry.
+                // An uplink without a bond is its own NIC and needs no second entry.
                 .filter(|nic| !self.desired.ports.contains_key(*nic))
                 .filter_map(|nic| self.observed.link(nic))
                 .map(|link| link.index)
@@ -299,7 +301,8 @@ impl View<'_> {
         }
     }
 
-    /// A port's VLANs, as they will be when the bridge's default PVID is gone, which takes its VLAN with it.
+    /// The VLANs of a port after the bridge's default PVID is removed, which removes its VLAN from
+    /// the port.
     fn vlans_after(&self, port: &IfName, bridge: &IfName) -> BTreeMap<Vid, VlanFlags> {
         let mut vlans = self.observed.link(port).map(|link| link.vlans.clone()).unwrap_or_default();
         let bridge = self.observed.link(bridge).map(|link| &link.kind);
@@ -311,7 +314,7 @@ impl View<'_> {
         vlans
     }
 
-    /// Ports of our bridges that the file does not know.
+    /// Ports of managed bridges that are not in the desired state.
     fn strangers(&self) -> Vec<(&IfName, &IfName)> {
         let on_ours = |(name, link)| {
             let link: &Link = link;

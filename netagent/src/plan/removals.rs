@@ -1,4 +1,4 @@
-//! Parts that are not desired any more. Only links that the agent created are deleted.
+//! Removes parts that are not desired any more. Only links that the agent created are deleted.
 
 use super::{Plan, Unit, View};
 use crate::{
@@ -7,15 +7,17 @@ use crate::{
     state::{Code, Kind, Link, Part, Subject, UnitId},
 };
 
-/// Ports that have a policy and are not desired: they leave the bridge first, so that they are never open.
+/// Removes ports that have a policy and are not desired. They leave the bridge before they lose
+/// their programs, so that they are never unfiltered.
 pub fn ports(view: &View<'_>, plan: &mut Plan) {
     for name in view.datapath.ports.keys().filter(|name| !view.desired.ports.contains_key(*name)) {
         plan.push(former_port(view, name));
     }
 }
 
-/// A device that was renamed holds the programs of a port that is another device now: it leaves the bridge and
-/// loses them. All such ports come before any of them gets its policy: two may have exchanged their names.
+/// Removes a port whose device was renamed, if another device now has the port's name. The renamed
+/// device leaves the bridge and loses its programs. This happens for all such ports before any of
+/// them gets a policy, because two devices may have exchanged their names.
 pub fn renamed(view: &View<'_>, name: &IfName, plan: &mut Plan) {
     let (Some(link), Some((device, held))) = (view.observed.link(name), view.device_of(name))
     else {
@@ -35,7 +37,7 @@ pub fn renamed(view: &View<'_>, name: &IfName, plan: &mut Plan) {
 fn former_port(view: &View<'_>, name: &IfName) -> Unit {
     let subject = Subject::Port(name.clone());
     let mut unit = Unit::new(UnitId::new(Part::FormerPort, name), subject);
-    // The device that the policy is for, under its present name.
+    // The device of the policy, under its present name.
     if let Some((device, link)) = view.device_of(name) {
         let controller = link.controller.as_ref().and_then(|of| view.observed.link(of));
         if controller.is_some_and(|bridge| matches!(bridge.kind, Kind::Bridge(_))) {
@@ -46,7 +48,7 @@ fn former_port(view: &View<'_>, name: &IfName) -> Unit {
     unit
 }
 
-/// Links that the agent created and that are not desired: VLAN interfaces, then bridges, then bonds.
+/// Deletes undesired links that the agent created: VLAN interfaces, then bridges, then bonds.
 pub fn links(view: &View<'_>, plan: &mut Plan) {
     let order = |link: &Link| match link.kind {
         Kind::Vlan { .. } => Some(0),
@@ -78,7 +80,8 @@ pub fn links(view: &View<'_>, plan: &mut Plan) {
 }
 
 impl View<'_> {
-    /// The device that holds the programs of a port: the one with the port's index, which may have been renamed.
+    /// The device that holds the programs of a port: the one with the policy's interface index. It
+    /// may have been renamed.
     pub fn device_of(&self, name: &IfName) -> Option<(&IfName, &Link)> {
         let index = self.datapath.ports.get(name)?.ifindex;
         self.observed.links.iter().find(|(_, link)| link.index == index)

@@ -32,7 +32,7 @@ fn name(text: &str) -> IfName {
     text.parse().unwrap()
 }
 
-/// A node with two NICs and a tap, and a kernel that has everything.
+/// A node with two NICs and a tap, and a kernel with all options.
 fn fresh() -> Observed {
     let kernel = Kernel { bonding: true, vlan_devices: true, bridge: true, vlan_filtering: true };
     let mut observed = Observed { kernel, ..Observed::default() };
@@ -43,7 +43,7 @@ fn fresh() -> Observed {
     observed
 }
 
-/// The node as the plan for `OOB` leaves it.
+/// The node after the plan for `OOB`.
 fn settled() -> (Observed, ObservedDatapath) {
     let mut observed = fresh();
     let desired = desired(OOB);
@@ -94,7 +94,7 @@ fn found(plan: &Plan, code: Code) -> Vec<String> {
     of_code.map(ToString::to_string).collect()
 }
 
-/// The datapath after the steps for it have been taken.
+/// The datapath after its steps have been carried out.
 fn carried_out(desired: &Desired, observed: &Observed) -> ObservedDatapath {
     let mut datapath = ObservedDatapath::default();
     for change in changes(&planned(desired, observed, &datapath)) {
@@ -113,7 +113,7 @@ fn carried_out(desired: &Desired, observed: &Observed) -> ObservedDatapath {
     datapath
 }
 
-/// What `netagent plan` prints.
+/// The output of `netagent plan`.
 fn steps(desired: &Desired, observed: &Observed, datapath: &ObservedDatapath) -> String {
     let plan = planned(desired, observed, datapath);
     let steps = changes(&plan).into_iter().map(|change| change.to_string());
@@ -124,7 +124,7 @@ fn steps(desired: &Desired, observed: &Observed, datapath: &ObservedDatapath) ->
 }
 
 #[test]
-fn a_fresh_node_gets_programs_before_its_ports_are_bridged() {
+fn ports_get_programs_before_they_join_the_bridge() {
     let plan = steps(&desired(OOB), &fresh(), &ObservedDatapath::default());
     insta::assert_snapshot!(plan, @r"
     ip link add oob-bo type bond mode 802.3ad miimon 100
@@ -151,13 +151,13 @@ fn a_fresh_node_gets_programs_before_its_ports_are_bridged() {
 }
 
 #[test]
-fn a_settled_node_has_nothing_to_do() {
+fn plan_for_a_settled_node_is_empty() {
     let (observed, datapath) = settled();
     assert_eq!(steps(&desired(OOB), &observed, &datapath), "");
 }
 
 #[test]
-fn an_option_that_needs_the_bond_down_says_what_that_costs() {
+fn option_that_needs_the_bond_down_names_its_impact() {
     let (mut observed, datapath) = settled();
     let Kind::Bond(state) = &mut observed.links.get_mut(&name("oob-bo")).unwrap().kind else {
         panic!("is a bond")
@@ -173,7 +173,7 @@ fn an_option_that_needs_the_bond_down_says_what_that_costs() {
 }
 
 #[test]
-fn another_mode_takes_the_members_out_and_keeps_the_bond() {
+fn change_of_mode_releases_the_members_and_keeps_the_bond() {
     let (observed, datapath) = settled();
     let desired = desired(&OOB.replace("802.3ad", "balance-tlb"));
     let plan = steps(&desired, &observed, &datapath);
@@ -194,7 +194,7 @@ fn another_mode_takes_the_members_out_and_keeps_the_bond() {
 }
 
 #[test]
-fn another_vlan_of_one_port_touches_that_port_and_the_uplink_only() {
+fn change_of_one_vlan_touches_only_its_port_and_the_uplink() {
     let (observed, datapath) = settled();
     let desired = desired(&OOB.replace("vlan: 100", "vlan: 200"));
     insta::assert_snapshot!(steps(&desired, &observed, &datapath), @r"
@@ -208,7 +208,7 @@ fn another_vlan_of_one_port_touches_that_port_and_the_uplink_only() {
 }
 
 #[test]
-fn who_gives_counters_back_comes_before_who_takes_them() {
+fn ports_that_release_counters_come_first() {
     let before = OOB.replace("vlan: 100", "trunk: 100-110, native: none");
     let after = OOB.replace("ports:", "  lab: { clusterNetwork: oob, trunk: 200-299 }\nports:");
     let observed = settled().0;
@@ -220,7 +220,7 @@ fn who_gives_counters_back_comes_before_who_takes_them() {
 }
 
 #[test]
-fn what_the_file_names_no_more_goes_and_foreign_links_stay() {
+fn undesired_links_are_deleted_and_foreign_links_stay() {
     let (mut observed, datapath) = settled();
     observed.links.insert(name("virbr0"), link(30, Kind::Bridge(BridgeState::default())));
     insta::assert_snapshot!(steps(&desired("{}"), &observed, &datapath), @r"
@@ -237,7 +237,7 @@ fn what_the_file_names_no_more_goes_and_foreign_links_stay() {
 }
 
 #[test]
-fn a_device_with_an_old_name_and_a_new_index_starts_anew() {
+fn device_with_an_old_name_and_a_new_index_gets_a_new_policy() {
     let (mut observed, datapath) = settled();
     let tap = link(10, Kind::Other("tun".to_owned()));
     observed.links.insert(name("tap7"), tap);
@@ -251,7 +251,7 @@ fn a_device_with_an_old_name_and_a_new_index_starts_anew() {
 }
 
 #[test]
-fn the_nodes_own_links_are_guarded() {
+fn links_that_carry_the_node_are_guarded() {
     let yaml = "
 clusterNetworks:
   mgmt: { uplink: { nics: [eth2] }, host: { vlan: 10, address: 10.0.0.5/24 } }
@@ -267,7 +267,7 @@ clusterNetworks:
 }
 
 #[test]
-fn a_part_that_this_node_cannot_have_is_refused_and_the_others_are_planned() {
+fn impossible_parts_are_refused_and_the_others_are_planned() {
     let refused = |observed: &Observed| {
         let plan = planned(&desired(OOB), observed, &ObservedDatapath::default());
         (found(&plan, Code::Refused), changes(&plan))
@@ -280,7 +280,7 @@ fn a_part_that_this_node_cannot_have_is_refused_and_the_others_are_planned() {
     let (texts, changes) = refused(&without);
     assert!(texts[0].starts_with("oob-bo: this kernel has no bonding"), "{texts:?}");
     assert!(texts[1].starts_with("oob-bo: its bond oob-bo is refused"), "{texts:?}");
-    // VMs of the node still reach each other.
+    // The VMs of the node still reach each other.
     assert!(attaches(&changes, "tap7"));
     let mut occupied = fresh();
     occupied.links.insert(name("oob-br"), link(50, Kind::Other("dummy".to_owned())));
@@ -297,7 +297,7 @@ fn a_part_that_this_node_cannot_have_is_refused_and_the_others_are_planned() {
 }
 
 #[test]
-fn a_port_that_is_a_bridge_or_belongs_to_others_is_refused_alone() {
+fn port_that_is_a_bridge_or_belongs_to_others_is_refused_alone() {
     let two = OOB.replace("ports:", "ports:\n  - { device: tap8, network: corp-net }");
     let bridge = link(10, Kind::Bridge(BridgeState::default()));
     let foreign =
@@ -326,7 +326,7 @@ fn a_port_that_is_a_bridge_or_belongs_to_others_is_refused_alone() {
 }
 
 #[test]
-fn a_nic_that_is_missing_or_in_use_elsewhere_leaves_the_bond_with_the_others() {
+fn bond_is_built_without_nics_that_are_missing_or_in_use() {
     let mut taken = fresh();
     taken.links.get_mut(&name("eth3")).unwrap().controller = Some(name("virbr0"));
     let plan = planned(&desired(OOB), &taken, &ObservedDatapath::default());
@@ -345,7 +345,7 @@ fn a_nic_that_is_missing_or_in_use_elsewhere_leaves_the_bond_with_the_others() {
 }
 
 #[test]
-fn a_segment_that_carries_the_node_waits_as_a_whole_and_the_others_do_not() {
+fn only_the_segment_that_carries_the_node_waits_for_confirmation() {
     let yaml = "
 clusterNetworks:
   mgmt: { uplink: { nics: [eth2] }, host: { vlan: 10, address: 10.0.0.5/24 } }
@@ -374,7 +374,7 @@ clusterNetworks:
 }
 
 #[test]
-fn a_bond_is_changed_live_where_the_kernel_can() {
+fn bond_options_are_changed_live_if_the_kernel_permits() {
     let (observed, datapath) = settled();
     let yaml =
         OOB.replace("mode: 802.3ad", "mode: 802.3ad, miimon: 50ms, xmitHashPolicy: layer3+4");
@@ -382,9 +382,9 @@ fn a_bond_is_changed_live_where_the_kernel_can() {
     assert!(!plan.contains(" down") && !plan.contains("nomaster"), "{plan}");
 }
 
-/// Where XDP cannot be, TC does the work, and who asked for more than that is told why.
+/// Without XDP, TC forwards, and a port with `fastPath: xdp` has a finding with the reason.
 #[test]
-fn xdp_goes_where_the_bond_takes_it() {
+fn xdp_is_attached_to_bonds_that_support_it() {
     for (keys, why) in [
         ("bond: { mode: 802.3ad }", None),
         ("bond: { mode: balance-rr }", None),
@@ -417,14 +417,15 @@ fn xdp_goes_where_the_bond_takes_it() {
     let yaml = OOB.replace("{ uplink:", "{ fastPath: xdp, uplink:");
     let plan = planned(&desired(&yaml), &observed, &datapath);
     insta::assert_snapshot!(found(&plan, Code::XdpUnavailable).join("\n"), @"
-    oob-bo: fastPath: xdp is not possible, the TC fast path is used: the driver of a NIC refused the program: set `fastPath: tc`, or change the bond
-    tap7: fastPath: xdp is not possible, the TC fast path is used: the device does not support XDP_REDIRECT (a tap does; a veth whose peer has GRO on does, from Linux 6.3): set `fastPath: tc`
+    oob-bo: `fastPath: xdp` is unavailable, using the TC fast path: the driver of a NIC refused the program: set `fastPath: tc`, or change the bond
+    tap7: `fastPath: xdp` is unavailable, using the TC fast path: the device does not support XDP_REDIRECT (a tap does; a veth whose peer has GRO on does, from Linux 6.3): set `fastPath: tc`
     ");
 }
 
-/// While the policy changes, the programs know the old one and the new one: no frame is judged by half of either.
+/// During a change of the policy the programs support the old and the new one: every frame meets
+/// one whole policy.
 #[test]
-fn programs_learn_of_a_check_before_the_policy_asks_for_it_and_forget_it_after() {
+fn programs_have_a_check_while_the_policy_may_need_it() {
     let (observed, plain) = settled();
     let guarded = OOB.replace(
         "device: tap7, network: corp-net",

@@ -1,4 +1,4 @@
-//! XDP on uplinks: where it can be, from when on it is trusted, and what an operator should know where it cannot.
+//! XDP on uplinks: when to attach it, when to trust it, and the warning if it is unavailable.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,8 @@ use crate::{
     state::{Code, FastPath, Hook, Port, Role},
 };
 
-/// XDP comes last and is trusted last: only where every NIC leaves tags in the bytes may it drop.
+/// Attaches XDP after TC. The policy lets XDP drop frames only if every NIC leaves tags in the
+/// bytes.
 pub fn attach(
     view: &View<'_>,
     name: &IfName,
@@ -44,7 +45,7 @@ pub fn attach(
 const NO_XDP_REDIRECT: &str = "the device does not support XDP_REDIRECT (a tap does; a veth whose \
                                peer has GRO on does, from Linux 6.3)";
 
-/// Says why a port does not use XDP, if it is to use it.
+/// Warns with the reason if a port cannot use XDP although its file asks for it.
 pub fn warn(view: &View<'_>, name: &IfName, port: &Port, unit: &mut Unit) {
     if port.fast_path != FastPath::Xdp {
         return;
@@ -64,13 +65,14 @@ pub fn warn(view: &View<'_>, name: &IfName, port: &Port, unit: &mut Unit) {
     if let Some(reason) = reason {
         unit.finding(
             Code::XdpUnavailable,
-            format!("{name}: fastPath: xdp is not possible, the TC fast path is used: {reason}"),
+            format!("{name}: `fastPath: xdp` is unavailable, using the TC fast path: {reason}"),
             remedy,
         );
     }
 }
 
-/// The option of a bond that rules XDP out (`bond_xdp_check` in drivers/net/bonding/bond_main.c).
+/// The first option of a bond that excludes XDP (`bond_xdp_check` in
+/// drivers/net/bonding/bond_main.c).
 fn against(options: &[BondOption]) -> Option<&BondOption> {
     options.iter().find(|option| match option {
         BondOption::Mode(mode) => !mode.takes_xdp(),
@@ -80,12 +82,13 @@ fn against(options: &[BondOption]) -> Option<&BondOption> {
 }
 
 impl View<'_> {
-    /// Whether XDP is to be on an uplink: asked for, possible in its mode, and not refused before.
+    /// Whether an uplink should have XDP: enabled, supported by the bond, and not refused by a
+    /// driver.
     pub fn wants_xdp(&self, name: &IfName, port: &Port) -> bool {
         matches!(port.role, Role::Uplink { xdp: true, .. }) && self.why_no_xdp(name, port).is_none()
     }
 
-    /// Why an uplink cannot have XDP.
+    /// The reason why an uplink cannot have XDP.
     fn why_no_xdp(&self, name: &IfName, port: &Port) -> Option<String> {
         if let Some(option) = self.desired.bonds.get(name).and_then(|bond| against(&bond.options)) {
             return Some(format!(
@@ -95,7 +98,7 @@ impl View<'_> {
             ));
         }
         let known = self.datapath.ports.get(name)?;
-        // Other NICs beneath, another answer perhaps.
+        // Another set of NICs may accept the program.
         let refused = known.xdp_refused && known.policy.nics == self.nics(port);
         refused.then(|| "the driver of a NIC refused the program".to_owned())
     }
@@ -106,7 +109,7 @@ impl View<'_> {
         known.is_some_and(|known| Some(known.ifindex) == index && known.attached.contains(&hook))
     }
 
-    /// Whether XDP is attached and no NIC hides a tag from it.
+    /// Whether XDP is attached and no NIC hides tags from it.
     pub fn xdp_sees_tags(&self, name: &IfName, nics: &BTreeSet<IfName>) -> bool {
         self.attached(name, Hook::UplinkXdp)
             && nics.iter().all(|nic| self.datapath.rx_vlan.get(nic) != Some(&true))

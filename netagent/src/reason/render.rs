@@ -1,4 +1,4 @@
-//! The table for people and for programs.
+//! Renders explanations as text and as JSON.
 
 use anyhow::{Context as _, Result};
 use netagent_common::counters::Reason;
@@ -12,10 +12,10 @@ pub fn list(json: bool) -> Result<String> {
         return Ok(serde_json::to_string(&all).context("write JSON")? + "\n");
     }
     let lines = all.iter().map(|one| format!("{:<21} {}\n", one.reason, one.meaning));
-    Ok(lines.collect::<String>() + "\nnetagent explain REASON says more\n")
+    Ok(lines.collect::<String>() + "\nnetagent explain REASON prints the cause and the remedy\n")
 }
 
-/// All of one reason.
+/// The whole explanation of one reason.
 pub fn one(reason: Reason, json: bool) -> Result<String> {
     let explanation = explain(reason);
     if json {
@@ -26,12 +26,13 @@ pub fn one(reason: Reason, json: bool) -> Result<String> {
     Ok(format!("{reason} ({directions}): {meaning}\n\ncause: {cause}\n\nto do: {remedy}\n"))
 }
 
-/// docs/drops.md
+/// The content of docs/drops.md.
 #[cfg(test)]
 pub fn markdown() -> String {
     let head = "# Why frames are dropped\n\n\
-        What `netagent explain` prints; `netagent show drops` counts them, `netagent monitor` shows them as they are \
-        dropped. Receive is from the VM or the wire into the node, transmit the other way.\n\n\
+        The output of `netagent explain`. `netagent show drops` counts drops by reason, and \
+        `netagent monitor` shows each dropped frame. Receive: from the VM or the wire into the \
+        node. Transmit: from the node to the VM or the wire.\n\n\
         | reason | direction | means | usual cause | what to do |\n|---|---|---|---|---|\n";
     let rows = Reason::ALL.map(explain).map(
         |Explanation { reason, directions, meaning, cause, remedy }| {

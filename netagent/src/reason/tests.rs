@@ -1,8 +1,8 @@
 use super::{render::markdown, *};
 
-/// `UPDATE_DOCS=1 cargo test -p netagent reason` writes it.
+/// `UPDATE_DOCS=1 cargo test -p netagent reason` updates docs/drops.md.
 #[test]
-fn the_document_says_what_the_command_says() {
+fn document_matches_explanations() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/drops.md");
     if std::env::var_os("UPDATE_DOCS").is_some() {
         std::fs::write(path, markdown()).unwrap();
@@ -12,7 +12,7 @@ fn the_document_says_what_the_command_says() {
 }
 
 #[test]
-fn every_reason_is_explained_in_lines_that_fit() {
+fn every_reason_has_an_explanation_that_fits() {
     for reason in Reason::ALL {
         let Explanation { reason: name, meaning, cause, remedy, .. } = explain(reason);
         assert_eq!(named(name).unwrap(), reason);
@@ -26,14 +26,14 @@ fn every_reason_is_explained_in_lines_that_fit() {
 }
 
 #[test]
-fn an_unknown_reason_is_answered_with_those_that_there_are() {
+fn unknown_reason_is_answered_with_the_known_ones() {
     let complaint = named("vlan").unwrap_err().to_string();
-    assert!(complaint.starts_with("\"vlan\" is no reason for a drop"), "{complaint}");
+    assert!(complaint.starts_with("unknown drop reason \"vlan\": use one of "), "{complaint}");
     assert!(complaint.contains("untagged, vlan-not-allowed") && !complaint.contains('\n'));
 }
 
 #[test]
-fn json_has_the_fields_apart() {
+fn json_has_one_field_per_part_of_an_explanation() {
     let one: serde_json::Value =
         serde_json::from_str(&one(Reason::Isolated, true).unwrap()).unwrap();
     assert_eq!(one["reason"], "isolated");

@@ -1,4 +1,5 @@
-//! Connections that cannot take the agent's file descriptors away: at most so many at once, and none that idles.
+//! Bounded connections, so that clients cannot exhaust the agent's file descriptors: the number of
+//! connections is limited, and idle connections are closed.
 
 use std::{
     io,
@@ -17,13 +18,14 @@ use tokio::{
     time::{Instant, Sleep, sleep},
 };
 
-/// Most connections at once, and so most requests: HTTP/1 has one at a time on each. More wait to be accepted.
+/// Maximum number of connections, and so of concurrent requests: HTTP/1 has one request at a time
+/// on a connection. Further connections wait to be accepted.
 const MAX_CONNECTIONS: usize = 128;
 
-/// How long a peer may neither send nor take anything. Longer than the agent may take to answer.
+/// Maximum time without progress on a connection. Longer than the time limit of an answer.
 const MAX_IDLE: Duration = Duration::from_secs(12);
 
-/// A listener with bounds.
+/// A listener with limits.
 pub struct Bounded {
     listener: TcpListener,
     permits: Arc<Semaphore>,
@@ -31,7 +33,7 @@ pub struct Bounded {
 }
 
 impl Bounded {
-    /// Bounds a listener.
+    /// Limits a listener.
     pub fn new(listener: TcpListener) -> Self {
         Self::with(listener, MAX_CONNECTIONS, MAX_IDLE)
     }
@@ -46,8 +48,8 @@ impl Listener for Bounded {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // Before accepting, so that those who wait cost no file descriptor. An error means that the semaphore was
-        // closed, which nobody does.
+        // The permit comes first, so that waiting connections use no file descriptor. Acquiring
+        // fails only if the semaphore is closed, which never happens.
         let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
         let (stream, address) = Listener::accept(&mut self.listener).await;
         let idle = Box::pin(sleep(self.max_idle));
@@ -59,7 +61,7 @@ impl Listener for Bounded {
     }
 }
 
-/// A connection that ends when it idles.
+/// A connection that is closed when idle.
 pub struct Connection {
     stream: TcpStream,
     idle: Pin<Box<Sleep>>,
@@ -68,7 +70,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Starts the time anew when something moved; fails when nothing has for too long.
+    /// Resets the idle timer on progress; fails when the timer expires.
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,

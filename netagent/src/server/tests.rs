@@ -12,7 +12,7 @@ use crate::{
     state::{Code, Finding, Subject},
 };
 
-/// What the loop does with requests.
+/// The behaviour of the daemon's loop.
 enum Loop {
     Gives(Box<Snapshot>),
     CannotRead,
@@ -20,7 +20,7 @@ enum Loop {
     Ended,
 }
 
-/// Serves what such a loop answers.
+/// Starts a server for a loop with this behaviour.
 async fn start(agent_loop: Loop) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -45,7 +45,7 @@ async fn start(agent_loop: Loop) -> SocketAddr {
     address
 }
 
-/// Status line, headers and body.
+/// Returns the status line, headers and body.
 async fn get(address: SocketAddr, path: &'static str, accept: &'static str) -> String {
     let exchange = move || {
         let mut stream = TcpStream::connect(address).unwrap();
@@ -69,7 +69,7 @@ fn daemon(findings: &[(Code, &str)]) -> Loop {
 }
 
 #[tokio::test]
-async fn metrics_come_in_the_format_that_was_asked_for() {
+async fn metrics_follow_the_accept_header() {
     let address = start(daemon(&[])).await;
     let classic = get(address, "/metrics", "*/*").await;
     assert!(classic.starts_with("HTTP/1.1 200 "), "{classic}");
@@ -84,7 +84,7 @@ async fn metrics_come_in_the_format_that_was_asked_for() {
 }
 
 #[tokio::test]
-async fn readiness_gives_the_reasons_and_only_critical_ones_fail_it() {
+async fn readiness_lists_findings_and_only_critical_ones_fail_it() {
     let refused = (Code::Refused, "tap8: is a bridge");
     let address =
         start(daemon(&[(Code::SegmentDown, "oob-bo: no member has a link"), refused])).await;
@@ -105,20 +105,20 @@ async fn readiness_gives_the_reasons_and_only_critical_ones_fail_it() {
 }
 
 #[tokio::test]
-async fn a_loop_that_does_not_answer_is_unhealthy() {
+async fn loop_that_does_not_answer_is_unhealthy() {
     let address = start(Loop::Hangs).await;
     for path in ["/healthz", "/readyz", "/metrics"] {
         let answer = get(address, path, "*/*").await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{path}: {answer}");
     }
     let address = start(Loop::Ended).await;
-    // The first request may find the loop still there.
+    // The loop may not have ended yet when the first request arrives.
     get(address, "/healthz", "*/*").await;
     assert!(get(address, "/healthz", "*/*").await.starts_with("HTTP/1.1 503 "));
 }
 
 #[tokio::test]
-async fn a_node_that_cannot_be_read_is_not_ready_and_not_a_reason_to_restart() {
+async fn node_that_cannot_be_read_is_alive_and_not_ready() {
     let address = start(Loop::CannotRead).await;
     for (path, status) in [("/healthz", "200"), ("/readyz", "503"), ("/metrics", "503")] {
         let answer = get(address, path, "*/*").await;
@@ -127,7 +127,7 @@ async fn a_node_that_cannot_be_read_is_not_ready_and_not_a_reason_to_restart() {
 }
 
 #[tokio::test]
-async fn idle_connections_make_room() {
+async fn idle_connections_are_closed_for_new_ones() {
     let address = start(daemon(&[])).await;
     let idle: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(address).unwrap()).collect();
     assert!(get(address, "/healthz", "*/*").await.starts_with("HTTP/1.1 200 "));

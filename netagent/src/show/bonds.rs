@@ -1,4 +1,4 @@
-//! `show bonds`: members, what the switch must have configured, and whether what is seen of it fits.
+//! `show bonds`: members, the switch configuration that the mode needs, and a verdict.
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -17,12 +17,12 @@ use crate::{
 pub struct Row {
     bond: String,
     mode: Option<&'static str>,
-    /// What the switch must have configured.
+    /// The configuration that the mode needs on the switch.
     switch_side: Option<&'static str>,
     members: Vec<Member>,
-    /// NICs that are desired and are not members; known only while the daemon runs.
+    /// Desired NICs that are not members; known only while the daemon runs.
     missing: Vec<String>,
-    /// 802.3ad: the switch's system MAC, if it answers.
+    /// The system MAC address of the switch in an 802.3ad bond, if the switch answers LACP.
     lacp_partner: Option<String>,
     ok: bool,
     verdict: String,
@@ -33,7 +33,7 @@ pub struct Row {
 pub struct Member {
     device: String,
     up: bool,
-    /// Carries traffic, rather than standing by.
+    /// Whether the NIC carries traffic; otherwise it is on standby.
     active: bool,
     failures: u32,
 }
@@ -85,11 +85,11 @@ fn row(snapshot: &Snapshot, name: &IfName, link: &Link, bond: &BondState) -> Row
     }
 }
 
-/// What can be said when nothing is wrong. Only LACP lets the node see how the switch is configured.
+/// The verdict without findings. Only LACP shows the node the configuration of the switch.
 const fn praise(mode: Option<Mode>) -> &'static str {
     match mode {
         Some(Mode::BalanceRr | Mode::BalanceXor | Mode::Broadcast) => {
-            "ok; that the switch aggregates cannot be seen from here"
+            "ok; the node cannot see whether the switch aggregates the links"
         }
         Some(Mode::Lacp | Mode::ActiveBackup | Mode::BalanceTlb | Mode::BalanceAlb) | None => "ok",
     }
@@ -122,7 +122,7 @@ pub fn table(rows: &[Row]) -> String {
     table.finish()
 }
 
-/// "eth2 up active (failures 3)"
+/// A member as text: "eth2 up active (failures 3)".
 fn describe(Member { device, up, active, failures }: &Member) -> String {
     let link = if *up { "up" } else { "down" };
     let role = match (up, active) {

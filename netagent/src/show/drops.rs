@@ -1,4 +1,4 @@
-//! `show drops`: what was dropped where, most first, and what the reasons mean.
+//! `show drops`: drops by kind, largest count first, and the meanings of their reasons.
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
@@ -13,13 +13,13 @@ use crate::{
     state::{Count, DropKind},
 };
 
-/// Drops of one kind at one port.
+/// The drops of one kind at one port.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Row {
-    /// `other`: frames that belong to no port, or found no room in the map.
+    /// The device; `other` for frames that belong to no port or exceeded the size of the map.
     device: String,
     direction: &'static str,
-    /// The VID, `none` (untagged), or `other` (VIDs that are not kept apart).
+    /// The VID; `none` for untagged frames, `other` for VIDs without a counter of their own.
     vlan: String,
     reason: &'static str,
     packets: u64,
@@ -28,14 +28,14 @@ pub struct Row {
     kind: Reason,
 }
 
-/// One row per kind of drop that occurred, most packets first.
+/// Returns a row for each kind of drop that occurred, largest count first.
 pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
     let ports = snapshot.counters.ports.iter();
     let mut rows: Vec<Row> = ports
         .flat_map(|(device, port)| of(device.as_str(), &port.drops))
         .chain(of("other", &snapshot.counters.elsewhere))
         .collect();
-    // Stable: equal counts stay in the order of devices.
+    // The sort is stable: rows with equal counts stay in the order of devices.
     rows.sort_by_key(|row| Reverse(row.packets));
     rows
 }
@@ -56,7 +56,7 @@ fn of(device: &str, drops: &BTreeMap<DropKind, Count>) -> impl Iterator<Item = R
     })
 }
 
-/// The table, then a line for each reason in it.
+/// The table, followed by the meaning of each reason in the table.
 pub fn table(rows: &[Row]) -> String {
     use Column::{Number, Text};
     let mut table = Table::new(&[
@@ -80,20 +80,20 @@ pub fn table(rows: &[Row]) -> String {
     let mut text = table.finish();
     text += "\nreceive: from the VM or the wire into the node; transmit: from the node to the VM or the wire\n";
     if rows.iter().any(|row| row.device == "other" || row.vlan == "other") {
-        text += "other: no port with a policy, or more ports and VLANs with drops than are counted apart\n";
+        text += "other: no port with a policy, or a VLAN without a drop counter of its own\n";
     }
     for reason in Reason::ALL {
         if rows.iter().any(|row| row.kind == reason) {
             text.extend([reason.name(), ": ", explain(reason).meaning, "\n"]);
         }
     }
-    text + "netagent explain REASON says more\n"
+    text + "netagent explain REASON prints the cause and the remedy\n"
 }
 
-/// The drops of one port in one line: "12 vlan-not-allowed(200,300), 3 untagged".
+/// The drops of one port as one line: "12 vlan-not-allowed(200,300), 3 untagged".
 pub fn summary(rows: &[Row]) -> String {
     const VLANS: usize = 3;
-    // In the order of first appearance, which is by packets.
+    // Rows are ordered by packets, and so are the reasons, by their largest row.
     let mut reasons: Vec<(&str, u64, Vec<&str>)> = Vec::new();
     for row in rows {
         let index = reasons.iter().position(|(reason, ..)| *reason == row.reason);

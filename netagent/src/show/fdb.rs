@@ -1,4 +1,4 @@
-//! `show fdb`: the stations that the fast path knows.
+//! `show fdb`: the stations that the fast path uses.
 
 use netagent_common::forward::FdbEntry;
 use schemars::JsonSchema;
@@ -14,13 +14,13 @@ use crate::{
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Row {
     bridge: String,
-    /// `all`: the bridge has one FDB for all VLANs.
+    /// The VID; `all` if the bridge has one FDB for all VLANs.
     vlan: String,
     mac: String,
     /// The port, or the bridge if the station is the node itself.
     device: String,
-    /// A frame of the station came in by another port: the bridge forwards its frames until the agent
-    /// knows the new port.
+    /// Whether a frame of the station came in at another port. The bridge then forwards its frames
+    /// until the agent knows the new port.
     moved: bool,
 }
 

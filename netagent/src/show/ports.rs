@@ -1,4 +1,4 @@
-//! `show ports`: what each port is plugged into, and whether the programs run.
+//! `show ports`: network, policy and programs of each port.
 
 use netagent_common::{policy::TAGS_IN_BYTES, vlan::Vid};
 use schemars::JsonSchema;
@@ -20,17 +20,18 @@ pub struct Row {
     pvid: Option<u16>,
     vids: String,
     admit: &'static str,
-    /// What is checked of the VM's frames besides their VLAN, by the names in the file.
+    /// Checks of the VM's frames besides their VLAN, by their names in the file.
     checks: Vec<&'static str>,
-    /// `missing`: the device is gone; `down`: not set up; `no-carrier`; `up`.
+    /// `missing`: no such device; `down`: administratively down; `no-carrier`; `up`.
     link: &'static str,
     bridge: Option<String>,
     programs: Vec<&'static str>,
-    /// Those of `programs` that another build of netagent attached.
+    /// The `programs` that another build of netagent attached.
     outdated: Vec<&'static str>,
-    /// Programs that must run and do not.
+    /// Required programs that are not attached.
     missing: Vec<&'static str>,
-    /// Of an uplink: `off`, `native`, `native, rxvlan hides the tags`, or `refused by the driver`.
+    /// XDP on an uplink: `off`, `native`, `native, rxvlan hides the tags`, or `refused by the
+    /// driver`.
     xdp: Option<&'static str>,
     #[serde(skip)]
     short_vids: String,
@@ -44,7 +45,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
             let link = snapshot.links.link(device);
             let PortPolicy { network, pvid, vids, .. } = &port.policy;
             let (current, other) = (&port.attached, &port.outdated);
-            // XDP is optional, and has its own column.
+            // The XDP program is optional and has its own column.
             let programs = |is: &dyn Fn(&Hook) -> bool| {
                 let hooks = port.policy.hooks().iter().filter(|hook| **hook != Hook::UplinkXdp);
                 hooks.filter(|hook| is(hook)).map(|hook| hook.program()).collect()
@@ -125,7 +126,7 @@ fn xdp(port: &ObservedPort) -> Option<&'static str> {
     } else if attached && port.policy.has(TAGS_IN_BYTES) {
         Some("native")
     } else if attached {
-        // It then passes everything on to TC.
+        // The program then passes all frames to TC.
         Some("native, rxvlan hides the tags")
     } else if port.xdp_refused {
         Some("refused by the driver")
@@ -134,7 +135,7 @@ fn xdp(port: &ObservedPort) -> Option<&'static str> {
     }
 }
 
-/// The allow-list, cut where it would push the other columns off the screen.
+/// The allow-list, shortened so that the table fits the screen.
 fn short(vids: &VidSet) -> String {
     const RANGES: usize = 5;
     let text = vids.to_string();

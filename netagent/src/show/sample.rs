@@ -1,4 +1,4 @@
-//! A node made by hand, for the tests of everything that renders a snapshot.
+//! A sample node for the tests of everything that renders a snapshot.
 
 use std::{
     collections::BTreeSet,
@@ -83,7 +83,7 @@ pub fn drops(
     (DropKind { direction, reason, vid }, Count { packets, bytes: packets * 64 })
 }
 
-/// A bond as uplink with one member down, an access port, and a trunk whose device is gone.
+/// A bond as uplink with one member down, an access port, and a trunk port without device.
 pub fn node() -> Snapshot {
     use Direction::{Receive, Transmit};
     let mut node = Snapshot::default();

@@ -1,13 +1,13 @@
-//! Plain tables: columns two spaces apart, no lines, no colours, nothing cut off, so that `awk` and `grep` can
-//! read them.
+//! Plain tables for `awk` and `grep`: columns two spaces apart, no lines, no colours, no
+//! truncation.
 
 use comfy_table::{Cell, CellAlignment, ContentArrangement, presets};
 
-/// A column's header, and how its cells are aligned.
+/// A column: its header and the alignment of its cells.
 pub enum Column {
-    /// To the left.
+    /// Left-aligned.
     Text(&'static str),
-    /// To the right.
+    /// Right-aligned.
     Number(&'static str),
 }
 
@@ -15,7 +15,7 @@ pub enum Column {
 pub struct Table(comfy_table::Table);
 
 impl Table {
-    /// A table with these columns.
+    /// An empty table with these columns.
     pub fn new(columns: &[Column]) -> Self {
         let mut table = comfy_table::Table::new();
         table
@@ -38,13 +38,13 @@ impl Table {
         self.0.add_row(cells);
     }
 
-    /// The text, ending in a newline.
+    /// The table as text, with a final newline.
     pub fn finish(self) -> String {
         self.0.trim_fmt() + "\n"
     }
 }
 
-/// What a cell shows that has no value.
+/// The text of a cell; `-` for a missing value.
 pub fn or_dash(text: Option<String>) -> String {
     text.filter(|text| !text.is_empty()).unwrap_or_else(|| "-".to_owned())
 }

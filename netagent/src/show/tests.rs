@@ -56,12 +56,12 @@ fn drops_table() {
     tap7    transmit   none   link-local              1     64
 
     receive: from the VM or the wire into the node; transmit: from the node to the VM or the wire
-    other: no port with a policy, or more ports and VLANs with drops than are counted apart
+    other: no port with a policy, or a VLAN without a drop counter of its own
     vlan-not-allowed: tagged with a VID that is not in the port's allow-list
-    tagged-on-access: tagged with a VLAN of the port, where only untagged frames are taken
-    link-local: STP, LACP, LLDP or the like (01:80:C2:00:00:00 to 0F) stops at the port of a VM
+    tagged-on-access: tagged with a VLAN of the port, but the port admits only untagged frames
+    link-local: STP, LACP, LLDP or similar (01:80:C2:00:00:00 to 0F), which VM ports do not pass
     no-policy: on a device for which the programs have no policy
-    netagent explain REASON says more
+    netagent explain REASON prints the cause and the remedy
     ");
 }
 
@@ -98,7 +98,7 @@ fn bonds_table() {
     mute-bo   802.3ad        LACP                     eth4 up active                          none: the switch does not answer LACP  the switch does not answer LACP: configure LACP on the switch's ports, or use active-backup
     oob-bo    802.3ad        LACP                     eth2 up active, eth3 down (failures 3)  00:1b:21:00:00:01                      eth3 has no link: less redundancy and bandwidth: check the cables and the switch's ports
     split-bo  802.3ad        LACP                     eth5 up active, eth6 up active          02:02:02:02:02:02                      only 1 of 2 members with a link aggregate: put the switch's ports into one LACP group
-    xor-bo    balance-xor    static link aggregation  eth7 up active                          -                                      ok; that the switch aggregates cannot be seen from here
+    xor-bo    balance-xor    static link aggregation  eth7 up active                          -                                      ok; the node cannot see whether the switch aggregates the links
     ");
 }
 
@@ -116,7 +116,7 @@ fn json_has_one_object_per_port_bond_or_kind_of_drop() {
 }
 
 #[test]
-fn long_allow_lists_are_cut_in_the_table_only() {
+fn only_the_table_shortens_allow_lists() {
     let mut node = Snapshot::default();
     node.datapath.ports = [(name("tap1"), port("odd", 0, 0, "1,3,5,7,9,11,13", &[]))].into();
     node.datapath.ports.get_mut(&name("tap1")).unwrap().outdated = [Hook::PortOut].into();
@@ -128,7 +128,7 @@ fn long_allow_lists_are_cut_in_the_table_only() {
 }
 
 #[test]
-fn nothing_is_said_in_one_line() {
+fn empty_tables_are_one_line() {
     let nothing = Snapshot::default();
     for what in [What::Ports, What::Vlans, What::Bonds, What::Drops] {
         assert_eq!(render(what, &nothing, true).unwrap(), "[]\n");

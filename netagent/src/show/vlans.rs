@@ -1,4 +1,4 @@
-//! `show vlans`: per port and VLAN what `bridge vlan` and three counters tell together.
+//! `show vlans`: the VLANs of each port, with the flags of `bridge vlan show` and the counters.
 
 use netagent_common::{policy::PVID_TAGGED, vlan::Vid};
 use schemars::JsonSchema;
@@ -27,12 +27,12 @@ pub struct Row {
 /// A VLAN at a port.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Vlan {
-    /// The VID, or `link-local` for frames that belong to no VLAN.
+    /// The VID; `link-local` for link-local frames, which belong to no VLAN.
     #[serde(rename = "vlan")]
     name: String,
-    /// Untagged frames that come in belong to it.
+    /// Whether received untagged frames belong to this VLAN.
     pvid: bool,
-    /// Its frames leave without tag.
+    /// Whether frames of this VLAN leave untagged.
     untagged: bool,
     rx_packets: u64,
     rx_bytes: u64,
@@ -63,7 +63,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
         .collect()
 }
 
-/// The allow-list with its traffic, then link-local frames if there were any.
+/// The VLANs of the allow-list, then link-local frames if there were any.
 fn vlans(policy: &PortPolicy, counters: &PortCounters) -> Vec<Vlan> {
     let traffic = |vid: u16| counters.vlans.get(&vid).copied().unwrap_or_default();
     let vlan = |vid: u16, name: String| {
@@ -91,7 +91,7 @@ impl Vlan {
         self.rx_packets == 0 && self.tx_packets == 0
     }
 
-    /// Whether both are worth no row of their own, and neighbours.
+    /// Whether two VLANs share a row: both idle, neither the PVID, VIDs adjacent.
     fn folds_with(&self, next: &Self) -> bool {
         let folds = |vlan: &Self| vlan.is_idle() && !vlan.pvid;
         folds(self) && folds(next) && self.vid + 1 == next.vid
@@ -104,7 +104,8 @@ impl Vlan {
     }
 }
 
-/// The table. Runs of VIDs without traffic share a row; the drops are those of the whole port, on its first row.
+/// The table. Adjacent VIDs without traffic share a row. The first row of a port has the drops of
+/// the whole port.
 pub fn table(rows: &[Row]) -> String {
     use Column::{Number, Text};
     let mut table = Table::new(&[

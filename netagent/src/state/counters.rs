@@ -1,4 +1,4 @@
-//! What was counted: traffic by VLAN, drops by kind, frames by path.
+//! Counters: traffic by VLAN, drops by kind, forwarded frames by path.
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -25,19 +25,20 @@ pub struct Traffic {
     pub transmit: Count,
 }
 
-/// Drops of one kind. `vid` is `None` for VIDs beyond those that are kept apart.
+/// A kind of drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct DropKind {
     /// Direction.
     pub direction: Direction,
     /// Reason.
     pub reason: Reason,
-    /// The frame's VID; 0: it had none.
+    /// The VID of the frame; 0: untagged; `None`: the VID has no counter of its own.
     pub vid: Option<u16>,
 }
 
 impl DropKind {
-    /// The VLAN in metrics and tables: the VID, "none" of untagged frames, "other" of VIDs that are not kept apart.
+    /// The VLAN in metrics and tables: the VID, "none" for untagged frames, "other" for VIDs
+    /// without a counter of their own.
     pub fn vlan(&self) -> Cow<'static, str> {
         match self.vid {
             None => "other".into(),
@@ -47,33 +48,33 @@ impl DropKind {
     }
 }
 
-/// What one port has counted.
+/// The counters of one port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortCounters {
-    /// By VID; 0: link-local frames.
+    /// Traffic by VID; 0: link-local frames.
     pub vlans: BTreeMap<u16, Traffic>,
-    /// Drops.
+    /// Drops by kind.
     pub drops: BTreeMap<DropKind, Count>,
-    /// Frames that it received and that went past the bridge.
+    /// Received frames that bypassed the bridge.
     pub forwarded: Forwarded,
 }
 
-/// Frames past the bridge, by the way that they took.
+/// Frames that bypassed the bridge, by path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Forwarded {
-    /// TC redirect.
+    /// Frames sent by TC redirect.
     pub tc: u64,
-    /// XDP redirect.
+    /// Frames sent by XDP redirect.
     pub xdp: u64,
 }
 
-/// Everything that was counted.
+/// All counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
-    /// By device.
+    /// Counters by device.
     pub ports: BTreeMap<IfName, PortCounters>,
-    /// Drops on devices without a policy, or beyond the size of the map.
+    /// Drops on devices without a policy, and drops beyond the size of the map.
     pub elsewhere: BTreeMap<DropKind, Count>,
-    /// How many drops are counted apart.
+    /// Number of drops with a counter of their own.
     pub drop_keys: usize,
 }

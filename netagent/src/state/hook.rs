@@ -1,8 +1,8 @@
-//! Where programs are attached.
+//! Attachment points of the programs.
 
 use netagent_common::{guard, policy};
 
-/// Where a program is attached, and so which.
+/// An attachment point. Each has exactly one program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hook {
     /// `uplink_xdp`
@@ -18,16 +18,16 @@ pub enum Hook {
 }
 
 impl Hook {
-    /// Every hook.
+    /// All hooks.
     pub const ALL: [Self; 5] =
         [Self::UplinkXdp, Self::UplinkIn, Self::UplinkOut, Self::PortIn, Self::PortOut];
 
-    /// Whether the program is one for uplinks.
+    /// Whether the program runs on uplinks.
     pub const fn is_of_uplink(self) -> bool {
         matches!(self, Self::UplinkXdp | Self::UplinkIn | Self::UplinkOut)
     }
 
-    /// The flags of a port that the program on this hook has code for, of those that not every port has.
+    /// The optional flags of a port that the program on this hook implements.
     pub const fn optional(self, flags: u32) -> u32 {
         flags
             & match self {

@@ -1,4 +1,4 @@
-//! What netlink and the datapath say of the node.
+//! The observed state of the node, from netlink and the datapath.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,42 +13,44 @@ use crate::{
     names::{Cidr, IfName, Mac},
 };
 
-/// What the datapath says of the node.
+/// The observed state of the datapath.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedDatapath {
     /// Ports that have a policy.
     pub ports: BTreeMap<IfName, ObservedPort>,
-    /// Whether a NIC takes tags out of the frames that it receives (`ethtool -k`: rx-vlan-offload).
+    /// Whether a NIC moves tags from received frames to the metadata (`ethtool -k`:
+    /// rx-vlan-offload).
     pub rx_vlan: BTreeMap<IfName, bool>,
-    /// What `bpf_redirect_peer` delivers is counted by the device that receives it (6.7, commit 024ee930cb3c).
+    /// Whether the receiving device counts frames of `bpf_redirect_peer` (6.7, commit
+    /// 024ee930cb3c).
     pub counted_peers: bool,
-    /// Programs can push a tag over another (6.12, commit 938863727076).
+    /// Whether programs can push a tag over another (6.12, commit 938863727076).
     pub stacked_tags: bool,
 }
 
-/// What the datapath says of a port.
+/// The observed programs and policy of a port.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ObservedPort {
-    /// The interface index that the policy is for.
+    /// The interface index of the policy.
     pub ifindex: u32,
     /// The policy.
     pub policy: PortPolicy,
-    /// Programs that are attached to this device and are this agent's current ones for this policy.
+    /// Attached programs of this build, with the options of this policy.
     pub attached: BTreeSet<Hook>,
-    /// Programs that are attached to this device and are of another build, or for another policy.
+    /// Attached programs of another build, or with the options of another policy.
     pub outdated: BTreeSet<Hook>,
-    /// The device took no XDP program when it was tried with these NICs.
+    /// Whether the device refused an XDP program with this set of NICs.
     pub xdp_refused: bool,
 }
 
-/// What netlink says of the node.
+/// The observed links of the node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Observed {
     /// Links by name.
     pub links: BTreeMap<IfName, Link>,
-    /// Devices of default routes: the node's way out.
+    /// Devices of default routes.
     pub default_routes: BTreeSet<IfName>,
-    /// What this kernel has.
+    /// Features of this kernel.
     pub kernel: Kernel,
 }
 
@@ -72,35 +74,35 @@ pub struct Kernel {
 pub struct Link {
     /// Interface index.
     pub index: u32,
-    /// Administratively up (IFF_UP).
+    /// Whether the link is administratively up (IFF_UP).
     pub up: bool,
-    /// Operationally up (IFF_LOWER_UP): has a carrier.
+    /// Whether the link has a carrier (IFF_LOWER_UP).
     pub carrier: bool,
-    /// Bytes.
+    /// MTU in bytes.
     pub mtu: u32,
-    /// Packets.
+    /// Length of the transmit queue in packets.
     pub txqlen: u32,
-    /// Address; all zero for a link that has none.
+    /// MAC address; all zero for a link without one.
     pub mac: Mac,
-    /// The bond or bridge that it belongs to.
+    /// The bond or bridge of the link.
     pub controller: Option<IfName>,
-    /// `ip link set DEV alias`: [`OWNED`] for our own.
+    /// ifalias; [`OWNED`] on links of the agent.
     pub alias: Option<String>,
-    /// What it is.
+    /// The kind of link.
     pub kind: Kind,
-    /// Addresses of global scope, without those that IPv6 makes from router advertisements.
+    /// Addresses of global scope, without those from IPv6 autoconfiguration.
     pub addresses: BTreeSet<Cidr>,
-    /// The bridge's VLANs on this port (or, for a bridge, its own: `bridge vlan add ... self`).
+    /// VLANs of a bridge port, or a bridge's own VLANs (`bridge vlan add ... self`).
     pub vlans: BTreeMap<Vid, VlanFlags>,
-    /// State as a bond's member.
+    /// State of a member of a bond.
     pub member: Option<Member>,
-    /// Transmits what XDP redirects to it (NETDEV_XDP_ACT_NDO_XMIT).
+    /// Supports `XDP_REDIRECT` to the device (NETDEV_XDP_ACT_NDO_XMIT).
     pub takes_xdp_frames: bool,
-    /// One end of a veth pair whose other end is in another namespace, and which sends without a queue.
+    /// A veth without a transmit queue whose peer is in another namespace.
     pub leads_elsewhere: bool,
 }
 
-/// What a link is.
+/// The kind of a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A bond.
@@ -109,42 +111,42 @@ pub enum Kind {
     Bridge(BridgeState),
     /// An 802.1Q VLAN interface.
     Vlan {
-        /// The link beneath, if it is in this namespace.
+        /// The lower link, if it is in this namespace.
         parent: Option<IfName>,
-        /// Its VID.
+        /// The VID.
         vid: Vid,
     },
-    /// Anything else: the kernel's word for it ("veth", "tun", ...), empty for hardware.
+    /// Another link: the kernel's name of the kind ("veth", "tun", ...), empty for hardware.
     Other(String),
 }
 
-/// What the kernel says of a bond.
+/// The observed state of a bond.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BondState {
-    /// Every option that it reports.
+    /// All reported options.
     pub options: Vec<BondOption>,
-    /// The member in use, in the modes that use one.
+    /// The active member, in modes with one active member.
     pub active: Option<IfName>,
-    /// 802.3ad: the switch's system MAC; zero until it answers.
+    /// The switch's system MAC address in 802.3ad; zero until the switch answers.
     pub partner: Option<Mac>,
-    /// 802.3ad: members in the aggregator in use.
+    /// The number of members in the active aggregator in 802.3ad.
     pub aggregated: Option<u16>,
 }
 
-/// What the kernel says of a bond's member.
+/// The observed state of a member of a bond.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
-    /// MII status is up.
+    /// Whether the MII status is up.
     pub mii_up: bool,
-    /// Carries traffic (`BOND_STATE_ACTIVE`), rather than standing by.
+    /// Whether the member carries traffic (`BOND_STATE_ACTIVE`); otherwise it is on standby.
     pub active: bool,
-    /// Times that the link failed.
+    /// Number of link failures.
     pub failures: u32,
-    /// 802.3ad: aggregator that it is in.
+    /// The member's aggregator in 802.3ad.
     pub aggregator: Option<u16>,
 }
 
-/// What the kernel says of a bridge. `None` where the kernel does not have the attribute.
+/// The observed state of a bridge. `None`: the kernel does not have the attribute.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BridgeState {
     /// `vlan_filtering`
@@ -156,9 +158,9 @@ pub struct BridgeState {
 /// Flags of a VLAN on a bridge port.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct VlanFlags {
-    /// Untagged frames get this VID.
+    /// Whether untagged frames get this VID.
     pub pvid: bool,
-    /// Frames leave without the tag.
+    /// Whether frames leave untagged.
     pub untagged: bool,
 }
 
@@ -198,7 +200,7 @@ impl Observed {
 }
 
 impl BondState {
-    /// How it spreads frames.
+    /// The mode.
     pub fn mode(&self) -> Option<Mode> {
         self.options.iter().find_map(|option| match option {
             BondOption::Mode(mode) => Some(*mode),
@@ -206,14 +208,14 @@ impl BondState {
         })
     }
 
-    /// The switch's system MAC, if it answers LACP.
+    /// The switch's system MAC address, if the switch answers LACP.
     pub fn lacp_partner(&self) -> Option<Mac> {
         self.partner.filter(|partner| *partner != Mac([0; 6]))
     }
 }
 
 impl Link {
-    /// Whether the agent created it.
+    /// Whether the agent created the link.
     pub fn is_owned(&self) -> bool {
         self.alias.as_deref() == Some(OWNED)
     }

@@ -1,4 +1,4 @@
-//! What the programs are told of a port.
+//! The policy of a port, as the programs apply it.
 
 use std::{collections::BTreeSet, fmt};
 
@@ -11,10 +11,10 @@ use crate::{
     vids::VidSet,
 };
 
-/// What the programs are told of a port, and what they are found to know.
+/// The policy of a port: the one to write to the maps, or the one read from them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PortPolicy {
-    /// The network, or for an uplink the cluster network.
+    /// The network of a VM port, or the cluster network of an uplink.
     pub network: String,
     /// Flags of [`netagent_common::policy`].
     pub flags: u32,
@@ -24,22 +24,22 @@ pub struct PortPolicy {
     pub pvid: Option<Vid>,
     /// The VID that is untagged inside a VLAN-unaware bridge.
     pub bridge_pvid: Option<Vid>,
-    /// The allow-list. Of a QinQ port: of the customer's VIDs.
+    /// The allow-list. A QinQ port has an allow-list of the customer's VIDs.
     pub vids: VidSet,
     /// VLANs whose outer tag on the wire is an S-tag.
     pub services: VidSet,
-    /// The addresses that the VM may use, where they are listed.
+    /// The only addresses that the VM may use; empty: any.
     pub macs: BTreeSet<Mac>,
-    /// Most addresses that the VM may use, where that is limited.
+    /// Maximum number of addresses that the VM may use; 0: no limit.
     pub mac_limit: u16,
-    /// Broadcast, multicast and unknown unicast frames per second that the VM may send.
+    /// Limits of the broadcast, multicast and unknown unicast frames from the VM.
     pub storm: Storm,
-    /// Interface indexes of the NICs beneath an uplink, on which XDP runs.
+    /// Interface indexes of an uplink's NICs, on which XDP runs.
     pub nics: BTreeSet<u32>,
 }
 
 impl PortPolicy {
-    /// Whether all of some flags of [`netagent_common::policy`] are set.
+    /// Whether all of these flags of [`netagent_common::policy`] are set.
     pub fn has(&self, flags: u32) -> bool {
         self.flags & flags == flags
     }
@@ -54,13 +54,13 @@ impl PortPolicy {
         if self.has(flags::TUNNEL) { self.pvid.into_iter().collect() } else { self.vids.clone() }
     }
 
-    /// The same without some of the VIDs inside the bridge: their frames are dropped.
+    /// A copy without the VIDs inside the bridge that `keep` rejects: their frames are dropped.
     #[must_use]
     pub fn only(&self, keep: impl Fn(Vid) -> bool) -> Self {
         let mut policy = self.clone();
         policy.pvid = policy.pvid.filter(|vid| keep(*vid));
         policy.bridge_pvid = policy.bridge_pvid.filter(|vid| keep(*vid));
-        // Those of a customer are all inside its PVID.
+        // All VIDs of a customer are inside its PVID.
         if !self.has(flags::TUNNEL) {
             policy.vids = self.vids.iter().filter(|vid| keep(*vid)).collect();
         }
@@ -76,7 +76,7 @@ impl PortPolicy {
         }
     }
 
-    /// The programs that such a port can have.
+    /// The programs that a port with this policy can have.
     pub fn hooks(&self) -> &'static [Hook] {
         if self.has(flags::UPLINK) {
             &[Hook::UplinkXdp, Hook::UplinkIn, Hook::UplinkOut]
@@ -85,7 +85,7 @@ impl PortPolicy {
         }
     }
 
-    /// What kind of port: "uplink", "trunk", "qinq" or "access".
+    /// The kind of port: "uplink", "trunk", "qinq" or "access".
     pub fn mode(&self) -> &'static str {
         if self.has(flags::UPLINK) {
             "uplink"
@@ -118,7 +118,7 @@ impl fmt::Display for PortPolicy {
     }
 }
 
-/// The names of what a port with these flags checks or does besides VLANs, as the file has them.
+/// The checks and options besides VLANs that these flags enable, by their names in the file.
 pub fn checks(of: u32) -> impl Iterator<Item = &'static str> {
     [
         (flags::ISOLATED, "isolated"),

@@ -1,5 +1,5 @@
-//! Past the bridge from and to a bond: by XDP in every mode that takes it, by TC in the others, and
-//! while its members fail.
+//! The fast path from and to a bond: by XDP in each mode that supports it, by TC in the others, and
+//! while members fail.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
     wire::Wire,
 };
 
-/// The modes that take an XDP program, and one that does not.
+/// The modes that support XDP, and one that does not.
 const MODES: [(&str, bool); 5] = [
     ("mode: balance-rr", true),
     ("mode: active-backup, primary: eth2", true),
@@ -26,7 +26,7 @@ const MODES: [(&str, bool); 5] = [
 
 const NICS: [&str; 2] = ["eth2", "eth3"];
 
-/// A node with a bond of two NICs, whose other ends are a switch's, and a VM in VLAN 100.
+/// A node with a bond of two NICs that lead to a switch, and with a VM in VLAN 100.
 struct Lab {
     node: Node,
     switch: Netns,
@@ -45,7 +45,7 @@ impl Lab {
                        for nic in eth2 eth3; do ip link set $nic down master sw; done; ip link set sw up");
         }
         node.netns.veth("vm-a", &vms, "vm-a");
-        // A veth takes frames from XDP if its other end polls.
+        // A veth supports `XDP_REDIRECT` if its peer uses NAPI.
         vms.sh("ethtool -K vm-a gro on");
         let vm = Wire::open(&vms, "vm-a");
         let wires = NICS.map(|nic| Wire::open(&switch, nic));
@@ -59,8 +59,8 @@ ports: [{{ device: vm-a, network: v100 }}]
         Self { node, switch, vm, wires, _vms: vms }
     }
 
-    /// Sends a frame to the VM by a NIC: how often it arrives. Behind it goes one that must: a
-    /// broadcast by a NIC in use.
+    /// Sends a frame to the VM through a NIC; returns how often it arrives. A broadcast frame
+    /// through an active NIC follows, and always arrives.
     fn arrives(&self, number: u32, nic: usize, in_use: usize) -> usize {
         let from_wire = |number, destination| Frame {
             destination,
@@ -87,7 +87,7 @@ ports: [{{ device: vm-a, network: v100 }}]
         }
     }
 
-    /// Lets the stations be heard, and waits until the frames of both go past the bridge.
+    /// Makes both stations known, and waits until frames of both bypass the bridge.
     fn learn(&self, daemon: &Daemon<'_>, in_use: usize, path: &str) {
         let [wire, vm] = [(1, vec![(C, 100)]), (2, vec![])].map(|(number, tags)| Frame {
             destination: BROADCAST,
@@ -104,7 +104,7 @@ ports: [{{ device: vm-a, network: v100 }}]
         });
     }
 
-    /// The NICs by which a frame of the VM leaves.
+    /// The NICs through which a frame of the VM leaves.
     fn leaves(&self, number: u32) -> BTreeSet<&'static str> {
         let frame =
             Frame { destination: station(1), source: station(2), ..Frame::numbered(number, &[]) };
@@ -120,7 +120,7 @@ ports: [{{ device: vm-a, network: v100 }}]
 }
 
 #[test]
-fn frames_of_a_bond_go_past_the_bridge_in_every_mode() {
+fn frames_of_a_bond_bypass_the_bridge_in_every_mode() {
     if !needs(&[Feature::Bonding]) {
         return;
     }
@@ -137,8 +137,8 @@ fn frames_of_a_bond_go_past_the_bridge_in_every_mode() {
         let by_xdp = takes_xdp && kernel_is_at_least(6, 3);
         let path = if by_xdp { "xdp" } else { "tc" };
         lab.learn(&daemon, 0, path);
-        // Of a bond with one member in use the other's frames are nobody's, as they are where the
-        // bridge has them.
+        // With one active member, frames from the other member are dropped, as the bridge's frames
+        // are.
         let used: &[usize] = if bond.contains("active-backup") { &[0] } else { &[0, 1] };
         for nic in [0, 1] {
             let used = used.contains(&nic);
@@ -149,7 +149,7 @@ fn frames_of_a_bond_go_past_the_bridge_in_every_mode() {
                 let after = forwarded(&daemon, "oob-bo", path);
                 seen((before, after), after > before)
             };
-            // One frame of each source in 17 seconds is the bridge's.
+            // The bridge receives one frame of each source in 17 seconds.
             if used {
                 wait_for("a frame bypasses the bridge", bypasses);
             } else {
@@ -160,17 +160,14 @@ fn frames_of_a_bond_go_past_the_bridge_in_every_mode() {
         let all = bond.contains("broadcast");
         assert_eq!(leaves.len(), if all { 2 } else { 1 }, "{bond}: {leaves:?}");
         let warned = lab.node.ok(&format!("plan -c {}", lab.node.config()));
-        assert_eq!(
-            warned.contains("oob-bo: fastPath: xdp is not possible"),
-            !takes_xdp,
-            "{warned}"
-        );
+        let warning = "oob-bo: `fastPath: xdp` is unavailable";
+        assert_eq!(warned.contains(warning), !takes_xdp, "{warned}");
     }
 }
 
-/// The other member takes over, both ways, and frames that still come by the first are nobody's.
+/// The other member takes over in both directions. Frames from the former member are dropped.
 #[test]
-fn a_bond_fails_over_while_it_forwards() {
+fn bond_fails_over_while_it_forwards() {
     if !needs(&[Feature::Bonding]) {
         return;
     }
@@ -179,7 +176,7 @@ fn a_bond_fails_over_while_it_forwards() {
     let path = if kernel_is_at_least(6, 3) { "xdp" } else { "tc" };
     lab.learn(&daemon, 0, path);
     for (in_use, other) in [(1, 0), (0, 1)] {
-        // eth2 loses its carrier, and gets it back.
+        // eth2 loses its carrier, and regains it in the second round.
         let state = if in_use == 1 { "down" } else { "up" };
         lab.switch.sh(&format!("ip link set eth2 {state}"));
         wait_until_eq("the other member is in use", &json!(NICS[in_use]), || {
@@ -189,7 +186,7 @@ fn a_bond_fails_over_while_it_forwards() {
         lab.learn(&daemon, in_use, path);
         assert_eq!(lab.arrives(40, in_use, in_use), 1, "by {}", NICS[in_use]);
         if in_use == 0 {
-            assert_eq!(lab.arrives(50, other, in_use), 0, "{} stands by", NICS[other]);
+            assert_eq!(lab.arrives(50, other, in_use), 0, "{} is on standby", NICS[other]);
         }
         assert_eq!(lab.leaves(60), BTreeSet::from([NICS[in_use]]));
     }

@@ -1,5 +1,5 @@
-//! Bulk data past the bridge: TCP with its segmentation offload, UDP in one send that is segmented
-//! on its way, IPv4 and IPv6, jumbo frames. Every byte is compared.
+//! Bulk data on the fast path: TCP with segmentation offload, UDP in one send that is segmented
+//! later, IPv4 and IPv6, jumbo frames. Every byte is compared.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,13 +21,13 @@ const UDP_BYTES: usize = 40_000;
 const SEGMENT: u16 = 1200;
 const PORT: u16 = 4242;
 
-/// Bytes that no shifted copy of them equals.
+/// A pattern of bytes that differs from every shifted copy.
 fn pattern(length: usize) -> Vec<u8> {
     let mut rng = crate::rng::Rng(4242);
     (0..length).map(|_| u8::try_from(rng.below(256)).unwrap()).collect()
 }
 
-/// VMs with a stack of their own behind the ports, each in its namespace.
+/// VMs with a network stack each: the other end of each port is in a namespace of its own.
 fn stacks(lab: &Lab, mtu: u32) -> Vec<(&'static str, Netns)> {
     ["vm-a", "vm-b"]
         .into_iter()
@@ -83,7 +83,7 @@ fn udp(from: &Netns, to: &Netns, address: &str) {
         let sender = UdpSocket::bind(any).unwrap();
         let segment = i32::from(SEGMENT);
         let length = u32::try_from(size_of_val(&segment)).unwrap();
-        // SAFETY: the value lives here.
+        // SAFETY: the value outlives the call.
         let result = unsafe {
             let (level, option) = (libc::SOL_UDP, libc::UDP_SEGMENT);
             libc::setsockopt(sender.as_raw_fd(), level, option, (&raw const segment).cast(), length)
@@ -98,7 +98,7 @@ fn udp(from: &Netns, to: &Netns, address: &str) {
         assert!(length <= usize::from(SEGMENT));
         got.extend(&datagram[..length]);
     }
-    assert!(got == sent, "UDP to {address}: not the same bytes");
+    assert!(got == sent, "UDP to {address}: different bytes");
 }
 
 fn bulk(mtu: u32, queue: bool) {
@@ -127,23 +127,24 @@ fn bulk(mtu: u32, queue: bool) {
         }
     }
     let (fast, slow) = (forwarded(&daemon, a_port, "tc"), forwarded(&daemon, a_port, "bridge"));
-    println!("forward: MTU {mtu}: {fast} frames of {a_port} past the bridge, {slow} by it");
-    assert!(fast > 10 * slow, "{fast} past the bridge, {slow} by it");
+    println!("forward: MTU {mtu}: {fast} frames of {a_port} bypassed the bridge, {slow} did not");
+    assert!(fast > 10 * slow, "{fast} frames bypassed the bridge, {slow} did not");
 }
 
 #[test]
-fn bulk_data_arrives_as_it_was() {
+fn bulk_data_arrives_unchanged() {
     bulk(1500, false);
 }
 
 #[test]
-fn bulk_data_arrives_as_it_was_through_queues() {
+fn bulk_data_arrives_unchanged_through_queues() {
     bulk(1500, true);
 }
 
-/// XDP could lose a frame that is in several pieces, or longer than the MTU behind: it goes by TC.
+/// XDP could lose a frame in several fragments, or a frame longer than the egress MTU: TC forwards
+/// it.
 #[test]
-fn jumbo_frames_do_not_go_by_xdp() {
+fn xdp_leaves_jumbo_frames_to_tc() {
     const LENGTH: usize = 8000;
     let lab = Lab::new("off", "xdp");
     for port in ["eth2", "vm-a"] {
@@ -165,10 +166,10 @@ fn jumbo_frames_do_not_go_by_xdp() {
         lab.wire("eth2").send_bytes(&[frame.to_bytes(), bytes.clone()].concat());
         let got = lab.wire("vm-a").receive(PATIENCE);
         let expected = [frame.with_tags(&[]).to_bytes(), bytes].concat();
-        assert!(got == Some(expected), "a frame with {length} bytes more");
+        assert!(got == Some(expected), "a frame with {length} additional bytes");
         by_xdp() - before
     };
-    // A kernel before 6.3 does not say which devices take frames from XDP.
+    // A kernel before 6.3 does not report which devices support `XDP_REDIRECT`.
     if kernel_is_at_least(6, 3) {
         wait_until_eq("XDP forwards short frames", &1, || arrives(0));
     }
@@ -176,6 +177,6 @@ fn jumbo_frames_do_not_go_by_xdp() {
 }
 
 #[test]
-fn bulk_data_in_jumbo_frames_arrives_as_it_was() {
+fn bulk_data_in_jumbo_frames_arrives_unchanged() {
     bulk(9000, false);
 }

@@ -1,5 +1,5 @@
-//! Stations that move, and ports that close or go: what is heard last counts, from the first frame
-//! on.
+//! Stations that move, and ports that close or are deleted: the latest frame of a station decides
+//! at once.
 
 use std::{collections::BTreeSet, time::Duration};
 
@@ -11,9 +11,9 @@ use crate::{
     needs,
 };
 
-/// A station goes around all ports of its VLAN, as a VM that is migrated in and out does: from the
-/// first frame that it sends elsewhere, no frame for it goes to where it was, and none is lost,
-/// however long the agent takes to hear of it.
+/// A station moves through all ports of its VLAN, like a VM that is migrated in and out. From its
+/// first frame at a new port, no frame for the station goes to the old port, and none is lost,
+/// however late the agent hears of the move.
 fn goes_around(filtering: &str) {
     const ROUNDS: usize = 8;
     let lab = Lab::new(filtering, "tc");
@@ -24,7 +24,8 @@ fn goes_around(filtering: &str) {
     lab.learn("vm-a", 100, mover);
     for round in 0..ROUNDS {
         for port in ["eth2", "vm-b", "vm-a"] {
-            // While it hears nothing, the programs still believe it.
+            // The stopped agent does not hear of the move, and the programs still have the old
+            // entry.
             signal("STOP");
             lab.send(port, 100, mover, BROADCAST);
             let frame = lab.send("vm-t", 100, sender, mover);
@@ -39,18 +40,18 @@ fn goes_around(filtering: &str) {
 }
 
 #[test]
-fn a_station_that_moves_is_followed_on_an_unaware_bridge() {
+fn moved_station_is_followed_on_an_unaware_bridge() {
     goes_around("off");
 }
 
 #[test]
-fn a_station_that_moves_is_followed_on_an_aware_bridge() {
+fn moved_station_is_followed_on_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) {
         goes_around("on");
     }
 }
 
-/// One address in two VLANs is two stations to a bridge that learns for each VLAN.
+/// One address in two VLANs is two stations to a bridge that learns per VLAN.
 #[test]
 fn one_address_in_two_vlans_is_two_stations() {
     if !needs(&[Feature::VlanFiltering]) {
@@ -71,9 +72,9 @@ fn one_address_in_two_vlans_is_two_stations() {
     }
 }
 
-/// What an operator says of the bridge's table and ports holds for the way past it as well.
+/// An operator's changes to the bridge's FDB and ports also apply to the fast path.
 #[test]
-fn the_bridges_own_word_counts() {
+fn changes_to_the_bridge_apply_to_the_fast_path() {
     let lab = Lab::new("off", "tc");
     let _daemon = lab.node.run();
     let [target, sender] = [station(1), station(2)];
@@ -100,14 +101,14 @@ fn the_bridges_own_word_counts() {
     bridge(&format!("fdb replace {mac} dev vm-t master static"));
     until("a static entry leads to its port", &only("vm-t"));
     bridge(&format!("fdb del {mac} dev vm-t master"));
-    until("a station that is deleted is flooded for", &BTreeSet::from(["eth2", "vm-a", "vm-t"]));
+    until("frames to a deleted station are flooded", &BTreeSet::from(["eth2", "vm-a", "vm-t"]));
 
     lab.learn("vm-a", 100, target);
-    // BR_STATE_BLOCKING, as STP sets it.
+    // BR_STATE_BLOCKING, the state that STP sets.
     bridge("link set dev vm-a state 4");
     wait_for("a blocked port gets nothing", || {
         let frame = lab.send("vm-b", 100, sender, target);
-        // Frames stay in order: what comes out of one port is behind what came out of another.
+        // Frames stay in order: after a frame arrived at vm-t, earlier frames have arrived at vm-a.
         lab.until_now("vm-t", 100);
         let came = lab.wire("vm-a").receive(Duration::ZERO);
         let came = came.and_then(|bytes| Frame::from_bytes(&bytes));
@@ -122,13 +123,13 @@ fn the_bridges_own_word_counts() {
     bridge("link set dev vm-a isolated on");
     until("an isolated port gets nothing from another", &nobody);
     bridge("link set dev vm-b isolated off");
-    until("what is no longer isolated gets its frames", &only("vm-a"));
+    until("a port that is no longer isolated gets its frames", &only("vm-a"));
 }
 
-/// A port goes while frames for it are on their way, and another device gets its index: no frame
-/// reaches that.
+/// A port is deleted while frames for it are in flight, and another device gets its index: no frame
+/// reaches the other device.
 #[test]
-fn a_port_that_is_gone_gets_nothing() {
+fn deleted_port_gets_no_frames() {
     let lab = Lab::new("off", "tc");
     let _daemon = lab.node.run();
     let [target, sender] = [station(1), station(2)];
@@ -150,14 +151,13 @@ fn a_port_that_is_gone_gets_nothing() {
         let flooded = got.iter().any(|got| got.number() == frame.number());
         seen(got, flooded)
     });
-    println!("forward: {frames} frames until the others get what was for the port that is gone");
+    println!("forward: {frames} frames until frames for the deleted port are flooded");
     assert_eq!(new.receive(Duration::ZERO), None);
 }
 
-/// An agent that is killed takes nobody's network with it: frames go on, and after a few seconds by
-/// the bridge.
+/// When the agent is killed, frames continue to flow, and after a few seconds all take the bridge.
 #[test]
-fn frames_go_on_without_the_agent() {
+fn forwarding_continues_without_the_agent() {
     let lab = Lab::new("off", "tc");
     let daemon = lab.node.run();
     let [target, sender] = [station(1), station(2)];
@@ -180,7 +180,7 @@ fn frames_go_on_without_the_agent() {
         let equal = after == before;
         seen((before, after), equal)
     });
-    // One that starts takes the way past the bridge again.
+    // A new agent enables the fast path again.
     let daemon = lab.node.run();
     let before = super::forwarded(&daemon, "vm-b", "tc");
     wait_for("frames bypass the bridge", || {

@@ -18,7 +18,7 @@ const TAG: usize = 4;
 const FRAMES: u64 = 3;
 const VID: u16 = 100;
 
-/// A frame whose length without its tag is given.
+/// Sends a frame of this length, without its tag.
 fn send(lab: &Lab, from: &str, [source, destination]: [Address; 2], length: usize) -> Frame {
     let number = lab.sent.replace(lab.sent.get() + 1);
     let mut frame = Frame { destination, source, ..Frame::numbered(number, &tags(from, VID)) };
@@ -27,11 +27,11 @@ fn send(lab: &Lab, from: &str, [source, destination]: [Address; 2], length: usiz
     frame
 }
 
-/// Frames of the uplink and of a VM to an access port and to a trunk, at the limit and one byte
-/// above.
+/// Sends frames from the uplink and from a VM to an access port and to a trunk, at the limit and
+/// one byte longer.
 fn at_the_limit_and_above(filtering: &str, path: &str, mtu: usize, queue: bool) {
     let lab = Lab::new(filtering, path);
-    // Only the egress ports have the MTU: the other ends receive longer frames, too.
+    // Only the egress ports have this MTU: their peers receive longer frames too.
     for port in PORTS {
         lab.others.sh(&format!("ip link set {port} mtu 2000; ethtool -K {port} gro on"));
         let limited = matches!(port, "vm-b" | "vm-t");
@@ -57,8 +57,8 @@ fn at_the_limit_and_above(filtering: &str, path: &str, mtu: usize, queue: bool) 
                 path == "xdp" && (from, to) == ("eth2", "vm-b") && kernel_is_at_least(6, 3);
             let taken = if by_xdp { "xdp" } else { "tc" };
             let before = forwarded(&daemon, from, taken);
-            // The bridge receives one frame of a source in 17 seconds, and all frames while the agent
-            // has no processor.
+            // The bridge receives one frame of a source in 17 seconds, and all frames while the
+            // agent has no processor.
             wait_until("a frame takes the path", || {
                 for _ in 0..FRAMES {
                     let frame = send(&lab, from, [source, destination], limit);
@@ -102,21 +102,21 @@ fn every_mtu(path: &str, queue: bool) {
 }
 
 #[test]
-fn a_frame_too_long_for_a_port_is_counted_if_the_bridge_drops_it() {
+fn frame_longer_than_the_mtu_is_counted_if_the_bridge_drops_it() {
     every_mtu("off", false);
 }
 
 #[test]
-fn a_frame_too_long_for_a_port_is_dropped_and_counted_by_tc() {
+fn frame_longer_than_the_mtu_is_dropped_and_counted_by_tc() {
     every_mtu("tc", true);
 }
 
 #[test]
-fn a_frame_too_long_for_a_port_is_dropped_and_counted_before_its_peer() {
+fn frame_longer_than_the_mtu_is_dropped_and_counted_before_its_peer() {
     every_mtu("tc", false);
 }
 
 #[test]
-fn a_frame_too_long_for_a_port_is_dropped_and_counted_by_xdp() {
+fn frame_longer_than_the_mtu_is_dropped_and_counted_by_xdp() {
     every_mtu("xdp", false);
 }

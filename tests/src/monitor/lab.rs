@@ -1,4 +1,4 @@
-//! A node with two VMs, and a monitor that runs on it.
+//! A node with two VMs, and a monitor that runs on the node.
 
 use std::{
     fs,
@@ -27,7 +27,7 @@ ports:
   - { device: a200, network: v200 }
 ";
 
-/// A node, and the other ends of its links.
+/// A node and the other ends of its links.
 pub struct Lab {
     pub node: Node,
     _others: Netns,
@@ -53,7 +53,7 @@ impl Lab {
         lab
     }
 
-    /// Drops that were counted for a reason at a device.
+    /// Counted drops at a device for a reason.
     pub fn dropped(&self, device: &str, reason: &str) -> u64 {
         let rows: Value = serde_json::from_str(&self.node.ok("show drops -j")).unwrap();
         let rows = rows.as_array().unwrap().iter();
@@ -62,7 +62,7 @@ impl Lab {
             .sum()
     }
 
-    /// Sends frames whose VLAN the port does not have, and waits until they are counted.
+    /// Sends frames of a VLAN that the port does not allow, and waits until the drops are counted.
     pub fn flood(&self, frames: u32) {
         let before = self.dropped("a100", "vlan-not-allowed");
         (0..frames).for_each(|number| {
@@ -73,7 +73,7 @@ impl Lab {
         wait_until_eq("all drops are counted", &all, || self.dropped("a100", "vlan-not-allowed"));
     }
 
-    /// Starts a monitor and waits until it watches.
+    /// Starts a monitor and waits until the programs sample for it.
     pub fn monitor(&self, arguments: &str) -> Monitor {
         let mut command = self.node.command(&format!("monitor {arguments}"));
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
@@ -84,7 +84,7 @@ impl Lab {
         Monitor { child, errors }
     }
 
-    /// Drops without a sample, of this kind, since the maps were made.
+    /// Drops of this kind without a sample, since the maps were created.
     pub fn missed(&self, kind: &str) -> u64 {
         let pin = self.node.pin("maps/MONITOR_MISSED");
         let dump = self.node.netns.json(&format!("bpftool -j map dump pinned {pin}"));
@@ -114,7 +114,7 @@ impl Monitor {
         sh(&format!("kill -{signal} {}", self.child.id()));
     }
 
-    /// Waits for the end, and returns what it printed and its last line.
+    /// Waits for the end; returns the output and the last line on stderr.
     pub fn end(mut self) -> (String, String) {
         let mut text = String::new();
         self.child.stdout.take().unwrap().read_to_string(&mut text).unwrap();
@@ -125,7 +125,7 @@ impl Monitor {
         (text, last)
     }
 
-    /// Ends it; its JSON lines of frames that a test has sent, and its last line.
+    /// Ends the monitor; returns its JSON lines for frames of the test, and its last line.
     pub fn terminate(self) -> (Vec<Value>, String) {
         self.signal("TERM");
         let (text, last) = self.end();

@@ -1,19 +1,17 @@
-//! What the options of the CNI bridge plugin (containernetworking/plugins) promise, and what
-//! netagent's file says for each. The plugin's own tests look at what it configures; these look at
-//! frames. The containers are vm-a, vm-b and vm-c. Where netagent does otherwise on purpose, a
-//! comment says so.
+//! The options of the CNI bridge plugin (containernetworking/plugins), and the equivalent netagent
+//! file. The plugin's own tests check its configuration; these tests check frames. The containers
+//! are vm-a, vm-b and vm-c. Comments name the deliberate differences.
 
 use super::{Lab, Row, bridge_plugin_vlans as vlans, sends, station};
 use crate::{Feature, frame::C, needs, node::Node};
 
-/// Options of the plugin, the file for them, and the rows that show that the one does what the
-/// other says.
+/// Options of the plugin, the equivalent file, and rows that show the effect of the options.
 pub struct Case {
     pub options: &'static str,
     pub networks: &'static str,
     pub ports: &'static str,
     pub rows: Vec<Row>,
-    /// These reach every port.
+    /// Rows that reach every port.
     pub last: Vec<Row>,
 }
 
@@ -23,11 +21,11 @@ clusterNetworks:
 networks:
 ";
 
-/// Its address in the file: 02:74:01:00:00:01.
+/// The address of vm-a in the file: 02:74:01:00:00:01.
 const OWN: [u8; 6] = station(0, 1);
 const FOREIGN: [u8; 6] = station(0, 2);
 
-/// `macspoofchk: true`: vm-a has its own address only.
+/// `macspoofchk: true`: vm-a may only use its own address.
 fn spoofed() -> Case {
     let everyone = || {
         sends("vm-a", &[]).reaches("vm-b", &[]).reaches("vm-c", &[]).reaches("wire", &[(C, 100)])
@@ -41,7 +39,7 @@ fn spoofed() -> Case {
             everyone().source(OWN),
             sends("vm-a", &[]).source(FOREIGN).dropped_at("vm-a", "mac-spoofed"),
             sends("vm-a", &[]).dropped_at("vm-a", "mac-spoofed"),
-            // To whom it is sent does not help, and no other port is asked.
+            // The destination does not matter, and other ports have no check.
             sends("vm-a", &[]).source(FOREIGN).to(OWN).dropped_at("vm-a", "mac-spoofed"),
             sends("vm-b", &[]).source(FOREIGN).to(OWN).reaches("vm-a", &[]),
         ],
@@ -55,8 +53,9 @@ fn spoofed() -> Case {
     }
 }
 
-/// `portIsolation: true` on vm-a and vm-b: they reach the uplink, and not each other. The plugin
-/// lets them talk to vm-c, which is not isolated; here one isolated end is enough.
+/// `portIsolation: true` on vm-a and vm-b: they reach the uplink, but not each other. With the
+/// plugin they reach vm-c, which is not isolated. With netagent one isolated end is enough for a
+/// drop.
 fn isolated() -> Case {
     Case {
         options: "vlan: 100, portIsolation: true",
@@ -90,8 +89,8 @@ fn isolated() -> Case {
     }
 }
 
-/// `hairpinMode: false`: no frame goes back to the port from which it came, not even to a station
-/// behind it.
+/// `hairpinMode: false`: no frame leaves the port where it entered, not even to a station behind
+/// it.
 fn no_hairpin() -> Case {
     let to_others = || {
         sends("vm-a", &[]).reaches("vm-b", &[]).reaches("vm-c", &[]).reaches("wire", &[(C, 100)])
@@ -135,19 +134,19 @@ fn every_case(filtering: &str) {
 }
 
 #[test]
-fn what_the_bridge_plugin_does_with_vlans_on_an_unaware_bridge() {
+fn vlan_options_of_the_bridge_plugin_on_an_unaware_bridge() {
     every_case("off");
 }
 
 #[test]
-fn what_the_bridge_plugin_does_with_vlans_on_an_aware_bridge() {
+fn vlan_options_of_the_bridge_plugin_on_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) {
         every_case("on");
     }
 }
 
 #[test]
-fn what_the_bridge_plugin_refuses_is_refused() {
+fn options_that_the_bridge_plugin_refuses_are_refused() {
     crate::once();
     let node = Node::new();
     let complaint = |network: &str| {
@@ -157,11 +156,11 @@ fn what_the_bridge_plugin_refuses_is_refused() {
         ));
         node.refused(&format!("check -c {}", node.config()))
     };
-    // Options of the plugin beside ours.
+    // Options of the plugin, and the equivalent options of netagent.
     for (options, network) in [
         ("vlan: -1", "vlan: -1"),
         ("vlan: 4095", "vlan: 4095"),
-        // The plugin takes this for none; here one leaves the key out.
+        // To the plugin 0 means no VLAN. A netagent file omits the key instead.
         ("vlan: 0", "vlan: 0"),
         ("vlanTrunk: [{ id: 0 }]", "trunk: 0"),
         ("vlanTrunk: [{ id: 4095 }]", "trunk: 4095"),
@@ -174,7 +173,7 @@ fn what_the_bridge_plugin_refuses_is_refused() {
         let complaint = complaint(network);
         assert!(complaint.contains("networks.bad"), "{options}: {complaint}");
     }
-    // The plugin's `vlan` beside `vlanTrunk` is our `native`.
+    // The plugin's `vlan` with `vlanTrunk` is netagent's `native`.
     let complaint = complaint("vlan: 100, trunk: 200");
     assert!(complaint.contains("networks.bad"), "{complaint}");
 }

@@ -3,7 +3,7 @@
 use super::{bridge_plugin::Case, sends};
 use crate::frame::C;
 
-/// No `vlan`: untagged, one segment.
+/// Without `vlan`: untagged frames, one segment.
 pub fn no_vlan() -> Case {
     Case {
         options: "none",
@@ -11,7 +11,7 @@ pub fn no_vlan() -> Case {
         ports: "[{ device: vm-a, network: plain }, { device: vm-b, network: plain }, { device: vm-c, network: plain }]",
         rows: vec![
             sends("vm-a", &[]).reaches("vm-b", &[]).reaches("vm-c", &[]).reaches("wire", &[]),
-            // The plugin's bridge does not look at tags here.
+            // The plugin's bridge ignores tags here.
             sends("vm-a", &[(C, 100)]).dropped_at("vm-a", "vlan-not-allowed"),
             sends("wire", &[(C, 100)]).dropped_at("wire", "vlan-not-allowed"),
         ],
@@ -22,7 +22,7 @@ pub fn no_vlan() -> Case {
     }
 }
 
-/// `vlan: 100`, and VLAN 1 taken off the port: containers of a VLAN talk, those of different VLANs do not.
+/// `vlan: 100`, without VLAN 1 on the port: containers reach each other inside a VLAN only.
 pub fn vlan() -> Case {
     Case {
         options: "vlan: 100, preserveDefaultVlan: false",
@@ -33,9 +33,9 @@ pub fn vlan() -> Case {
             sends("vm-c", &[]).reaches("wire", &[(C, 200)]),
             sends("vm-a", &[(C, 200)]).dropped_at("vm-a", "vlan-not-allowed"),
             sends("vm-c", &[(C, 100)]).dropped_at("vm-c", "vlan-not-allowed"),
-            // The plugin's bridge takes the VLAN's own tag; here `admit: all` does.
+            // The plugin's bridge admits the VLAN's own tag. netagent admits it with `admit: all`.
             sends("vm-a", &[(C, 100)]).dropped_at("vm-a", "tagged-on-access"),
-            // VLAN 1, on the wire untagged, is on no container's port.
+            // No container's port has VLAN 1, which is untagged on the wire.
             sends("vm-a", &[(C, 1)]).dropped_at("vm-a", "vlan-not-allowed"),
             sends("wire", &[]),
         ],
@@ -47,8 +47,9 @@ pub fn vlan() -> Case {
     }
 }
 
-/// `preserveDefaultVlan: true`: VLAN 1 stays on the port. To the plugin's container its frames come untagged, like those
-/// of VLAN 100; a port of ours has one untagged VLAN, and shows the other's tag.
+/// `preserveDefaultVlan: true`: VLAN 1 stays on the port. The plugin's container receives its
+/// frames untagged, like frames of VLAN 100. A netagent port has one untagged VLAN; the other VLAN
+/// is tagged.
 pub fn default_vlan_preserved() -> Case {
     Case {
         options: "vlan: 100, preserveDefaultVlan: true",
@@ -69,7 +70,7 @@ pub fn default_vlan_preserved() -> Case {
     }
 }
 
-/// `vlanTrunk` alone: its VLANs tagged, and VLAN 1 untagged.
+/// `vlanTrunk` alone: its VLANs are tagged, and VLAN 1 is untagged.
 pub fn trunk() -> Case {
     let mut rows = Vec::new();
     for vid in [101, 200, 205, 210] {
@@ -96,7 +97,7 @@ pub fn trunk() -> Case {
     }
 }
 
-/// `vlan` and `vlanTrunk`: the one untagged, the others tagged, and no VLAN 1.
+/// `vlan` and `vlanTrunk`: `vlan` is untagged, `vlanTrunk` is tagged, and there is no VLAN 1.
 pub fn trunk_with_native() -> Case {
     Case {
         options: "vlan: 100, vlanTrunk: [{ id: 101 }, { minID: 200, maxID: 210 }]",

@@ -1,6 +1,6 @@
-//! RFC 2889, the benchmarks of LAN switches, as far as they ask what a switch does and not how fast it does it: address
-//! caching capacity (5.7), address learning (5.8), errored frames (5.9), broadcast (5.10). Rates and latency (5.1 to
-//! 5.6, and parts of the others) are measured elsewhere or not at all.
+//! RFC 2889, the benchmarks of LAN switches, where they test function and not speed: address
+//! caching capacity (5.7), address learning (5.8), errored frames (5.9), broadcast (5.10). Rates
+//! and latency (5.1 to 5.6, and parts of the others) are measured elsewhere or not at all.
 
 use super::{Lab, Row, Tags, sends, station};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     needs,
 };
 
-/// Stations behind each port. The kernel's table has no limit of its own, and netagent sets none.
+/// Stations behind each port. Neither the kernel's FDB nor netagent limits their number.
 const STATIONS: u16 = 1000;
 
 const PORTS: [&str; 5] = ["wire", "vm-a", "vm-b", "vm-c", "other"];
@@ -27,23 +27,23 @@ ports:
   - { device: other, network: v200 }
 ";
 
-/// Tags of a VLAN 100 frame at a port.
+/// The tags of a VLAN 100 frame at a port.
 fn tags(port: &str) -> &'static Tags {
     if port == "wire" { &[(C, 100)] } else { &[] }
 }
 
-/// A frame of VLAN 100 from a port to all others of it.
+/// A frame in VLAN 100 from a port to all other ports of the VLAN.
 fn floods(from: &'static str) -> Row {
     let others = PORTS[..4].iter().filter(|port| **port != from);
     others.fold(sends(from, tags(from)), |row, port| row.reaches(port, tags(port)))
 }
 
-/// A frame of VLAN 100 from a port to this one only.
+/// A frame in VLAN 100 from a port to one other port only.
 fn goes(from: &'static str, to: &'static str) -> Row {
     sends(from, tags(from)).reaches(to, tags(to))
 }
 
-/// Reach all ports.
+/// Rows that reach all ports.
 fn last() -> Vec<Row> {
     vec![sends("wire", &[(C, 200)]).reaches("other", &[]), floods("wire"), floods("vm-a")]
 }
@@ -54,9 +54,10 @@ fn lab(filtering: &str) -> Lab {
     lab
 }
 
-/// 5.8: a frame to a station that was heard goes to its port and no other, from wherever it comes; one to a station that
-/// was not goes to all. A station that is heard elsewhere has moved. One of another VLAN is not reached: an aware bridge does
-/// not know it in this VLAN; to one that knows no VLANs it is in one place, and there the frame is stopped.
+/// 5.8: a frame to a known station goes to its port only, from any port. A frame to an unknown
+/// station goes to all ports. A station whose frame arrives at another port has moved. A station of
+/// another VLAN is not reached: a VLAN-aware bridge does not know it in this VLAN; a VLAN-unaware
+/// bridge sends the frame to its port, which drops the frame.
 fn addresses_are_learned(lab: &mut Lab, filtering: &str) {
     let [one, unknown, foreign] = [1, 2, 3].map(|number| station(1, number));
     let to_all = if filtering == "on" { floods("vm-a") } else { sends("vm-a", &[]) };
@@ -78,7 +79,7 @@ fn addresses_are_learned(lab: &mut Lab, filtering: &str) {
     lab.prove("address learning", rows, last());
 }
 
-/// 5.7: many stations behind every port but one, the tester's; all are heard, and none is forgotten.
+/// 5.7: many stations behind every port but the tester's. All are learned, and none is forgotten.
 fn addresses_are_kept(lab: &mut Lab) {
     let tester = station(2, 0);
     let mut rows = vec![floods("vm-c").source(tester)];
@@ -93,7 +94,7 @@ fn addresses_are_kept(lab: &mut Lab) {
     lab.prove("address caching", rows, last());
 }
 
-/// 5.10: a broadcast frame reaches every port of its VLAN once, but for its own.
+/// 5.10: a broadcast frame reaches every port of its VLAN once, except its ingress port.
 fn broadcast_reaches_every_port(lab: &mut Lab) {
     let rows = (0..20).flat_map(|_| {
         [
@@ -108,19 +109,20 @@ fn broadcast_reaches_every_port(lab: &mut Lab) {
     lab.prove("broadcast", rows.collect(), last());
 }
 
-/// 5.9: whether errored frames are filtered or passed on. Wrong checksums, alignment errors and dribble bits do not apply:
-/// the MAC of a NIC drops such frames, and one that Linux sees has neither a checksum nor bits beside its bytes. Left are
-/// frames of a wrong length, and those that say something wrong of their length.
+/// 5.9: whether errored frames are filtered or forwarded. Wrong checksums, alignment errors and
+/// dribble bits do not apply: the MAC of a NIC drops such frames, and a frame in Linux has neither
+/// a checksum nor partial bytes. This leaves frames of a wrong length, and frames with a wrong
+/// length field.
 fn errored_frames(lab: &mut Lab) {
-    // The other ends send what the ports may not take.
+    // The peers send frames that the ports may not accept.
     for port in ["wire", "vm-a"] {
         lab.others.sh(&format!("ip link set {port} mtu 9000"));
     }
     let known = station(6, 1);
     let mut rows = vec![floods("vm-b").source(known)];
-    // Undersize, below 60 bytes without checksum, passes: a veth or tap knows no minimum, and a VM need not pad. But the
-    // kernel takes no tagged frame without 2 bytes behind its Ethertype, neither on the node nor at the wire's other
-    // end.
+    // Undersize frames, below 60 bytes without checksum, pass: a veth or tap has no minimum, and a
+    // VM need not pad. The kernel rejects a tagged frame with less than 2 bytes after its
+    // Ethertype, both on the node and at the peer of the wire.
     for length in 14..60 {
         let payload = length - 14;
         let to_vms = |row: Row| row.reaches("vm-b", &[]).reaches("vm-c", &[]).payload(payload);
@@ -134,14 +136,14 @@ fn errored_frames(lab: &mut Lab) {
             to_vms(row).reaches("vm-a", &[])
         });
     }
-    // Cut off inside the tag, or just behind it: the same.
+    // Frames truncated inside the tag or shortly after it are rejected too.
     for (port, payload) in
         ["wire", "vm-a"].into_iter().flat_map(|port| (0..6).map(move |n| (port, n)))
     {
         rows.push(sends(port, &[]).ethertype(C).payload(payload));
     }
-    // Oversize, above an MTU of 1500. A VM's frame of 1515 to 1518 bytes is left out: the kernel's ports have 4 bytes to
-    // spare, in case they are a tag.
+    // Oversize frames, above an MTU of 1500. Frames of 1515 to 1518 bytes from a VM are omitted:
+    // the kernel's ports have 4 spare bytes for a tag.
     for payload in [1499, 1500] {
         rows.push(floods("vm-a").payload(payload));
         rows.push(floods("wire").payload(payload));
@@ -150,8 +152,8 @@ fn errored_frames(lab: &mut Lab) {
         rows.push(sends("vm-a", &[]).payload(length - 14));
         rows.push(sends("wire", &[(C, 100)]).payload(length - 18));
     }
-    // A length that is true, or longer than the frame, or zero; what is neither length nor Ethertype; the first and last
-    // Ethertype, and that of jumbo LLC.
+    // Length fields that are right, too long, or zero; a value that is neither a length nor an
+    // Ethertype; the first and the last Ethertype, and that of jumbo LLC.
     for ethertype in [46, 47, 1500, 0, 1501, 0x05ff, 0x0600, 0xffff, 0x8870, TEST] {
         rows.push(floods("vm-a").ethertype(ethertype));
         rows.push(floods("wire").ethertype(ethertype));
@@ -169,12 +171,12 @@ fn a_lan_switch(filtering: &str) {
 }
 
 #[test]
-fn what_rfc_2889_asks_of_a_lan_switch_on_an_unaware_bridge() {
+fn functions_of_a_lan_switch_in_rfc_2889_on_an_unaware_bridge() {
     a_lan_switch("off");
 }
 
 #[test]
-fn what_rfc_2889_asks_of_a_lan_switch_on_an_aware_bridge() {
+fn functions_of_a_lan_switch_in_rfc_2889_on_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) {
         a_lan_switch("on");
     }

@@ -1,6 +1,7 @@
-//! Transparency: a service carries a customer's tags as they are, or says why it does not. The VIDs, the outer TPIDs and
-//! the pairs of tags are those by which Ethernet services are accepted (MEF); every frame is sent with every PCP, with
-//! and without DEI, to all and from station to station.
+//! Transparency: a service carries a customer's tags unchanged, or counts a drop with a reason. The
+//! VIDs, the outer TPIDs and the pairs of tags are those of acceptance tests for Ethernet services
+//! (MEF). Every frame is sent with every PCP, with and without DEI, as broadcast and as known
+//! unicast.
 
 use super::{Lab, Row, Tags, sends, station};
 use crate::{
@@ -10,35 +11,36 @@ use crate::{
     needs, qinq,
 };
 
-/// Old habits of QinQ. To an 802.1Q bridge they are no TPIDs but Ethertypes, and so they are to netagent, on purpose:
-/// such a frame is untagged whatever its next two bytes are, and where it passes they are payload.
+/// Former TPIDs of QinQ. To an 802.1Q bridge they are Ethertypes, and deliberately so to netagent:
+/// the frame is untagged, and the tag is payload.
 const Q1: u16 = 0x9100;
 const Q2: u16 = 0x9200;
 
 const ALL: [u16; 11] = [0, 12, 99, 150, 517, 1033, 1434, 1800, 2047, 4094, 4095];
-/// Those that name a VLAN.
+/// The VIDs that name a VLAN.
 const VIDS: &[u16] = ALL.split_at(1).1.split_at(9).0;
 
-/// What becomes of a frame.
+/// The outcome of a frame.
 #[derive(Clone, Copy)]
 enum Fate {
-    /// Passes byte for byte.
+    /// The frame passes unchanged.
     Same,
-    /// Passes without its tag.
+    /// The frame passes without its tag.
     Untagged,
-    /// Dropped at the port where it comes in, for this reason.
+    /// The ingress port drops the frame for this reason.
     In(&'static str),
-    /// Dropped at every port where it would go out.
+    /// Every egress port drops the frame for this reason.
     Out(&'static str),
-    /// The same; but before Linux 6.12, where no tag can be pushed over another, as it comes in.
+    /// Like `Out`. Before Linux 6.12, where no tag can be pushed over another, like `In`.
     OutSince612(&'static str),
 }
 use Fate::{In, Out, OutSince612, Same, Untagged};
 
-/// TPIDs and VIDs of the outer tag; then what becomes of the frame if that is the only tag, and if a C-tag is beneath.
+/// TPIDs and VIDs of the outer tag, and the outcomes of frames with only this tag and with an inner
+/// C-tag.
 type Kind<'a> = (&'a [u16], &'a [u16], [Fate; 2]);
 
-/// Between an uplink and a trunk port, both with VLANs 1 to 4094, where untagged frames have no VLAN.
+/// Between an uplink and a trunk port with VLANs 1 to 4094. Untagged frames have no VLAN.
 const NO_NATIVE: &[Kind<'_>] = &[
     (&[C], VIDS, [Same, Same]),
     (&[C], &[0], [In("untagged"), In("untagged")]),
@@ -46,18 +48,18 @@ const NO_NATIVE: &[Kind<'_>] = &[
     (&[S, Q1, Q2], &ALL, [In("untagged"), In("untagged")]),
 ];
 
-/// The same, where untagged frames have VLAN 1, which is untagged at both ports.
+/// Between these ports if VLAN 1 is native: untagged at both ports.
 const NATIVE_1: &[Kind<'_>] = &[
     (&[C], VIDS, [Same, Same]),
-    // A priority tag ends here; beneath it no other may be (VU#855201).
+    // A priority tag is removed here. An inner tag is not permitted (VU#855201).
     (&[C], &[0], [Untagged, In("stacked-tag")]),
     (&[C], &[4095], [In("reserved-vid"), In("reserved-vid")]),
-    // Let in as payload; but untagged it would leave with its S-tag in front.
+    // Admitted as payload. Without the native tag the frame would leave with its S-tag visible.
     (&[S], &ALL, [OutSince612("stacked-tag"), OutSince612("stacked-tag")]),
     (&[Q1, Q2], &ALL, [Same, Same]),
 ];
 
-/// From a port of a service VLAN to another, and to the wire, where the service tag is above it.
+/// From a port of a service VLAN to another port, and to the wire with the service tag.
 const CUSTOMER_TO_SERVICE: &[Kind<'_>] = &[
     (&[C], VIDS, [Same, Same]),
     (&[C], &[0], [Same, Same]),
@@ -65,25 +67,25 @@ const CUSTOMER_TO_SERVICE: &[Kind<'_>] = &[
     (&[S, Q1, Q2], &ALL, [Same, Same]),
 ];
 
-/// Beneath the service tag on the wire, and to both customers' ports without it.
+/// From the wire with the service tag, to the ports of both customers without it.
 const SERVICE_TO_CUSTOMER: &[Kind<'_>] = &[
     (&[C], VIDS, [Same, Same]),
     (&[C], &[0], [Same, Same]),
-    // No customer has this VLAN.
+    // No customer has VID 4095.
     (&[C], &[4095], [Out("egress-filtered"), Out("egress-filtered")]),
     (&[S, Q1, Q2], &ALL, [Same, Same]),
 ];
 
 const SERVICE: u16 = 3000;
 
-/// The tags of all frames of a table.
+/// The tags and outcomes of all frames of a table.
 fn frames(table: &[Kind<'_>]) -> Vec<(Vec<(u16, u16)>, Fate)> {
     let mut frames = Vec::new();
     for (tpids, vids, [alone, over_another]) in table {
         let outer = tpids.iter().flat_map(|tpid| vids.iter().map(move |vid| (tpid, vid)));
         for ((tpid, vid), priority) in outer.flat_map(|tag| (0..16).map(move |bits| (tag, bits))) {
             let outer = (*tpid, priority << 12 | vid);
-            // Each VID above the one that follows it, of another priority.
+            // The inner VID is the next one in `ALL`, with another priority.
             let next = ALL.iter().position(|other| other == vid).unwrap() + 1;
             let inner = (C, (15 - priority) << 12 | ALL[next % ALL.len()]);
             frames.push((vec![outer], *alone));
@@ -93,7 +95,7 @@ fn frames(table: &[Kind<'_>]) -> Vec<(Vec<(u16, u16)>, Fate)> {
     frames
 }
 
-/// A frame from a port, and what becomes of it at the others, which it leaves with these tags if it passes as it is.
+/// A frame from a port, its outcome, and the tags with which it leaves the other ports unchanged.
 fn row(from: &'static str, sent: &Tags, fate: Fate, to: &[(&'static str, &Tags)]) -> Row {
     let row = sends(from, sent);
     match fate {
@@ -124,7 +126,8 @@ ports: [{{ device: vm, network: every }}]
         for (turn, (from, to)) in ways.into_iter().enumerate() {
             let rows = frames(table).into_iter().map(|(tags, fate)| {
                 let row = row(from.0, &tags, fate, &[(to.0, &tags)]);
-                // To all, then from station to station, which the first of these make known in every VLAN.
+                // First broadcast, which makes both stations known in every VLAN, then known
+                // unicast.
                 if turn < 2 { row } else { row.source(from.1).to(to.1) }
             });
             let last = ways[..2].iter();
@@ -135,7 +138,8 @@ ports: [{{ device: vm, network: every }}]
     }
 }
 
-/// The tags on the wire: the service tag, with the priority of a customer's C-tag, and what the customer sends.
+/// The tags on the wire: the service tag, with the priority of the customer's C-tag, and the
+/// customer's tags.
 fn in_service(tags: &Tags) -> Vec<(u16, u16)> {
     let priority = tags.first().filter(|(tpid, _)| *tpid == C).map_or(0, |(_, tci)| tci & 0xf000);
     [&[(S, priority | SERVICE)], tags].concat()
@@ -169,13 +173,13 @@ ports: [{{ device: here, network: customer }}, {{ device: there, network: custom
 }
 
 #[test]
-fn a_trunk_is_transparent_on_an_unaware_bridge() {
+fn trunk_is_transparent_on_an_unaware_bridge() {
     a_trunk("off", "off");
     a_trunk("off", "auto");
 }
 
 #[test]
-fn a_trunk_is_transparent_on_an_aware_bridge() {
+fn trunk_is_transparent_on_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) {
         a_trunk("on", "off");
         a_trunk("on", "auto");
@@ -183,7 +187,7 @@ fn a_trunk_is_transparent_on_an_aware_bridge() {
 }
 
 #[test]
-fn a_service_vlan_is_transparent_on_an_unaware_bridge() {
+fn service_vlan_is_transparent_on_an_unaware_bridge() {
     if qinq::modern() {
         a_service("off", "off");
         a_service("off", "auto");
@@ -191,7 +195,7 @@ fn a_service_vlan_is_transparent_on_an_unaware_bridge() {
 }
 
 #[test]
-fn a_service_vlan_is_transparent_on_an_aware_bridge() {
+fn service_vlan_is_transparent_on_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) && qinq::modern() {
         a_service("on", "auto");
     }

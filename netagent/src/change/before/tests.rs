@@ -32,7 +32,7 @@ fn node() -> Observed {
 }
 
 #[test]
-fn the_inverse_restores_the_values_that_were_there() {
+fn inverse_restores_the_previous_values() {
     let node = node();
     let before = |change| text(&of_link(&change, &node));
     let cases = [

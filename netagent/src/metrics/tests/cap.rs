@@ -8,7 +8,7 @@ use crate::{
 };
 
 #[test]
-fn beyond_the_cap_the_largest_trunks_fold_and_sums_stay() {
+fn cap_folds_the_largest_trunks_and_keeps_sums() {
     let mut node = Snapshot::default();
     let trunk = || PortCounters {
         vlans: (0..=4094).map(|vid| (vid, traffic(u64::from(vid) + 1, 1))).collect(),

@@ -5,7 +5,7 @@ use super::{classic, samples};
 use crate::show::sample::{drops, name, node};
 
 #[test]
-fn drops_are_exported_before_the_first_one() {
+fn drop_series_exist_before_the_first_drop() {
     let text = classic(node());
     assert_snapshot!(samples(&text, "netagent_transmit_drop_packets_total"), @r#"
     netagent_transmit_drop_packets_total{device="oob-bo",vlan="none",reason="malformed"} 0
@@ -42,7 +42,7 @@ fn drops_are_exported_before_the_first_one() {
 }
 
 #[test]
-fn a_counted_drop_takes_the_place_of_its_zero() {
+fn counted_drop_replaces_its_zero() {
     let mut node = node();
     let counted = drops(Direction::Receive, Reason::VlanNotAllowed, None, 9);
     node.counters.ports.get_mut(&name("tap8")).unwrap().drops = [counted].into();

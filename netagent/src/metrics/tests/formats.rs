@@ -11,27 +11,27 @@ fn openmetrics_of_a_small_node() {
     small.counters.ports.retain(|device, _| device.as_str() == "tap7");
     let text = render(small, Format::OpenMetrics).unwrap();
     assert_snapshot!(text.replace(env!("CARGO_PKG_VERSION"), "VERSION"), @r#"
-    # HELP netagent_vlan_receive_packets Frames from the VM or the wire that passed the policy, by VLAN; link-local frames belong to none
+    # HELP netagent_vlan_receive_packets Frames from the VM or the wire that passed the policy, by VLAN or link-local
     # TYPE netagent_vlan_receive_packets counter
     netagent_vlan_receive_packets_total{device="tap7",vlan="100"} 4000
     # HELP netagent_vlan_receive_bytes Bytes of frames from the VM or the wire that passed the policy, without VLAN tag and FCS
     # TYPE netagent_vlan_receive_bytes counter
     netagent_vlan_receive_bytes_total{device="tap7",vlan="100"} 400000
-    # HELP netagent_vlan_transmit_packets Frames to the VM or the wire that passed the policy, by VLAN; link-local frames belong to none
+    # HELP netagent_vlan_transmit_packets Frames to the VM or the wire that passed the policy, by VLAN or link-local
     # TYPE netagent_vlan_transmit_packets counter
     netagent_vlan_transmit_packets_total{device="tap7",vlan="100"} 5000
     # HELP netagent_vlan_transmit_bytes Bytes of frames to the VM or the wire that passed the policy, without VLAN tag and FCS
     # TYPE netagent_vlan_transmit_bytes counter
     netagent_vlan_transmit_bytes_total{device="tap7",vlan="100"} 500000
-    # HELP netagent_forward_packets Frames from the VM or the wire that passed the policy, by the path on which they went on: the bridge, or past it by TC or XDP redirect
+    # HELP netagent_forward_packets Frames from the VM or the wire that passed the policy, by path: bridge, TC redirect or XDP redirect
     # TYPE netagent_forward_packets counter
     netagent_forward_packets_total{device="tap7",path="bridge"} 4000
     netagent_forward_packets_total{device="tap7",path="tc"} 0
     netagent_forward_packets_total{device="tap7",path="xdp"} 0
-    # HELP netagent_vlan_series_limited Whether there are too many VLAN series, so that those of the largest trunks are summed up as vlan other
+    # HELP netagent_vlan_series_limited Whether there are too many VLAN series: if so, the largest trunks have one series, vlan other
     # TYPE netagent_vlan_series_limited gauge
     netagent_vlan_series_limited 0
-    # HELP netagent_receive_drop_packets Frames from the VM or the wire that were dropped; vlan is none for untagged frames
+    # HELP netagent_receive_drop_packets Dropped frames from the VM or the wire; vlan is none for untagged frames
     # TYPE netagent_receive_drop_packets counter
     netagent_receive_drop_packets_total{device="other",vlan="other",reason="no-policy"} 2
     netagent_receive_drop_packets_total{device="tap7",vlan="none",reason="untagged"} 0
@@ -44,7 +44,7 @@ fn openmetrics_of_a_small_node() {
     netagent_receive_drop_packets_total{device="tap7",vlan="none",reason="link-local"} 0
     netagent_receive_drop_packets_total{device="tap7",vlan="100",reason="stacked-tag"} 0
     netagent_receive_drop_packets_total{device="tap7",vlan="100",reason="tag-failed"} 0
-    # HELP netagent_receive_drop_bytes Bytes of frames from the VM or the wire that were dropped
+    # HELP netagent_receive_drop_bytes Bytes of dropped frames from the VM or the wire
     # TYPE netagent_receive_drop_bytes counter
     netagent_receive_drop_bytes_total{device="other",vlan="other",reason="no-policy"} 128
     netagent_receive_drop_bytes_total{device="tap7",vlan="none",reason="untagged"} 0
@@ -57,7 +57,7 @@ fn openmetrics_of_a_small_node() {
     netagent_receive_drop_bytes_total{device="tap7",vlan="none",reason="link-local"} 0
     netagent_receive_drop_bytes_total{device="tap7",vlan="100",reason="stacked-tag"} 0
     netagent_receive_drop_bytes_total{device="tap7",vlan="100",reason="tag-failed"} 0
-    # HELP netagent_transmit_drop_packets Frames to the VM or the wire that were dropped; vlan is none for untagged frames
+    # HELP netagent_transmit_drop_packets Dropped frames to the VM or the wire; vlan is none for untagged frames
     # TYPE netagent_transmit_drop_packets counter
     netagent_transmit_drop_packets_total{device="tap7",vlan="none",reason="malformed"} 0
     netagent_transmit_drop_packets_total{device="tap7",vlan="none",reason="link-local"} 1
@@ -65,7 +65,7 @@ fn openmetrics_of_a_small_node() {
     netagent_transmit_drop_packets_total{device="tap7",vlan="other",reason="egress-filtered"} 0
     netagent_transmit_drop_packets_total{device="tap7",vlan="100",reason="tag-failed"} 0
     netagent_transmit_drop_packets_total{device="tap7",vlan="100",reason="too-long"} 0
-    # HELP netagent_transmit_drop_bytes Bytes of frames to the VM or the wire that were dropped
+    # HELP netagent_transmit_drop_bytes Bytes of dropped frames to the VM or the wire
     # TYPE netagent_transmit_drop_bytes counter
     netagent_transmit_drop_bytes_total{device="tap7",vlan="none",reason="malformed"} 0
     netagent_transmit_drop_bytes_total{device="tap7",vlan="none",reason="link-local"} 64
@@ -73,23 +73,23 @@ fn openmetrics_of_a_small_node() {
     netagent_transmit_drop_bytes_total{device="tap7",vlan="other",reason="egress-filtered"} 0
     netagent_transmit_drop_bytes_total{device="tap7",vlan="100",reason="tag-failed"} 0
     netagent_transmit_drop_bytes_total{device="tap7",vlan="100",reason="too-long"} 0
-    # HELP netagent_port What a port is plugged into and what it admits
+    # HELP netagent_port Network, mode, PVID and admitted frame types of a port
     # TYPE netagent_port info
     netagent_port_info{device="tap7",network="corp-net",mode="access",pvid="100",admit="untagged-and-priority"} 1
-    # HELP netagent_port_attached Whether a program of netagent runs on the port; uplink_xdp is optional, the others are not
+    # HELP netagent_port_attached Whether a netagent program is attached to the port; only uplink_xdp is optional
     # TYPE netagent_port_attached gauge
     netagent_port_attached{device="tap7",program="port_in"} 1
     netagent_port_attached{device="tap7",program="port_out"} 1
     # HELP netagent_link_up Whether the device of a port exists and has a carrier
     # TYPE netagent_link_up gauge
     netagent_link_up{device="tap7"} 1
-    # HELP netagent_bond How a bond spreads frames, and what that needs the switch to have configured
+    # HELP netagent_bond Mode of a bond, and the configuration that the mode needs on the switch
     # TYPE netagent_bond info
     netagent_bond_info{device="oob-bo",mode="802.3ad",switch_side="LACP"} 1
     # HELP netagent_bond_members NICs in the bond
     # TYPE netagent_bond_members gauge
     netagent_bond_members{device="oob-bo"} 2
-    # HELP netagent_bond_members_active NICs that are up and carry the traffic of the bond: one in active-backup, all in the other modes
+    # HELP netagent_bond_members_active NICs of the bond that are up and carry traffic: one in active-backup, all in other modes
     # TYPE netagent_bond_members_active gauge
     netagent_bond_members_active{device="oob-bo"} 1
     # HELP netagent_bond_lacp_partner Whether the switch answers LACP on an 802.3ad bond
@@ -99,15 +99,15 @@ fn openmetrics_of_a_small_node() {
     # TYPE netagent_bond_member_up gauge
     netagent_bond_member_up{device="oob-bo",member="eth2"} 1
     netagent_bond_member_up{device="oob-bo",member="eth3"} 0
-    # HELP netagent_bond_member_link_failures Times that the link of a NIC in a bond has failed
+    # HELP netagent_bond_member_link_failures Link failures of a NIC in a bond
     # TYPE netagent_bond_member_link_failures counter
     netagent_bond_member_link_failures_total{device="oob-bo",member="eth2"} 0
     netagent_bond_member_link_failures_total{device="oob-bo",member="eth3"} 3
-    # HELP netagent_map_entries Entries in use of a BPF map, by its name in bpftool
+    # HELP netagent_map_entries Used entries of a BPF map, by its name in bpftool
     # TYPE netagent_map_entries gauge
     netagent_map_entries{map="POLICY"} 3
     netagent_map_entries{map="MORE_DROPS"} 25
-    # HELP netagent_map_capacity Most entries of a BPF map
+    # HELP netagent_map_capacity Maximum number of entries of a BPF map
     # TYPE netagent_map_capacity gauge
     netagent_map_capacity{map="POLICY"} 1024
     netagent_map_capacity{map="MORE_DROPS"} 15360
@@ -158,25 +158,25 @@ fn openmetrics_of_a_small_node() {
     # HELP netagent_segment_nics_up NICs of the uplink of a segment that have a link
     # TYPE netagent_segment_nics_up gauge
     netagent_segment_nics_up{segment="oob"} 1
-    # HELP netagent_reconcile_success Applies after which every part was as desired
+    # HELP netagent_reconcile_success Applies after which every part of the node was as desired
     # TYPE netagent_reconcile_success counter
     netagent_reconcile_success_total 4
-    # HELP netagent_reconcile_failures Applies after which a part was not as desired
+    # HELP netagent_reconcile_failures Applies after which a part of the node was not as desired
     # TYPE netagent_reconcile_failures counter
     netagent_reconcile_failures_total 1
-    # HELP netagent_reconcile_last_success_timestamp_seconds The end of the last apply after which every part was as desired, in Unix time; 0 if none
+    # HELP netagent_reconcile_last_success_timestamp_seconds Unix time of the end of the last apply after which every part was as desired; 0 if none
     # TYPE netagent_reconcile_last_success_timestamp_seconds gauge
     netagent_reconcile_last_success_timestamp_seconds 1790000000.25
-    # HELP netagent_reconcile_last_duration_seconds The duration of the last apply
+    # HELP netagent_reconcile_last_duration_seconds Duration of the last apply
     # TYPE netagent_reconcile_last_duration_seconds gauge
     netagent_reconcile_last_duration_seconds 0.012
-    # HELP netagent_config_last_reload_successful Whether the file could be used when it was read last
+    # HELP netagent_config_last_reload_successful Whether the last reload of the configuration file succeeded
     # TYPE netagent_config_last_reload_successful gauge
     netagent_config_last_reload_successful 1
-    # HELP netagent_config_last_reload_success_timestamp_seconds When a file was read last that could be used, in Unix time
+    # HELP netagent_config_last_reload_success_timestamp_seconds Unix time of the last successful reload of the configuration file
     # TYPE netagent_config_last_reload_success_timestamp_seconds gauge
     netagent_config_last_reload_success_timestamp_seconds 5.0
-    # HELP netagent_drift_repair_attempts Steps that were taken to restore what others changed on the node, by kind
+    # HELP netagent_drift_repair_attempts Attempted steps to restore what others changed on the node, by kind
     # TYPE netagent_drift_repair_attempts counter
     netagent_drift_repair_attempts_total{kind="address"} 0
     netagent_drift_repair_attempts_total{kind="attribute"} 0
@@ -185,7 +185,7 @@ fn openmetrics_of_a_small_node() {
     netagent_drift_repair_attempts_total{kind="policy"} 0
     netagent_drift_repair_attempts_total{kind="program"} 0
     netagent_drift_repair_attempts_total{kind="vlan"} 3
-    # HELP netagent_drift_repairs Steps that restored what others changed on the node, by kind
+    # HELP netagent_drift_repairs Successful steps to restore what others changed on the node, by kind
     # TYPE netagent_drift_repairs counter
     netagent_drift_repairs_total{kind="address"} 0
     netagent_drift_repairs_total{kind="attribute"} 0
@@ -194,7 +194,7 @@ fn openmetrics_of_a_small_node() {
     netagent_drift_repairs_total{kind="policy"} 0
     netagent_drift_repairs_total{kind="program"} 0
     netagent_drift_repairs_total{kind="vlan"} 2
-    # HELP netagent_drift_repair_failures Steps that failed to restore what others changed on the node, by kind
+    # HELP netagent_drift_repair_failures Failed steps to restore what others changed on the node, by kind
     # TYPE netagent_drift_repair_failures counter
     netagent_drift_repair_failures_total{kind="address"} 0
     netagent_drift_repair_failures_total{kind="attribute"} 0
@@ -208,7 +208,7 @@ fn openmetrics_of_a_small_node() {
 }
 
 #[test]
-fn classic_names_have_their_suffix_in_type_and_help() {
+fn classic_families_have_their_suffix_in_type_and_help() {
     let text = classic(node());
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     assert_snapshot!(types.collect::<Vec<_>>().join("\n"), @"
@@ -273,10 +273,10 @@ fn classic_names_have_their_suffix_in_type_and_help() {
 }
 
 #[test]
-fn an_empty_node_has_its_build_and_no_series_of_devices() {
+fn empty_node_has_its_build_and_no_series_of_devices() {
     let text = classic(Snapshot::default()).replace(env!("CARGO_PKG_VERSION"), "VERSION");
     assert_snapshot!(text, @r#"
-    # HELP netagent_vlan_series_limited Whether there are too many VLAN series, so that those of the largest trunks are summed up as vlan other
+    # HELP netagent_vlan_series_limited Whether there are too many VLAN series: if so, the largest trunks have one series, vlan other
     # TYPE netagent_vlan_series_limited gauge
     netagent_vlan_series_limited 0
     # HELP netagent_build_info The version of this agent

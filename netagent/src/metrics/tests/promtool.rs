@@ -7,7 +7,7 @@ use super::{super::*, classic};
 use crate::show::sample::node;
 
 #[test]
-fn promtool_likes_the_classic_text() {
+fn promtool_accepts_the_classic_text() {
     let mut child = match Command::new("promtool")
         .args(["check", "metrics"])
         .stdin(Stdio::piped())
