@@ -9,7 +9,8 @@ fn main() -> anyhow::Result<()> {
     let ebpf = root.join("netagent-ebpf");
     let pin = root.join("rust-toolchain.toml");
     println!("cargo::rerun-if-changed={}", pin.display());
-    // The same compiler as for the agent: build-std needs its unstable features, the rest is stable Rust.
+    // The same compiler as for the agent: build-std needs its unstable features, the rest is stable
+    // Rust.
     let pinned = std::fs::read_to_string(&pin).context("read rust-toolchain.toml")?;
     let channel = pinned
         .lines()

@@ -196,8 +196,8 @@ impl Agent {
         plan(desired, &self.seen.links, &self.seen.datapath, permission)
     }
 
-    /// Takes the steps of a unit, and looks again at what they changed. `tell` hears the outcome of each. Returns how
-    /// many steps were taken, and the error that stopped the unit.
+    /// Takes the steps of a unit, and looks again at what they changed. `tell` hears the outcome of
+    /// each. Returns how many steps were taken, and the error that stopped the unit.
     async fn carry_out(
         &mut self,
         unit: &Unit,

@@ -23,12 +23,13 @@ use crate::{
 
 /// Bonds, bridges and per-port VLAN policy for hypervisor hosts, enforced and counted by eBPF.
 ///
-/// One YAML file declares the networks of the node. `netagent run` makes the node so, keeps it so, and serves metrics;
-/// `netagent plan` prints what it would do; `netagent status` says what is Ready, Waiting, Degraded or Refused, and
-/// why. One part that fails stops no other.
+/// One YAML file declares the networks of the node. `netagent run` makes the node so, keeps it so,
+/// and serves metrics; `netagent plan` prints what it would do; `netagent status` says what is
+/// Ready, Waiting, Degraded or Refused, and why. One part that fails stops no other.
 ///
-/// Exit codes: 0 done, or nothing to do; 1 an error (one line on stderr); 2 `plan` found something to do, or wrong
-/// usage; 3 done, but a part is Waiting, Degraded or Refused (one line on stderr for each).
+/// Exit codes: 0 done, or nothing to do; 1 an error (one line on stderr); 2 `plan` found something
+/// to do, or wrong usage; 3 done, but a part is Waiting, Degraded or Refused (one line on stderr
+/// for each).
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -64,7 +65,8 @@ struct Places {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// The daemon: apply, watch, repair, serve metrics and the control socket. SIGHUP reads the file again.
+    /// The daemon: apply, watch, repair, serve metrics and the control socket. SIGHUP reads the
+    /// file again.
     Run(Target),
     /// Print the state of each segment and port, and why. Exit 0: all as desired; 3: not.
     Status {
@@ -116,8 +118,8 @@ enum Command {
     },
     /// Print frames as they are dropped, one line each.
     ///
-    /// At most 100 per second and port; the last line says how many were not shown. Runs beside `netagent run`,
-    /// or without it.
+    /// At most 100 per second and port; the last line says how many were not shown. Runs beside
+    /// `netagent run`, or without it.
     Monitor(monitor::Options),
     /// Say what a reason for drops means, what usually causes it, and what to do; needs no root.
     Explain {
@@ -142,7 +144,8 @@ enum Command {
 
 #[derive(Debug, Subcommand)]
 enum Port {
-    /// Plug a device into a network. The port ends with its device, and survives a restart of the daemon.
+    /// Plug a device into a network. The port ends with its device, and survives a restart of the
+    /// daemon.
     Add {
         /// The host end of a VM's veth pair, or its tap.
         device: IfName,

@@ -1,4 +1,5 @@
-//! The control socket: HTTP/1.1 with JSON on a Unix socket, for the command line and for programs on the node.
+//! The control socket: HTTP/1.1 with JSON on a Unix socket, for the command line and for programs
+//! on the node.
 //!
 //! `docs/control.md` has examples for `curl`; `GET /v1/openapi.json` describes every path.
 
@@ -27,8 +28,8 @@ use crate::request::Sender;
 /// Where the socket is, unless configured otherwise.
 pub const DEFAULT: &str = "/run/netagent/netagent.sock";
 
-/// Listens on the socket: mode 0600, in a directory that only this user can write to. A socket that a killed agent has
-/// left is replaced.
+/// Listens on the socket: mode 0600, in a directory that only this user can write to. A socket that
+/// a killed agent has left is replaced.
 pub fn listen(path: &Path) -> Result<UnixListener> {
     let named = || format!("control socket {}", path.display());
     let directory = path.parent().unwrap_or(Path::new("/"));

@@ -1,4 +1,5 @@
-//! `netagent run`: one loop that looks, plans, applies, repairs, and answers requests between the units of a plan.
+//! `netagent run`: one loop that looks, plans, applies, repairs, and answers requests between the
+//! units of a plan.
 
 mod commands;
 mod desk;

@@ -1,5 +1,5 @@
-//! Judges the health of the node: from what is desired and what was seen to findings. Pure; knows only
-//! [`crate::state`].
+//! Judges the health of the node: from what is desired and what was seen to findings. Pure; knows
+//! only [`crate::state`].
 
 mod bond;
 mod port;
@@ -121,7 +121,8 @@ fn state(findings: &[Finding], subject: &Subject) -> State {
 }
 
 impl Health {
-    /// Whether the node does what it was declared to do, apart from what waits, was refused or lost redundancy.
+    /// Whether the node does what it was declared to do, apart from what waits, was refused or lost
+    /// redundancy.
     pub fn is_ready(&self) -> bool {
         self.findings.iter().all(|finding| finding.code.severity() < Severity::Critical)
     }
@@ -143,8 +144,8 @@ impl Health {
 }
 
 impl Evidence<'_> {
-    /// Whether a known finding explains why a port lacks everything else: it was refused, or it waits and was not
-    /// built before.
+    /// Whether a known finding explains why a port lacks everything else: it was refused, or it
+    /// waits and was not built before.
     fn is_held_back(&self, subject: &Subject, port: &IfName) -> bool {
         let of_subject = self.known.iter().filter(|finding| finding.subject == *subject);
         let mut codes = of_subject.map(|finding| finding.code);

@@ -1,8 +1,9 @@
 //! One agent for the network of a hypervisor node.
 //!
-//! Knowledge runs one way: sources ([`config`], the control socket) → [`intent`] → [`state`] ← [`netlink`],
-//! [`datapath`]. [`plan`] and [`health`] know only [`state`]. [`agent`] carries plans out, and [`daemon`] drives it.
-//! [`show`], [`metrics`], [`server`] and [`control`] read a [`snapshot`]. See docs/architecture.md.
+//! Knowledge runs one way: sources ([`config`], the control socket) → [`intent`] → [`state`] ←
+//! [`netlink`], [`datapath`]. [`plan`] and [`health`] know only [`state`]. [`agent`] carries plans
+//! out, and [`daemon`] drives it. [`show`], [`metrics`], [`server`] and [`control`] read a
+//! [`snapshot`]. See docs/architecture.md.
 
 pub mod agent;
 pub mod bond;

@@ -13,7 +13,8 @@ use tracing_subscriber::EnvFilter;
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// What is logged: error, warn, info, debug or trace, or a filter such as
-    /// `info,netagent::netlink=debug`. `debug` shows each netlink request with its answer, and each BPF change.
+    /// `info,netagent::netlink=debug`. `debug` shows each netlink request with its answer, and each
+    /// BPF change.
     #[arg(
         long,
         global = true,

@@ -1,5 +1,5 @@
-//! From what is to what should be: units of changes, in their order, and what they cost. Pure; knows only
-//! [`crate::state`].
+//! From what is to what should be: units of changes, in their order, and what they cost. Pure;
+//! knows only [`crate::state`].
 
 mod bonds;
 mod bridges;
@@ -35,8 +35,8 @@ pub struct Plan {
 pub struct Permission {
     /// These links may be altered: the operator has confirmed it.
     pub confirmed: BTreeSet<IfName>,
-    /// These units need no confirmation: they were as desired before, so that somebody else made the difference, or
-    /// their change has begun.
+    /// These units need no confirmation: they were as desired before, so that somebody else made
+    /// the difference, or their change has begun.
     pub allowed: BTreeSet<UnitId>,
 }
 

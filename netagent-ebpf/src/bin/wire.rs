@@ -21,7 +21,7 @@ use aya_ebpf::{
 
 /// Sends a frame to the device whose interface index is in the last two bytes of its source
 /// address. The frame begins with what it has a copy of behind: its memory is used again and again,
-/// and whoever received it last may have changed its header.
+/// and the one that received it last may have changed its header.
 #[xdp]
 pub fn wire_send(ctx: XdpContext) -> u32 {
     const INDEX: usize = 10;

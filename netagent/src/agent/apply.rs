@@ -8,8 +8,8 @@ use crate::{
     state::{Code, Desired, Outcome},
 };
 
-/// How often the node is planned again before a difference that remains counts as a failure: a step may cause
-/// another one (a bond takes the address of its first member).
+/// How often the node is planned again before a difference that remains counts as a failure: a step
+/// may cause another one (a bond takes the address of its first member).
 const ROUNDS: usize = 4;
 
 /// Hears of what is done, and decides whether to continue.
@@ -34,8 +34,8 @@ pub struct Applied {
 }
 
 impl Agent {
-    /// Makes the node as desired, as far as it can be, from the node as it was seen last. A unit that fails stops no
-    /// other; `ledger` remembers it.
+    /// Makes the node as desired, as far as it can be, from the node as it was seen last. A unit
+    /// that fails stops no other; `ledger` remembers it.
     pub async fn apply(
         &mut self,
         desired: &Desired,
@@ -105,7 +105,8 @@ impl Agent {
     }
 }
 
-/// The units in the order in which they are carried out: ports that somebody waits for before other ports.
+/// The units in the order in which they are carried out: ports that somebody waits for before other
+/// ports.
 fn in_order<'a>(plan: &'a Plan, ledger: &Ledger) -> Vec<&'a Unit> {
     let mut units: Vec<&Unit> = plan.units.iter().collect();
     // Stable: the order of the plan is that of the parts.

@@ -1,4 +1,5 @@
-//! What an agent remembers of its units from one apply to the next: which failed, and which were as desired.
+//! What an agent remembers of its units from one apply to the next: which failed, and which were as
+//! desired.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -96,7 +97,8 @@ impl Ledger {
         self.permission.allowed.extend(self.settled.iter().cloned());
     }
 
-    /// Ends the confirmations of changes that have been carried out. `plan` is what is left without them.
+    /// Ends the confirmations of changes that have been carried out. `plan` is what is left without
+    /// them.
     pub(super) fn end_confirmations(&mut self, plan: &Plan) {
         let open = plan.unconfirmed();
         let always = &self.confirmed;

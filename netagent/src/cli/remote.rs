@@ -1,4 +1,5 @@
-//! Commands that ask the daemon. Those that only read look at the kernel themselves where there is none.
+//! Commands that ask the daemon. Those that only read look at the kernel themselves where there is
+//! none.
 
 use std::{path::Path, process::ExitCode};
 

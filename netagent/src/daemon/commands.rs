@@ -16,7 +16,8 @@ use crate::{
 };
 
 impl Daemon {
-    /// Does what it was told. The answer comes when the effect has been tried, or at once if nothing was changed.
+    /// Does what it was told. The answer comes when the effect has been tried, or at once if
+    /// nothing was changed.
     pub(super) fn execute(&mut self, (command, reply): (Command, Option<Reply>)) {
         let result = match command {
             Command::Reload => self.reload().map(|()| BTreeSet::new()),

@@ -1,4 +1,5 @@
-//! The desk: takes requests and signals while the loop waits and between the units of a plan, and keeps the books.
+//! The desk: takes requests and signals while the loop waits and between the units of a plan, and
+//! keeps the books.
 
 use std::{
     collections::{BTreeSet, VecDeque},
@@ -28,10 +29,11 @@ use crate::{
     state::{Code, Desired, Finding, Outcome, Part, Severity, State, Subject, UnitId},
 };
 
-/// How often snapshots are made while a plan is carried out: how often others ask must not slow it down.
+/// How often snapshots are made while a plan is carried out: how often others ask must not slow it
+/// down.
 const ANSWERS: Duration = Duration::from_millis(500);
 
-/// The way back to whoever gave a command.
+/// The way back to the client that gave a command.
 pub type Reply = oneshot::Sender<Result<Answer, Refusal>>;
 
 /// A command that was accepted, and whose effect is awaited.

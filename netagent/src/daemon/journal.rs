@@ -1,4 +1,5 @@
-//! The journal: each step that was taken, in a bounded file that survives restarts (`netagent history`).
+//! The journal: each step that was taken, in a bounded file that survives restarts (`netagent
+//! history`).
 
 use std::{
     fmt,

@@ -1,5 +1,5 @@
-//! Ports that were added through the control socket. They survive a restart of the agent in a file on `/run`, and end
-//! with their device.
+//! Ports that were added through the control socket. They survive a restart of the agent in a file
+//! on `/run`, and end with their device.
 
 use std::{fs, io, path::PathBuf};
 
@@ -9,7 +9,8 @@ use tracing::warn;
 
 use crate::{intent::PortIntent, names::IfName, state::Observed};
 
-/// The ports in the order in which they were added: where there is no room for all, the last ones are rejected.
+/// The ports in the order in which they were added: where there is no room for all, the last ones
+/// are rejected.
 #[derive(Clone, Debug, Default)]
 pub struct RuntimePorts {
     path: PathBuf,
@@ -25,7 +26,8 @@ struct RuntimePort {
 }
 
 impl RuntimePorts {
-    /// Reads the file. A file that is damaged is an error: its ports would be unplugged as if nobody wanted them.
+    /// Reads the file. A file that is damaged is an error: its ports would be unplugged as if
+    /// nobody wanted them.
     pub fn read(path: PathBuf) -> Result<Self> {
         let ports = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
@@ -62,7 +64,8 @@ impl RuntimePorts {
         self.ports.len() < before
     }
 
-    /// Forgets the ports whose device is gone, and notes the devices that have appeared, here and in the file.
+    /// Forgets the ports whose device is gone, and notes the devices that have appeared, here and
+    /// in the file.
     pub fn forget_gone(&mut self, links: &Observed) -> Vec<IfName> {
         let before = self.ports.clone();
         let gone = self.keep_present(links);

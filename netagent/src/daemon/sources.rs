@@ -1,4 +1,5 @@
-//! The sources of what is desired: the file, and the ports that were added through the control socket.
+//! The sources of what is desired: the file, and the ports that were added through the control
+//! socket.
 
 use std::{
     net::SocketAddr,
@@ -146,8 +147,8 @@ impl Sources {
         !gone.is_empty()
     }
 
-    /// What the sources ask for on a node with these links, and the findings about them; for commands that work without
-    /// the daemon.
+    /// What the sources ask for on a node with these links, and the findings about them; for
+    /// commands that work without the daemon.
     pub fn on(mut self, links: &Observed) -> (Desired, Vec<Finding>) {
         self.ports.keep_present(links);
         self.compiled = self.compile();

@@ -1,4 +1,5 @@
-//! What the datapath shows to be desired, where neither a file nor a daemon says so: each port that has a policy.
+//! What the datapath shows to be desired, where neither a file nor a daemon says so: each port that
+//! has a policy.
 
 use std::collections::BTreeSet;
 

@@ -14,8 +14,8 @@ use crate::{
 /// The cluster network that carries the node.
 const MGMT: &str = "mgmt";
 
-/// Finds the units that need confirmation. A segment of which one unit needs it is left as it is as a whole: half of
-/// a change cuts the node off.
+/// Finds the units that need confirmation. A segment of which one unit needs it is left as it is as
+/// a whole: half of a change cuts the node off.
 pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
     let mut waiting: Vec<(IfName, BTreeSet<IfName>)> = Vec::new();
     for unit in &mut plan.units {
@@ -213,7 +213,8 @@ impl View<'_> {
         }
     }
 
-    /// Whether a link exists and is protected, or has the node's default route or an address of its own.
+    /// Whether a link exists and is protected, or has the node's default route or an address of its
+    /// own.
     fn carries_the_node(&self, name: &IfName) -> bool {
         let Some(link) = self.observed.link(name) else { return false };
         let ours = self.desired.hosts.contains_key(name) && !self.desired.protected.contains(name);
@@ -223,8 +224,8 @@ impl View<'_> {
             || !ours && !link.addresses.is_empty()
     }
 
-    /// Whether a link belongs to `mgmt`, even where the file has lost it: by the policy that the uplink still has, or
-    /// by the names that such links have.
+    /// Whether a link belongs to `mgmt`, even where the file has lost it: by the policy that the
+    /// uplink still has, or by the names that such links have.
     fn is_of_mgmt(&self, name: &IfName, link: &Link) -> bool {
         let mut uplinks = self
             .datapath

@@ -195,7 +195,8 @@ codes! {
 }
 
 impl Code {
-    /// Whether it depends on cables and switches, which may need time after an apply, and not on the apply.
+    /// Whether it depends on cables and switches, which may need time after an apply, and not on
+    /// the apply.
     pub const fn depends_on_the_wire(self) -> bool {
         matches!(self, Self::MemberDown | Self::LacpNoPartner | Self::LacpSplit | Self::SegmentDown)
     }

@@ -4,22 +4,22 @@
 pub fn what(name: &str) -> &'static str {
     match name {
         "forward_xdp" => {
-            "known unicast from the uplink to a VM, tagged to untagged, past the bridge by XDP redirect; against the bridge, whose \
+            "known unicast from the uplink to a VM, tagged to untagged, bypassing the bridge by XDP redirect; against the bridge, whose \
              frames become an skb. They arrive as a driver has them, 64 to a poll, by XDP redirect into the veth pair, and end at \
              the VM's end as they come: an XDP frame by a program that drops it, an skb by a filter that does. Where the VM's end \
              makes an skb of it, the figure is `forward_xdp_skb`."
         }
         "bulk_tcp" => {
-            "32 MiB by TCP from a VM to another, with their offloads, past the bridge; through the bridge alone."
+            "32 MiB by TCP from a VM to another, with their offloads, bypassing the bridge; through the bridge alone."
         }
         "bulk_tcp_uplink" => "32 MiB by TCP from a VM to the wire, where frames are tagged.",
         "forward_tc" => {
-            "known unicast from the uplink to a VM, tagged to untagged, past the bridge by TC redirect; the same through the bridge. \
+            "known unicast from the uplink to a VM, tagged to untagged, bypassing the bridge by TC redirect; the same through the bridge. \
              `forward_tc_against_bare` is against a program that does nothing but take the tag off and redirect."
         }
         "vm_to_vm_tc" => "known unicast between two VMs of one VLAN on one node.",
         "miss" => {
-            "broadcast from the uplink to two VMs: no frame can go past the bridge, and netagent's programs come on top of it."
+            "broadcast from the uplink to two VMs: no frame can bypass the bridge, and netagent's programs come on top of it."
         }
         "drop_denied" => {
             "a VLAN that is not allowed, dropped at XDP; by the bridge's ingress filter. Frames arrive as a driver has \

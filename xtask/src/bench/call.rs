@@ -95,7 +95,8 @@ impl Program {
         bpf(OBJ_PIN, &mut pin).context("pin a link").map(drop)
     }
 
-    /// Lets an XDP program have frames as a driver has them, and waits until they have gone their way.
+    /// Lets an XDP program have frames as a driver has them, and waits until they have gone their
+    /// way.
     pub fn send(&self, frame: &[u8], count: u32) -> Result<()> {
         let mut run = Run {
             program: u32::try_from(self.0.as_raw_fd())?,
@@ -121,8 +122,8 @@ fn bpf<T>(command: libc::c_int, attributes: &mut T) -> Result<libc::c_int> {
     Ok(libc::c_int::try_from(result)?)
 }
 
-/// Lets this thread wait for whoever has frames to take: the kernel's threads, on the processor where they come in. Frames that come
-/// faster than they are taken would be lost.
+/// Lets this thread wait for whoever has frames to take: the kernel's threads, on the processor
+/// where they come in. Frames that come faster than they are taken would be lost.
 pub fn give_way() -> Result<()> {
     // SAFETY: plain data, of which zero is a value; a set has room for each number of a processor.
     let result = unsafe {

@@ -1,4 +1,5 @@
-//! What it takes to give ports all VLANs and to read their counters, in instructions: by netagent, and by the kernel's bridge.
+//! What it takes to give ports all VLANs and to read their counters, in instructions: by netagent,
+//! and by the kernel's bridge.
 
 use std::path::Path;
 

@@ -63,7 +63,8 @@ const ROWS: [Row; 22] = [
     row("forward_tc_against_bare", "forward", ["tc", "bare_tc", "none"], Ratio::OfRates, None),
     row("miss_against_empty", "miss", ["tc", "hooks", "none"], Ratio::OfRates, None),
     row("first_packet_against_empty", "first", ["tc", "hooks", "none"], Ratio::OfCosts, None),
-    // Other contenders: by the bridge in both of its kinds, and against a bridge that knows no VLANs.
+    // Other contenders: by the bridge in both of its kinds, and against a bridge that knows no
+    // VLANs.
     row("forward_by_bridge", "forward", ["aware", "kernel", "none"], Ratio::OfRates, None),
     row("forward_by_unaware_bridge", "forward", ["flat", "kernel", "none"], Ratio::OfRates, None),
     row("forward_tc_against_plain", "forward", ["tc", "plain", "none"], Ratio::OfRates, None),
@@ -77,7 +78,8 @@ const ROWS: [Row; 22] = [
     against_ovs("miss_against_ovs_userspace", "miss", "ovsuser"),
 ];
 
-/// Measures: each figure with a goal also with the generator's cost, as the subtraction flatters differences.
+/// Measures: each figure with a goal also with the generator's cost, as the subtraction flatters
+/// differences.
 pub fn measure(netagent: &Path) -> Result<Vec<Figure>> {
     let spec = Spec {
         binaries: OVS.map(PathBuf::from).to_vec(),

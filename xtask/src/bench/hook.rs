@@ -1,4 +1,5 @@
-//! Puts a program at a device's TCX hook, in a benchmark's guest, whose tc(8) and bpftool(8) are older than that.
+//! Puts a program at a device's TCX hook, in a benchmark's guest, whose tc(8) and bpftool(8) are
+//! older than that.
 
 use std::path::PathBuf;
 

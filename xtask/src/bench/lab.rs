@@ -1,4 +1,5 @@
-//! A place on this machine where programs can be called: by BPF_PROG_TEST_RUN, with the true compiler and caches.
+//! A place on this machine where programs can be called: by BPF_PROG_TEST_RUN, with the true
+//! compiler and caches.
 
 use std::collections::HashMap;
 use std::fs;
@@ -15,7 +16,8 @@ use crate::command::output;
 /// Calls in one measurement.
 const REPEAT: &str = "500000";
 
-/// A namespace with links and their policy. The programs are pinned, and those that are compared with them.
+/// A namespace with links and their policy. The programs are pinned, and those that are compared
+/// with them.
 pub struct Lab {
     netns: String,
     pins: String,

@@ -22,7 +22,8 @@ const TICKS: [(f64, &str); 7] = [
     (4.0, "4x"),
 ];
 
-/// One bar for each figure with a goal: how many times as good as its goal it is, on a logarithmic axis. To the right is better.
+/// One bar for each figure with a goal: how many times as good as its goal it is, on a logarithmic
+/// axis. To the right is better.
 pub fn svg(figures: &[Figure]) -> String {
     let bars: Vec<_> = figures.iter().filter_map(|figure| Some((figure, score(figure)?))).collect();
     let bottom = bars.iter().fold(TOP, |y, _| y + ROW);

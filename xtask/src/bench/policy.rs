@@ -1,5 +1,5 @@
-//! What knowing, checking and counting a VLAN costs by itself: policy records with bitmaps and numbered counters, against two
-//! hash maps with (port, VID) as their key.
+//! What knowing, checking and counting a VLAN costs by itself: policy records with bitmaps and
+//! numbered counters, against two hash maps with (port, VID) as their key.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use super::figure::{Figure, Ratio, median};
 use super::host::{ROUNDS, TEST, frame};
 use super::lab::Lab;
 
-/// What goes past the bridge would have its look-ups of stations in it, which are no policy.
+/// Frames that bypass the bridge would add the look-ups of stations, which are not policy.
 const CONFIG: &str = "
 clusterNetworks:
   oob: { vlanFiltering: off, fastPath: off, uplink: { nics: [eth2], bond: { mode: none } } }

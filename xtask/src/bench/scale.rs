@@ -1,6 +1,7 @@
-//! Whether a frame costs more where there are many ports and VLANs: known unicast from the wire to a VM or a trunk that chance
-//! picks, in one of its VLANs, so that what one frame has brought into a cache is seldom what the next one needs. Nor is it the
-//! kernel's, which has so many devices then: its bridge, by which nobody is kept apart, is measured beside.
+//! Whether a frame costs more where there are many ports and VLANs: known unicast from the wire to
+//! a VM or a trunk that chance picks, in one of its VLANs, so that what one frame has brought into
+//! a cache is seldom what the next one needs. Nor is it the kernel's, which has so many devices
+//! then: its bridge, by which nobody is kept apart, is measured beside.
 
 use std::fmt::Write as _;
 use std::mem;
@@ -16,7 +17,8 @@ use super::figure::{Figure, Ratio, median};
 use super::host::ROUNDS;
 use super::lab::Lab;
 
-/// VMs with one VLAN each, besides two trunks and an uplink with all VLANs: as many as there are counters for.
+/// VMs with one VLAN each, besides two trunks and an uplink with all VLANs: as many as there are
+/// counters for.
 const MANY: Size = Size { vms: 1000, vids: 4094 };
 /// The trunks have the VLAN of the first VM.
 const FEW: Size = Size { vms: 2, vids: 1 };
@@ -209,7 +211,8 @@ impl Switch {
             let known = mem::replace(&mut arrived, self.received()? - before);
             Ok(arrived == known)
         })?;
-        // The wire holds 256 frames: a poll's worth is lost where they come faster than its other end has the processor.
+        // The wire holds 256 frames: a poll's worth is lost where they come faster than its other
+        // end has the processor.
         ensure!(arrived >= FRAMES - FRAMES / 100, "{arrived} of {FRAMES} frames have arrived");
         Ok(took.as_secs_f64() * 1e9 / f64::from(arrived))
     }

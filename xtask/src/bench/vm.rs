@@ -1,5 +1,5 @@
-//! Runs scripts that measure in a virtual machine whose clock counts instructions, so that the figures repeat whatever else this
-//! machine does. Blind to caches, branches and contention.
+//! Runs scripts that measure in a virtual machine whose clock counts instructions, so that the
+//! figures repeat whatever else this machine does. Blind to caches, branches and contention.
 
 use std::env;
 use std::path::Path;
@@ -66,7 +66,8 @@ fn parse(lines: &[String]) -> Result<Costs> {
     Ok(Costs(costs.collect::<Result<_>>()?))
 }
 
-/// `cost FIGURE CONTENDER MICROSECONDS FRAMES arrived ARRIVED wanted WANTED`, or `cost FIGURE CONTENDER NANOSECONDS`.
+/// `cost FIGURE CONTENDER MICROSECONDS FRAMES arrived ARRIVED wanted WANTED`, or `cost FIGURE
+/// CONTENDER NANOSECONDS`.
 fn cost(line: &str) -> Result<Cost> {
     /// The odd frame of the guests' own.
     const OTHERS: u32 = 20;
