@@ -17,14 +17,14 @@ pub use self::{
     ledger::Ledger,
 };
 use crate::{
-    change::{Change, LinkChange, Optional},
-    datapath::{Datapath, Filters, fdb::Stations, log, pins::Pins, programs},
+    change::{Change, Optional},
+    datapath::{Datapath, fdb::Stations, log, pins::Pins, programs},
     fdb::Bridges,
     names::IfName,
-    netlink::{Changes, Netlink, Side},
+    netlink::{Changes, Netlink},
     plan::{Permission, Plan, Step, Unit, plan},
     snapshot::Snapshot,
-    state::{Desired, Hook, Observed, ObservedDatapath, Outcome},
+    state::{Desired, Observed, ObservedDatapath, Outcome, TcFilters},
 };
 
 /// An agent on this node.
@@ -163,8 +163,8 @@ impl Agent {
         &self,
         links: &Observed,
         devices: Option<&BTreeSet<IfName>>,
-    ) -> Result<Filters> {
-        let mut filters = Filters::new();
+    ) -> Result<TcFilters> {
+        let mut filters = TcFilters::new();
         if programs::tcx() {
             return Ok(filters);
         }
@@ -174,19 +174,7 @@ impl Agent {
                 continue;
             }
             let found = self.netlink.filters(index).await;
-            let found = found.with_context(|| format!("{name}: list filters"))?;
-            let ours = found.into_iter().filter(|filter| {
-                filter.priority == programs::FILTER_PRIORITY
-                    && filter.handle == programs::FILTER_HANDLE
-            });
-            let held = filters.entry(index).or_default();
-            for filter in ours {
-                let on_side = match filter.side {
-                    Side::Ingress => [Hook::UplinkIn, Hook::PortIn],
-                    Side::Egress => [Hook::UplinkOut, Hook::PortOut],
-                };
-                held.extend(on_side.map(|hook| (hook, filter.program)));
-            }
+            filters.insert(index, found.with_context(|| format!("{name}: list filters"))?);
         }
         Ok(filters)
     }
@@ -251,14 +239,10 @@ impl Agent {
 
     async fn take(&mut self, change: &Change) -> Result<()> {
         match change {
-            // Not by name: another device, without programs, may have it now.
-            Change::Link(LinkChange::AddPort(name, bridge)) => match self.datapath.index(name) {
-                Some(index) => self.netlink.add_port(name, index, bridge).await,
-                None => {
-                    self.netlink.apply(&LinkChange::AddPort(name.clone(), bridge.clone())).await
-                }
-            },
-            Change::Link(change) => self.netlink.apply(change).await,
+            Change::Link(change) => {
+                let index = change.plugs_in().and_then(|port| self.datapath.index(port));
+                self.netlink.apply(change, index).await
+            }
             Change::Datapath(change) => self.datapath.apply(change),
         }
     }

@@ -110,6 +110,15 @@ impl LinkChange {
 }
 
 impl LinkChange {
+    /// The port, if the change plugs a device into a bridge: that must be the device with the
+    /// port's programs, though another device may have its name now.
+    pub const fn plugs_in(&self) -> Option<&IfName> {
+        match self {
+            Self::AddPort(port, _) => Some(port),
+            _ => None,
+        }
+    }
+
     /// The devices that the change alters.
     fn devices(&self) -> Vec<&IfName> {
         match self {

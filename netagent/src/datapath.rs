@@ -43,11 +43,8 @@ use self::{
 use crate::{
     change::DatapathChange,
     names::IfName,
-    state::{Counters, Hook, Observed, ObservedDatapath, ObservedPort},
+    state::{Counters, Hook, Observed, ObservedDatapath, ObservedPort, TcFilters},
 };
-
-/// Filters that netlink found on a device, as (hook, program id); only without TCX.
-pub type Filters = BTreeMap<u32, BTreeSet<(Hook, u32)>>;
 
 /// The open datapath.
 pub struct Datapath {
@@ -118,7 +115,7 @@ impl Datapath {
     }
 
     /// The ports and programs. `links` gives the devices, `filters` the clsact filters on them.
-    pub fn observe(&self, links: &Observed, filters: &Filters) -> Result<ObservedDatapath> {
+    pub fn observe(&self, links: &Observed, filters: &TcFilters) -> Result<ObservedDatapath> {
         let mut observed = ObservedDatapath {
             counted_peers: programs::counted_peers(),
             stacked_tags: programs::stacked_tags(),
@@ -135,7 +132,7 @@ impl Datapath {
         &self,
         observed: &mut ObservedDatapath,
         links: &Observed,
-        filters: &Filters,
+        filters: &TcFilters,
         devices: &BTreeSet<IfName>,
     ) -> Result<()> {
         let ids = self.programs.ids();
@@ -166,7 +163,7 @@ impl Datapath {
         table: &Table,
         ids: &BTreeMap<(Hook, u32), u32>,
         links: &Observed,
-        filters: &Filters,
+        filters: &TcFilters,
     ) -> Result<ObservedPort> {
         let policy = &entry.policy;
         let (mut attached, mut outdated) = (BTreeSet::new(), BTreeSet::new());
@@ -174,13 +171,14 @@ impl Datapath {
             let pin = self.pins.link(device, hook);
             let held = link::read(&pin).with_context(|| format!("read {}", pin.display()))?;
             let by_link = held.filter(|held| held.ifindex == policy.ifindex);
-            // Of a filter only the side is known; the other role has the other program there.
+            // A filter shows its side only: the other role has another program there.
             let of_role = hook.is_of_uplink() == (policy.flags & UPLINK != 0);
             let by_filter = || {
                 let of_device = filters.get(&policy.ifindex).filter(|_| of_role)?;
-                of_device.iter().find(|(on, _)| *on == hook).map(|(_, program)| *program)
+                of_device.iter().find(|filter| programs::is_ours(filter, hook))
             };
-            match by_link.map(|held| held.program).or_else(by_filter) {
+            let by_link = by_link.map(|held| held.program);
+            match by_link.or_else(|| by_filter().map(|filter| filter.program)) {
                 Some(program)
                     if ids.get(&(hook, hook.optional(policy.flags))) == Some(&program) =>
                 {

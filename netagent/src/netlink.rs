@@ -41,7 +41,6 @@ use rtnetlink::{
 pub use self::{
     failure::Failure,
     fdb::{FdbEvent, FdbWatch},
-    filter::{Filter, Side},
     watch::{Changes, Watch},
 };
 use self::{

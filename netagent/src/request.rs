@@ -1,10 +1,13 @@
 //! What can be asked of the daemon's loop.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
 
 use crate::{
     intent::PortIntent,
@@ -16,6 +19,45 @@ use crate::{
 
 /// The way to the loop.
 pub type Sender = mpsc::Sender<Request>;
+
+/// Asks the loop from another task.
+#[derive(Clone)]
+pub struct Asker {
+    sender: Sender,
+    /// How long an answer may take.
+    patience: Duration,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unanswered {
+    /// The loop took the request, and could not answer; the log has the reason.
+    Failed,
+    /// The loop has ended.
+    Ended,
+    /// The loop did not answer in time.
+    Late,
+}
+
+impl Asker {
+    /// Asks over this channel, with this patience.
+    pub const fn new(sender: Sender, patience: Duration) -> Self {
+        Self { sender, patience }
+    }
+
+    /// Asks, and waits for the answer.
+    pub async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, Unanswered> {
+        let asked = async {
+            let (sender, answer) = oneshot::channel();
+            self.sender.send(request(sender)).await.map_err(|_| Unanswered::Ended)?;
+            answer.await.map_err(|_| Unanswered::Failed)
+        };
+        timeout(self.patience, asked).await.unwrap_or(Err(Unanswered::Late))
+    }
+}
 
 /// A request with the way back.
 pub enum Request {

@@ -18,12 +18,12 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use tokio::{net::TcpListener, sync::oneshot, time::timeout};
+use tokio::net::TcpListener;
 
 use self::connection::Bounded;
 use crate::{
     metrics::{self, Format},
-    request::{Request, Sender},
+    request::{Asker, Request, Sender, Unanswered},
     snapshot::Snapshot,
     state::Severity,
 };
@@ -41,75 +41,53 @@ const LANDING: &str = concat!(
 
 /// Serves until the task is cancelled.
 pub async fn serve(listener: TcpListener, daemon: Sender) -> Result<()> {
-    let daemon = Daemon { sender: daemon, patience: PATIENCE };
-    axum::serve(Bounded::new(listener), router(daemon)).await.context("serve metrics")
+    let asker = Asker::new(daemon, PATIENCE);
+    axum::serve(Bounded::new(listener), router(asker)).await.context("serve metrics")
 }
 
-fn router(daemon: Daemon) -> Router {
+fn router(asker: Asker) -> Router {
     Router::new()
         .route("/", get(Html(LANDING)))
         .route("/metrics", get(scrape))
         .route("/healthz", get(liveness))
         .route("/readyz", get(readiness))
-        .with_state(daemon)
+        .with_state(asker)
 }
 
-/// Sends requests to the daemon's loop.
-#[derive(Clone)]
-struct Daemon {
-    sender: Sender,
-    patience: Duration,
-}
-
-/// The response if the loop does not answer.
+/// What a request gets when there is no answer.
 type Unavailable = (StatusCode, &'static str);
 
-impl Daemon {
-    /// Returns `None` if the loop took the request but could not read the node. The loop has logged
-    /// why.
-    async fn ask<T>(
-        &self,
-        request: impl FnOnce(oneshot::Sender<T>) -> Request,
-    ) -> Result<Option<T>, Unavailable> {
-        let asked = async {
-            let (sender, answer) = oneshot::channel();
-            self.sender.send(request(sender)).await.ok()?;
-            Some(answer.await.ok())
-        };
-        match timeout(self.patience, asked).await {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err((StatusCode::SERVICE_UNAVAILABLE, "the agent's loop has ended\n")),
-            Err(_) => Err((StatusCode::SERVICE_UNAVAILABLE, "the agent's loop does not answer\n")),
-        }
-    }
-
-    async fn snapshot(&self) -> Result<Snapshot, Unavailable> {
-        let unreadable = "the agent could not read the node: see its log\n";
-        self.ask(Request::Snapshot).await?.ok_or((StatusCode::SERVICE_UNAVAILABLE, unreadable))
-    }
+async fn snapshot(asker: &Asker) -> Result<Snapshot, Unavailable> {
+    asker.ask(Request::Snapshot).await.map_err(unavailable)
 }
 
-async fn scrape(State(daemon): State<Daemon>, headers: HeaderMap) -> Result<Response, Unavailable> {
+const fn unavailable(unanswered: Unanswered) -> Unavailable {
+    let text = match unanswered {
+        Unanswered::Failed => "the agent could not read the node: see its log\n",
+        Unanswered::Ended => "the agent's loop has ended\n",
+        Unanswered::Late => "the agent's loop does not answer\n",
+    };
+    (StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
+async fn scrape(State(asker): State<Asker>, headers: HeaderMap) -> Result<Response, Unavailable> {
     let accept: Vec<&str> =
         headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).collect();
     let format = Format::negotiate(&accept.join(","));
-    let text = metrics::render(daemon.snapshot().await?, format)
+    let text = metrics::render(snapshot(&asker).await?, format)
         .map_err(|_| (StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be rendered\n"))?;
     Ok(([(CONTENT_TYPE, format.content_type())], text).into_response())
 }
 
 /// Whether the loop runs. A failure to read the node is a matter of readiness: a restart does not
 /// fix it.
-async fn liveness(State(daemon): State<Daemon>) -> Result<&'static str, Unavailable> {
-    match daemon.ask(Request::Ping).await? {
-        Some(()) => Ok("ok\n"),
-        None => Err((StatusCode::SERVICE_UNAVAILABLE, "the agent's loop has ended\n")),
-    }
+async fn liveness(State(asker): State<Asker>) -> Result<&'static str, Unavailable> {
+    asker.ask(Request::Ping).await.map(|()| "ok\n").map_err(unavailable)
 }
 
 /// The first line says whether the node is ready. The other lines are the findings, worst first.
-async fn readiness(State(daemon): State<Daemon>) -> Result<Response, Unavailable> {
-    let health = daemon.snapshot().await?.health;
+async fn readiness(State(asker): State<Asker>) -> Result<Response, Unavailable> {
+    let health = snapshot(&asker).await?.health;
     let findings =
         health.findings.iter().filter(|finding| finding.code.severity() > Severity::Info);
     let lines = findings.map(|finding| {

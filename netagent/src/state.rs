@@ -3,6 +3,7 @@
 
 mod counters;
 mod desired;
+mod filter;
 mod finding;
 mod hook;
 mod observed;
@@ -18,6 +19,7 @@ pub use self::{
         Admit, Bond, Bridge, Desired, FastPath, Filtering, Host, Port, PriorityTags, Role,
         Security, Storm,
     },
+    filter::{ClsactSide, TcFilter, TcFilters},
     finding::{Code, Finding, Severity, State, Subject},
     hook::Hook,
     observed::{

@@ -11,7 +11,7 @@ use axum::{
 };
 use schemars::{Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
-use tokio::{sync::oneshot, time::timeout};
+use tokio::sync::oneshot;
 
 use super::{
     openapi,
@@ -20,7 +20,7 @@ use super::{
 use crate::{
     agent::Agent,
     intent::PortIntent,
-    request::{Answer, Command, Refusal, Request, Sender},
+    request::{Answer, Asker, Command, Refusal, Request, Sender, Unanswered},
     show::{self, What},
     snapshot::Snapshot,
     status::{PortStatus, Status},
@@ -29,10 +29,10 @@ use crate::{
 /// How long an answer may take: a command waits for its effect, behind those that came before it.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The daemon's loop, as seen from here.
+/// What answers are made from.
 #[derive(Clone)]
-pub struct Daemon {
-    sender: Sender,
+struct Context {
+    asker: Asker,
     pins: PathBuf,
 }
 
@@ -49,7 +49,7 @@ pub struct Route {
     /// The type of the answer's body.
     pub response: fn(&mut SchemaGenerator) -> Schema,
     /// What serves it.
-    serve: fn() -> MethodRouter<Daemon>,
+    serve: fn() -> MethodRouter<Context>,
 }
 
 fn schema<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
@@ -130,7 +130,10 @@ pub fn router(sender: Sender, pins: PathBuf) -> Router {
     let wrong = async || {
         failed(StatusCode::METHOD_NOT_ALLOWED, "no such method here: see GET /v1/openapi.json")
     };
-    router.fallback(unknown).method_not_allowed_fallback(wrong).with_state(Daemon { sender, pins })
+    router
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong)
+        .with_state(Context { asker: Asker::new(sender, PATIENCE), pins })
 }
 
 type Answered<T> = Result<T, Failed>;
@@ -152,23 +155,15 @@ impl IntoResponse for Failed {
     }
 }
 
-impl Daemon {
+impl Context {
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Answered<T> {
-        let (sender, answer) = oneshot::channel();
-        let asked = async {
-            self.sender.send(request(sender)).await.ok()?;
-            answer.await.ok()
-        };
-        match timeout(PATIENCE, asked).await {
-            Ok(Some(answer)) => Ok(answer),
-            Ok(None) => Err(failed(
-                StatusCode::SERVICE_UNAVAILABLE,
-                "the agent could not answer: see its log",
-            )),
-            Err(_) => {
-                Err(failed(StatusCode::SERVICE_UNAVAILABLE, "the agent does not answer in time"))
-            }
-        }
+        self.asker.ask(request).await.map_err(|unanswered| {
+            let text = match unanswered {
+                Unanswered::Failed | Unanswered::Ended => "the agent could not answer: see its log",
+                Unanswered::Late => "the agent does not answer in time",
+            };
+            failed(StatusCode::SERVICE_UNAVAILABLE, text)
+        })
     }
 
     async fn snapshot(&self) -> Answered<Snapshot> {
@@ -194,8 +189,8 @@ impl Daemon {
     }
 }
 
-async fn status(State(daemon): State<Daemon>, headers: HeaderMap) -> Answered<Response> {
-    let status = Status::of(&daemon.snapshot().await?);
+async fn status(State(context): State<Context>, headers: HeaderMap) -> Answered<Response> {
+    let status = Status::of(&context.snapshot().await?);
     Ok(if wants_text(&headers) {
         show::status::text(&status).into_response()
     } else {
@@ -203,27 +198,27 @@ async fn status(State(daemon): State<Daemon>, headers: HeaderMap) -> Answered<Re
     })
 }
 
-async fn everything(State(daemon): State<Daemon>) -> Answered<Json<Everything>> {
-    let snapshot = daemon.snapshot().await?;
+async fn everything(State(context): State<Context>) -> Answered<Json<Everything>> {
+    let snapshot = context.snapshot().await?;
     Ok(Json(Everything {
         status: Status::of(&snapshot),
         ports: show::ports::rows(&snapshot),
         vlans: show::vlans::rows(&snapshot),
         bonds: show::bonds::rows(&snapshot),
         drops: show::drops::rows(&snapshot),
-        fdb: daemon.stations(&snapshot)?,
+        fdb: context.stations(&snapshot)?,
     }))
 }
 
 async fn table(
-    State(daemon): State<Daemon>,
+    State(context): State<Context>,
     Path(what): Path<String>,
     headers: HeaderMap,
 ) -> Answered<Response> {
     let json = !wants_text(&headers);
-    let snapshot = daemon.snapshot().await?;
+    let snapshot = context.snapshot().await?;
     let text = match what.parse::<What>() {
-        Ok(What::Fdb) => show::print_fdb(&daemon.stations(&snapshot)?, json),
+        Ok(What::Fdb) => show::print_fdb(&context.stations(&snapshot)?, json),
         Ok(what) => show::render(what, &snapshot, json),
         Err(error) => return Err(failed(StatusCode::NOT_FOUND, error)),
     };
@@ -239,12 +234,12 @@ fn wants_text(headers: &HeaderMap) -> bool {
     accept.contains("text/plain") && !accept.contains("application/json")
 }
 
-async fn plan(State(daemon): State<Daemon>) -> Answered<Json<PlanReport>> {
-    Ok(Json(PlanReport::of(&daemon.ask(Request::Plan).await?)))
+async fn plan(State(context): State<Context>) -> Answered<Json<PlanReport>> {
+    Ok(Json(PlanReport::of(&context.ask(Request::Plan).await?)))
 }
 
-async fn ports(State(daemon): State<Daemon>) -> Answered<Json<Vec<PortStatus>>> {
-    let health = daemon.snapshot().await?.health;
+async fn ports(State(context): State<Context>) -> Answered<Json<Vec<PortStatus>>> {
+    let health = context.snapshot().await?.health;
     Ok(Json(PortStatus::all(&health)))
 }
 
@@ -253,27 +248,27 @@ fn body<T: DeserializeOwned>(text: &str) -> Answered<T> {
     serde_json::from_str(text).map_err(|error| failed(StatusCode::BAD_REQUEST, error.to_string()))
 }
 
-async fn add_port(State(daemon): State<Daemon>, text: String) -> Answered<Json<Answer>> {
+async fn add_port(State(context): State<Context>, text: String) -> Answered<Json<Answer>> {
     let port: PortIntent = body(&text)?;
-    daemon.command(Command::AddPort(Box::new(port))).await
+    context.command(Command::AddPort(Box::new(port))).await
 }
 
 async fn delete_port(
-    State(daemon): State<Daemon>,
+    State(context): State<Context>,
     Path(device): Path<String>,
 ) -> Answered<Json<Answer>> {
     let device = device.parse().map_err(|error: String| failed(StatusCode::BAD_REQUEST, error))?;
-    daemon.command(Command::DeletePort(device)).await
+    context.command(Command::DeletePort(device)).await
 }
 
-async fn reload(State(daemon): State<Daemon>) -> Answered<Json<Answer>> {
-    daemon.command(Command::Reload).await
+async fn reload(State(context): State<Context>) -> Answered<Json<Answer>> {
+    context.command(Command::Reload).await
 }
 
-async fn confirm(State(daemon): State<Daemon>, text: String) -> Answered<Json<Answer>> {
+async fn confirm(State(context): State<Context>, text: String) -> Answered<Json<Answer>> {
     let Confirmation { links } = body(&text)?;
     if links.is_empty() {
         return Err(failed(StatusCode::BAD_REQUEST, "links is empty: name at least one"));
     }
-    daemon.command(Command::Confirm(links.into_iter().collect())).await
+    context.command(Command::Confirm(links.into_iter().collect())).await
 }

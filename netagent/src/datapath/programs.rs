@@ -20,15 +20,18 @@ use aya::{
 use aya_obj::programs::XdpAttachType;
 
 use super::{link, log, maps, pins::Pins};
-use crate::{names::IfName, state::Hook};
+use crate::{
+    names::IfName,
+    state::{ClsactSide, Hook, TcFilter},
+};
 
 /// The object that build.rs made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netagent-ebpf"));
 
 /// Priority of netagent's clsact filters: before all others.
-pub const FILTER_PRIORITY: u16 = 1;
+const FILTER_PRIORITY: u16 = 1;
 /// Handle of netagent's clsact filters: "na", which no other filter gets by chance.
-pub const FILTER_HANDLE: u32 = 0x6e61;
+const FILTER_HANDLE: u32 = 0x6e61;
 
 /// Whether TC programs are attached by TCX links; otherwise by clsact filters.
 pub fn tcx() -> bool {
@@ -76,6 +79,18 @@ pub fn open_object(pins: &Pins, flags: u32, log_level: u8) -> Result<Ebpf> {
     loader.load(OBJECT).context(
         "create the BPF maps (needs root or CAP_BPF and CAP_NET_ADMIN, and kernel 6.1 or later)",
     )
+}
+
+/// Whether a filter is the one that holds the program of a hook, by its place.
+pub fn is_ours(filter: &TcFilter, hook: Hook) -> bool {
+    let side = match hook {
+        Hook::UplinkIn | Hook::PortIn => Some(ClsactSide::Ingress),
+        Hook::UplinkOut | Hook::PortOut => Some(ClsactSide::Egress),
+        Hook::UplinkXdp => None,
+    };
+    filter.priority == FILTER_PRIORITY
+        && filter.handle == FILTER_HANDLE
+        && side == Some(filter.side)
 }
 
 /// The programs of this build and a log level.

@@ -27,17 +27,15 @@ use crate::{
 impl Netlink {
     /// Carries out one change. A change that is already in effect (the address exists, the link to
     /// delete does not) is not an error.
-    pub async fn apply(&self, change: &LinkChange) -> anyhow::Result<()> {
+    ///
+    /// `index` is that of the device to plug in, if its name may belong to another device now.
+    pub async fn apply(&self, change: &LinkChange, index: Option<u32>) -> anyhow::Result<()> {
         debug!("netlink: {change}");
-        self.carry_out(change).await.with_context(|| change.to_string())
-    }
-
-    /// [`LinkChange::AddPort`] of the device with this index, even if the port's name belongs to
-    /// another device by now.
-    pub async fn add_port(&self, port: &IfName, index: u32, bridge: &IfName) -> anyhow::Result<()> {
-        let change = LinkChange::AddPort(port.clone(), bridge.clone());
-        debug!("netlink: {change}");
-        self.set_bridge(index, bridge).await.with_context(|| change.to_string())
+        let result = match (change, index) {
+            (LinkChange::AddPort(_, bridge), Some(index)) => self.set_bridge(index, bridge).await,
+            _ => self.carry_out(change).await,
+        };
+        result.with_context(|| change.to_string())
     }
 
     async fn set_bridge(&self, port: u32, bridge: &IfName) -> Result<(), Failure> {

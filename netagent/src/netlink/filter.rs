@@ -1,6 +1,7 @@
 //! TC filters (`tc filter`), which hold the programs on kernels without TCX.
 
 use super::{Failure, Netlink, request, wire};
+use crate::state::{ClsactSide, TcFilter};
 
 /// `struct tcmsg`
 const HEADER_BYTES: usize = 20;
@@ -9,33 +10,12 @@ const OPTIONS: u16 = 2;
 /// `TCA_BPF_ID`, since 4.13
 const BPF_ID: u16 = 11;
 /// `TC_H_MAKE(TC_H_CLSACT, TC_H_MIN_INGRESS)` and `..._EGRESS`
-const PARENTS: [(Side, u32); 2] = [(Side::Ingress, 0xffff_fff2), (Side::Egress, 0xffff_fff3)];
-
-/// A side of clsact.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Side {
-    /// `ingress`
-    Ingress,
-    /// `egress`
-    Egress,
-}
-
-/// A filter that runs a BPF program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Filter {
-    /// The side of clsact.
-    pub side: Side,
-    /// `pref`
-    pub priority: u16,
-    /// `handle`
-    pub handle: u32,
-    /// Id of the BPF program.
-    pub program: u32,
-}
+const PARENTS: [(ClsactSide, u32); 2] =
+    [(ClsactSide::Ingress, 0xffff_fff2), (ClsactSide::Egress, 0xffff_fff3)];
 
 impl Netlink {
     /// `tc filter show dev DEV ingress` and `egress`, for the device with this index.
-    pub async fn filters(&self, ifindex: u32) -> Result<Vec<Filter>, Failure> {
+    pub async fn filters(&self, ifindex: u32) -> Result<Vec<TcFilter>, Failure> {
         let mut filters = Vec::new();
         for (side, parent) in PARENTS {
             let replies = match self.socket.dump(request::filters(ifindex, parent)).await {
@@ -50,11 +30,11 @@ impl Netlink {
     }
 }
 
-fn read(payload: &[u8], side: Side) -> Option<Filter> {
+fn read(payload: &[u8], side: ClsactSide) -> Option<TcFilter> {
     let handle = wire::u32_at(payload, 8)?;
     // The upper half of `tcm_info` is the priority, the lower the protocol.
     let priority = u16::try_from(wire::u32_at(payload, 16)? >> 16).ok()?;
     let options = wire::find(payload.get(HEADER_BYTES..)?, OPTIONS)?;
     let program = wire::find_u32(options, BPF_ID)?;
-    Some(Filter { side, priority, handle, program })
+    Some(TcFilter { side, priority, handle, program })
 }

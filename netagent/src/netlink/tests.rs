@@ -51,7 +51,7 @@ impl Netlink {
 
     async fn apply_all(&self, changes: impl IntoIterator<Item = LinkChange>) {
         for change in changes {
-            self.apply(&change).await.unwrap();
+            self.apply(&change, None).await.unwrap();
         }
     }
 
@@ -60,7 +60,7 @@ impl Netlink {
     }
 
     async fn error_of(&self, change: LinkChange) -> String {
-        format!("{:#}", self.apply(&change).await.unwrap_err())
+        format!("{:#}", self.apply(&change, None).await.unwrap_err())
     }
 
     /// Reads the node until it is as expected.

@@ -40,8 +40,8 @@ async fn start(agent_loop: Loop) -> SocketAddr {
         }
     });
     let bounded = Bounded::with(listener, 2, Duration::from_millis(500));
-    let daemon = Daemon { sender, patience: Duration::from_millis(100) };
-    tokio::spawn(async move { axum::serve(bounded, router(daemon)).await });
+    let asker = Asker::new(sender, Duration::from_millis(100));
+    tokio::spawn(async move { axum::serve(bounded, router(asker)).await });
     address
 }
 

@@ -37,7 +37,7 @@ impl<'a> Follower<'a> {
     /// Makes a change and reads the links again that notifications name, and only these, until the
     /// known state is the state of the node. Returns the named links.
     pub(super) async fn follow(&mut self, change: LinkChange) -> BTreeSet<u32> {
-        self.netlink.apply(&change).await.unwrap();
+        self.netlink.apply(&change, None).await.unwrap();
         self.catch_up(&change.to_string()).await
     }
 

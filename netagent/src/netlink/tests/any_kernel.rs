@@ -83,14 +83,15 @@ fn another_device_with_the_name_of_a_port_is_not_put_on_the_bridge() {
                 ])
                 .await;
             netlink.add_veth("vm0", "vm0-peer").await;
-            let refused = netlink.add_port(&name("vm0"), index, &name("br")).await.unwrap_err();
+            let plug = LinkChange::AddPort(name("vm0"), name("br"));
+            let refused = netlink.apply(&plug, Some(index)).await.unwrap_err();
             assert!(
                 format!("{refused:#}").starts_with("ip link set vm0 master br: "),
                 "{refused:#}"
             );
             let other = netlink.link_now("vm0").await;
             assert_eq!(other.controller, None);
-            netlink.add_port(&name("vm0"), other.index, &name("br")).await.unwrap();
+            netlink.apply(&plug, Some(other.index)).await.unwrap();
             assert_eq!(netlink.link_now("vm0").await.controller, Some(name("br")));
         })
     });
@@ -178,7 +179,8 @@ fn errors_name_the_interface_the_operation_and_the_cause() {
             assert_eq!(error, "ip link set nic master br: interface nic does not exist");
             let error = netlink.error_of(LinkChange::SetMtu(name("br"), 1 << 30)).await;
             assert!(error.contains("(kernel: mtu greater than device maximum)"), "{error}");
-            let error = netlink.apply(&LinkChange::SetMtu(name("br"), 1 << 30)).await.unwrap_err();
+            let error =
+                netlink.apply(&LinkChange::SetMtu(name("br"), 1 << 30), None).await.unwrap_err();
             let failure = error.downcast_ref::<Failure>().unwrap();
             assert!(failure.is(libc::EINVAL));
         })
@@ -249,7 +251,7 @@ fn each_kind_of_change_names_its_link() {
                 LinkChange::AddAddress(name("br"), cidr("fd00::5/64")),
                 LinkChange::Delete(name("br")),
             ] {
-                netlink.apply(&change).await.unwrap();
+                netlink.apply(&change, None).await.unwrap();
                 let seen = tokio::time::timeout(Duration::from_secs(5), watch.changed()).await;
                 let seen = seen.unwrap().unwrap();
                 assert_eq!(seen.links, BTreeSet::from([index]), "{change}");

@@ -154,7 +154,7 @@ fn changed_vlans_name_their_port_or_bridge() {
                 (LinkChange::RemoveSelfVid(name("br"), vid(10)), bridge),
                 (LinkChange::SetFiltering(name("br"), false), bridge),
             ] {
-                netlink.apply(&change).await.unwrap();
+                netlink.apply(&change, None).await.unwrap();
                 let seen = tokio::time::timeout(Duration::from_secs(5), watch.changed()).await;
                 assert!(seen.unwrap().unwrap().links.contains(&index), "{change}");
             }
