@@ -31,6 +31,8 @@ mkdir -p /run/netns
 mount -t tmpfs lab /run/netns
 mount -t bpf bpf /sys/fs/bpf
 tmp=$(mktemp -d /tmp/lab.XXXXXX)
+# The agent of the lab leaves no trace in the directories of an agent of this machine.
+export NETAGENT_SOCKET="$tmp/netagent.sock" NETAGENT_STATE="$tmp/state"
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
 

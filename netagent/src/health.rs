@@ -147,13 +147,17 @@ impl Evidence<'_> {
     /// Whether a known finding explains why a port lacks everything else: it was refused, or it
     /// waits and was not built before.
     fn is_held_back(&self, subject: &Subject, port: &IfName) -> bool {
-        let of_subject = self.known.iter().filter(|finding| finding.subject == *subject);
-        let mut codes = of_subject.map(|finding| finding.code);
-        let was_built = self.datapath.ports.contains_key(port);
-        codes.any(|code| match code {
-            Code::Refused | Code::Rejected => true,
-            Code::ConfirmationNeeded | Code::Blocked => !was_built,
-            _ => false,
-        })
+        self.has(subject, &[Code::Refused, Code::Rejected]) || self.waits(subject, port)
+    }
+
+    /// Whether a port waits, and was not built before.
+    fn waits(&self, subject: &Subject, port: &IfName) -> bool {
+        let waits = self.has(subject, &[Code::ConfirmationNeeded, Code::Blocked]);
+        waits && !self.datapath.ports.contains_key(port)
+    }
+
+    fn has(&self, subject: &Subject, codes: &[Code]) -> bool {
+        let mut known = self.known.iter();
+        known.any(|finding| finding.subject == *subject && codes.contains(&finding.code))
     }
 }

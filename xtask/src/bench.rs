@@ -15,6 +15,7 @@ mod lab;
 mod page;
 mod plot;
 mod policy;
+mod repair;
 mod scale;
 pub mod send;
 mod vm;
@@ -41,10 +42,11 @@ struct Group {
     measure: fn(&Path) -> Result<Vec<Figure>>,
 }
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     Group { name: "policy", place: Place::Host, measure: policy::measure },
     Group { name: "programs", place: Place::Host, measure: host::measure },
     Group { name: "scale", place: Place::Host, measure: scale::measure },
+    Group { name: "repair", place: Place::Host, measure: repair::measure },
     Group { name: "frames", place: Place::Vm, measure: frames::measure },
     Group { name: "bulk", place: Place::Vm, measure: bulk::measure },
     Group { name: "control", place: Place::Vm, measure: control::measure },

@@ -42,11 +42,10 @@ fn one(
         }
     }
     if link.controller.as_ref() != Some(&port.bridge) {
-        let code = match port.role {
-            Role::Uplink { .. } => Code::SegmentDown,
-            Role::Access | Role::Trunk | Role::Tunnel => Code::NotOnBridge,
-        };
-        add(code, format!("is not a port of {}", port.bridge));
+        // That of an uplink is a finding about its segment.
+        if !matches!(port.role, Role::Uplink { .. }) {
+            add(Code::NotOnBridge, format!("is not a port of {}", port.bridge));
+        }
         return;
     }
     if let Some(address) = link.addresses.first() {

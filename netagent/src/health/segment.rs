@@ -34,8 +34,8 @@ pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Segmen
             segment.nics_present = text(&mut present.iter().copied());
             segment.nics_up = text(&mut up.iter().copied());
             let subject = Subject::Segment(bridge.segment.clone());
-            if !evidence.is_held_back(&subject, device) {
-                findings.extend(uplink_findings(evidence, &subject, device));
+            if !evidence.waits(&subject, device) {
+                findings.extend(uplink_findings(evidence, &subject, device, name));
             }
         }
         segments.push(segment);
@@ -44,23 +44,35 @@ pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Segmen
     segments
 }
 
-fn uplink_findings(evidence: &Evidence<'_>, subject: &Subject, device: &IfName) -> Vec<Finding> {
-    let link = evidence.links.link(device);
-    if let Some(link) = link
-        && let Kind::Bond(state) = &link.kind
-    {
-        let members = evidence.links.ports_of(device);
-        let members: Vec<_> =
-            members.filter_map(|(nic, link)| Some((nic, link.member.as_ref()?))).collect();
-        return bond::findings(subject, device, (link, state), &members);
-    }
-    let text = match link {
-        None => format!("{device}: the uplink does not exist"),
-        Some(link) if !link.carrier => format!("{device}: the uplink has no link"),
-        Some(_) => return vec![],
+fn uplink_findings(
+    evidence: &Evidence<'_>,
+    subject: &Subject,
+    device: &IfName,
+    bridge: &IfName,
+) -> Vec<Finding> {
+    let down = |text: String, remedy: &str| {
+        Finding::new(subject.clone(), Code::SegmentDown, format!("{device}: {text}"), remedy)
     };
-    let remedy = "check the cable and the switch's port";
-    vec![Finding::new(subject.clone(), Code::SegmentDown, text, remedy)]
+    let Some(link) = evidence.links.link(device) else {
+        return vec![down("the uplink does not exist".to_owned(), "")];
+    };
+    let mut findings = match &link.kind {
+        Kind::Bond(state) => {
+            let members = evidence.links.ports_of(device);
+            let members: Vec<_> =
+                members.filter_map(|(nic, link)| Some((nic, link.member.as_ref()?))).collect();
+            bond::findings(subject, device, (link, state), &members)
+        }
+        _ if link.carrier => vec![],
+        _ => {
+            let remedy = "check the cable and the switch's port";
+            vec![down("the uplink has no link".to_owned(), remedy)]
+        }
+    };
+    if link.controller.as_ref() != Some(bridge) {
+        findings.push(down(format!("the uplink is not a port of {bridge}"), ""));
+    }
+    findings
 }
 
 impl Evidence<'_> {

@@ -86,7 +86,7 @@ impl View<'_> {
         } else if let Some(Kind::Bridge(_)) = link.map(|link| &link.kind) {
             (
                 "is a bridge, which cannot be a port of another bridge".to_owned(),
-                "name the device of the VM in `ports`".to_owned(),
+                "name the tap or veth of the VM in `ports`, or a NIC in `nics`".to_owned(),
             )
         } else if link.is_some_and(|link| link.mac == Mac([0; 6])) {
             (

@@ -64,19 +64,25 @@ fn an_event_at_one_port_costs_the_same_with_many_ports() {
     let [few, many] = [20, 120].map(|ports| {
         let (node, _vms) = node(ports);
         let daemon = node.run();
-        let calls = calls(&node, &daemon, || {
-            node.netns.sh("ip link set p001 txqueuelen 900");
+        // The look at the whole node, every 30 seconds, may fall together with one of the events.
+        let calls = (0..3_u32).map(|number| {
+            let event = format!("ip link set p001 txqueuelen {}", 900 + number);
+            calls(&node, &daemon, || drop(node.netns.sh(&event))).len()
         });
+        let calls = calls.min().unwrap();
         // A check of its health looks at nothing.
-        let health = self::calls(&node, &daemon, || {
-            assert!(daemon.get("healthz").starts_with("ok"));
+        let looks = (0..3).map(|_| {
+            let health = self::calls(&node, &daemon, || {
+                assert!(daemon.get("healthz").starts_with("ok"));
+            });
+            let looks = health.iter().filter(|call| {
+                ["bpf(", "sendto(", "openat("].iter().any(|name| call.starts_with(name))
+                    && !call.contains("HTTP/1.1")
+            });
+            looks.count()
         });
-        let looks = health.iter().filter(|call| {
-            ["bpf(", "sendto(", "openat("].iter().any(|name| call.starts_with(name))
-                && !call.contains("HTTP/1.1")
-        });
-        assert_eq!(looks.count(), 0, "{health:#?}");
-        calls.len()
+        assert_eq!(looks.min(), Some(0));
+        calls
     });
     println!("system calls for an event at one port: {few} with 20 ports, {many} with 120");
     assert!(few > 5, "{few}");

@@ -71,9 +71,14 @@ impl Lab {
         self.directory.join("config.yaml")
     }
 
-    /// `netagent`, with its pins.
+    /// `netagent`, with its pins, control socket and state directory.
     pub fn agent(&self) -> String {
-        format!("{} --pins {}", self.netagent.display(), self.pins)
+        let directory = self.directory.display();
+        format!(
+            "{} --pins {} --socket {directory}/netagent.sock --state {directory}/state",
+            self.netagent.display(),
+            self.pins
+        )
     }
 
     /// Loads the programs of an object.
