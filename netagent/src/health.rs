@@ -43,6 +43,8 @@ pub struct SegmentHealth {
     pub uplink: Option<String>,
     /// The NICs that are desired.
     pub nics: BTreeSet<String>,
+    /// Those that do not exist.
+    pub nics_missing: BTreeSet<String>,
     /// Those that exist and belong to the uplink.
     pub nics_present: BTreeSet<String>,
     /// Those that have a link as well.

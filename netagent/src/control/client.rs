@@ -10,8 +10,10 @@ use tokio::{net::UnixStream, time::timeout};
 
 use super::reports::Problem;
 
-/// How long an answer may take: more than the daemon allows itself.
-const PATIENCE: Duration = Duration::from_secs(130);
+/// How long the answer to a command may take: more than the daemon allows itself.
+const COMMAND: Duration = Duration::from_secs(130);
+/// How long the answer to a question may take.
+const QUESTION: Duration = Duration::from_secs(10);
 
 /// A connection to the daemon.
 pub struct Client {
@@ -66,9 +68,10 @@ impl Client {
             let status = response.status();
             anyhow::Ok((status, response.into_body().collect().await?.to_bytes()))
         };
-        let (status, bytes) = timeout(PATIENCE, exchange)
+        let patience = if method == "GET" { QUESTION } else { COMMAND };
+        let (status, bytes) = timeout(patience, exchange)
             .await
-            .context("the daemon does not answer")?
+            .with_context(|| format!("the daemon does not answer within {} s", patience.as_secs()))?
             .context("ask the daemon")?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if status != StatusCode::OK {

@@ -141,7 +141,9 @@ impl Programs {
     /// pinned.
     pub fn load(&self) -> Result<()> {
         let ids = self.ids();
-        if Hook::ALL.iter().all(|hook| ids.contains_key(&(*hook, 0))) {
+        // Programs whose maps are not pinned any more write to maps that nobody can read.
+        let loaded = Hook::ALL.iter().all(|hook| ids.contains_key(&(*hook, 0)));
+        if loaded && maps::are_there(&self.pins) {
             return Ok(());
         }
         let mut failed = Vec::new();

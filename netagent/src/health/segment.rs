@@ -22,6 +22,7 @@ pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Segmen
             bridge: name.to_string(),
             uplink: None,
             nics: BTreeSet::new(),
+            nics_missing: BTreeSet::new(),
             nics_present: BTreeSet::new(),
             nics_up: BTreeSet::new(),
         };
@@ -31,6 +32,8 @@ pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Segmen
             let (present, up) = evidence.nics(device, name, nics);
             segment.uplink = Some(device.to_string());
             segment.nics = text(&mut nics.iter());
+            let is_missing = |nic: &&IfName| evidence.links.link(nic).is_none();
+            segment.nics_missing = text(&mut nics.iter().filter(is_missing));
             segment.nics_present = text(&mut present.iter().copied());
             segment.nics_up = text(&mut up.iter().copied());
             let subject = Subject::Segment(bridge.segment.clone());

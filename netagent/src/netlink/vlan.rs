@@ -106,3 +106,29 @@ pub(super) fn read(attributes: &[u8]) -> Option<Vlans> {
     }
     Some(vlans)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An attribute with its padding.
+    fn attribute(kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = u16::try_from(4 + value.len()).unwrap();
+        let mut bytes = [length.to_ne_bytes(), kind.to_ne_bytes()].concat();
+        bytes.extend(value);
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes
+    }
+
+    /// What a kernel sends for `vid 4093 pvid` and `vid 4094`: one range with the flag of the PVID.
+    #[test]
+    fn the_flag_of_a_pvid_is_not_that_of_the_range_that_it_begins() {
+        let pvid = BridgeVlanInfoFlags::Pvid.bits();
+        let info = [pvid.to_ne_bytes(), 4093_u16.to_ne_bytes()].concat();
+        let entry = [attribute(ENTRY_INFO, &info), attribute(ENTRY_RANGE, &4094_u16.to_ne_bytes())];
+        let payload = [vec![0; HEADER_BYTES], attribute(ENTRY, &entry.concat())].concat();
+        let found: Vec<_> =
+            entries(&payload).into_iter().map(|(vid, flags)| (vid.get(), flags.pvid)).collect();
+        assert_eq!(found, [(4093, true), (4094, false)]);
+    }
+}

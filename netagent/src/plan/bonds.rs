@@ -224,7 +224,7 @@ impl View<'_> {
             None => !self.observed.kernel.bonding,
             Some(link) => !matches!(link.kind, Kind::Bond(_)),
         };
-        refused.then(|| format!("its bond {name} is refused"))
+        refused.then(|| "the bond is refused".to_owned())
     }
 }
 

@@ -21,7 +21,9 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
     for unit in &mut plan.units {
         let restores = view.restores(unit, permission);
         let altered = unit.steps.iter().flat_map(|step| match &step.change {
-            Change::Link(change) if restores => in_use(view, change),
+            Change::Link(change) if restores && !view.was_plugged_in(change) => {
+                in_use(view, change)
+            }
             _ if restores => vec![],
             change => altered(view, change),
         });
@@ -47,6 +49,15 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
         if unit.unconfirmed.is_empty() {
             continue;
         }
+        let plugged = unit.steps.iter().filter_map(|step| match &step.change {
+            Change::Link(change) => Some(in_use(view, change)),
+            Change::Datapath(_) => None,
+        });
+        let lost: Vec<String> = plugged
+            .flatten()
+            .filter_map(|name| Some((view.observed.link(&name)?.addresses.first()?, name)))
+            .map(|(address, name)| format!("{address} on {name} stops to work; "))
+            .collect();
         let names: Vec<_> = unit.unconfirmed.iter().map(ToString::to_string).collect();
         let confirm: Vec<_> = names.iter().map(|name| format!("--confirm {name}")).collect();
         unit.finding(
@@ -57,8 +68,9 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
                 names.join(" and ")
             ),
             format!(
-                "look at `netagent plan`; if the change is intended, netagent apply {} or \
+                "{}look at `netagent plan`; if the change is intended, netagent apply {} or \
                  netagent confirm {}",
+                lost.concat(),
                 confirm.join(" "),
                 names.join(" ")
             ),
@@ -145,6 +157,19 @@ fn in_use(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
 }
 
 impl View<'_> {
+    /// Whether a change plugs in a device that was there before, by the policy that is for it: not another one that
+    /// has its name now.
+    fn was_plugged_in(&self, change: &LinkChange) -> bool {
+        let (LinkChange::AddMember(name, _) | LinkChange::AddPort(name, _)) = change else {
+            return false;
+        };
+        let Some(link) = self.observed.link(name) else { return false };
+        self.datapath
+            .ports
+            .values()
+            .any(|port| port.ifindex == link.index || port.policy.nics.contains(&link.index))
+    }
+
     /// Whether a unit restores what somebody else changed, or continues a change that was allowed.
     fn restores(&self, unit: &Unit, permission: &Permission) -> bool {
         let id = match unit.id.part {

@@ -53,9 +53,8 @@ fn row(snapshot: &Snapshot, name: &IfName, link: &Link, bond: &BondState) -> Row
         .collect();
     let segments = &snapshot.health.segments;
     let segment = segments.iter().find(|segment| segment.uplink.as_deref() == Some(name.as_str()));
-    let missing: Vec<String> = segment
-        .map(|segment| segment.nics.difference(&segment.nics_present).cloned().collect())
-        .unwrap_or_default();
+    let missing: Vec<String> =
+        segment.map(|segment| segment.nics_missing.iter().cloned().collect()).unwrap_or_default();
     let members = found.iter().map(|(device, member)| Member {
         device: device.to_string(),
         up: member.mii_up,

@@ -146,6 +146,7 @@ pub fn node() -> Snapshot {
             bridge: "oob-br".to_owned(),
             uplink: Some("oob-bo".to_owned()),
             nics: ["eth2".to_owned(), "eth3".to_owned()].into(),
+            nics_missing: [].into(),
             nics_present: ["eth2".to_owned(), "eth3".to_owned()].into(),
             nics_up: ["eth2".to_owned()].into(),
         }],

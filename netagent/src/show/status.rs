@@ -61,8 +61,10 @@ fn nics(segment: &SegmentHealth) -> String {
             "up"
         } else if segment.nics_present.contains(nic) {
             "no link"
-        } else {
+        } else if segment.nics_missing.contains(nic) {
             "missing"
+        } else {
+            "not in use"
         }
     };
     let nics = segment.nics.iter().map(|nic| format!("{nic} {}", state(nic)));

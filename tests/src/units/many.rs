@@ -5,6 +5,7 @@ use std::{fs, path::Path, process::Command};
 use super::{state, status};
 use crate::{
     lab::{Netns, seen, sh, wait_for},
+    needs_program,
     node::{Daemon, Node},
     once,
 };
@@ -61,6 +62,9 @@ fn requests_and_signals_are_served_between_the_units_of_a_long_plan() {
 #[test]
 fn an_event_at_one_port_costs_the_same_with_many_ports() {
     once();
+    if !needs_program("strace") {
+        return;
+    }
     let [few, many] = [20, 120].map(|ports| {
         let (node, _vms) = node(ports);
         let daemon = node.run();

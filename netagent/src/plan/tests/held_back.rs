@@ -31,7 +31,7 @@ fn impossible_parts_are_refused_and_the_others_are_planned() {
     without.kernel.bonding = false;
     let (texts, changes) = refused(&without);
     assert!(texts[0].starts_with("oob-bo: this kernel has no bonding"), "{texts:?}");
-    assert!(texts[1].starts_with("oob-bo: its bond oob-bo is refused"), "{texts:?}");
+    assert!(texts[1].starts_with("oob-bo: the bond is refused"), "{texts:?}");
     // The VMs of the node still reach each other.
     assert!(attaches(&changes, "tap7"));
     let mut occupied = fresh();

@@ -41,9 +41,6 @@ fn vlans_of_ports_and_bridges_are_followed() {
                 (add(10, 10, NATIVE), "vm0"),
                 (add(1, 1, TAGGED), "vm0"),
                 (LinkChange::RemoveVids(name("vm0"), vid(210), vid(220)), "vm0"),
-                // The PVID with its tag kept, and consecutive VIDs: the kernel has one range for them.
-                (add(301, 302, TAGGED), "vm0"),
-                (add(300, 300, VlanFlags { pvid: true, untagged: false }), "vm0"),
                 (LinkChange::AddSelfVid(name("br"), vid(10), TAGGED), "br"),
                 (LinkChange::AddSelfVid(name("br"), vid(1), NATIVE), "br"),
                 (LinkChange::RemoveSelfVid(name("br"), vid(1)), "br"),
