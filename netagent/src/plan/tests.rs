@@ -11,7 +11,8 @@ use crate::{
     config,
     names::Mac,
     state::{
-        BondState, BridgeState, Hook, Kernel, Kind, Link, ObservedPort, VlanFlags, sample::link,
+        BondState, BridgeState, Hook, Kernel, Kind, Link, ObservedPort, Part, UnitId, VlanFlags,
+        sample::link,
     },
 };
 

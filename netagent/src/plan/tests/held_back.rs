@@ -124,3 +124,27 @@ clusterNetworks:
     let confirmed = BTreeSet::from([name("eth2")]);
     assert!(waits(&Permission { confirmed, ..Permission::default() }).is_empty());
 }
+
+/// A device that was plugged in goes back without a question, another one of its name does not.
+#[test]
+fn drift_of_a_device_with_an_address_is_repaired() {
+    let yaml = "
+clusterNetworks: { oob: { uplink: { nics: [eth2], bond: { mode: none } } } }
+";
+    let desired = desired(yaml);
+    let mut observed = fresh();
+    observed.links.insert(name("oob-br"), link(21, Kind::Bridge(BridgeState::default())));
+    let datapath = carried_out(&desired, &observed);
+    let eth2 = observed.links.get_mut(&name("eth2")).unwrap();
+    eth2.addresses.insert("10.0.0.9/24".parse().unwrap());
+    let allowed = BTreeSet::from([UnitId::new(Part::Port, &name("eth2"))]);
+    let permission = Permission { allowed, ..Permission::default() };
+    let plugs = |observed: &Observed| {
+        let plan = plan(&desired, observed, &datapath, &permission);
+        assert!(changes(&plan).iter().any(|change| change.to_string().contains("master oob-br")));
+        plan.unconfirmed()
+    };
+    assert_eq!(plugs(&observed), BTreeSet::new());
+    observed.links.get_mut(&name("eth2")).unwrap().index = 77;
+    assert_eq!(plugs(&observed), BTreeSet::from([name("eth2")]));
+}
