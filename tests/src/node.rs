@@ -89,7 +89,9 @@ impl Node {
 
     /// Panics if a second apply would change anything.
     pub fn assert_settled(&self) {
-        assert_eq!(self.ok(&format!("plan -c {}", self.config())), "nothing to do\n");
+        let plan = self.ok(&format!("plan -c {}", self.config()));
+        // Remarks may follow.
+        assert_eq!(plan.lines().next(), Some("nothing to do"), "{plan}");
     }
 
     /// A command that runs `netagent ARGUMENTS`, not started yet.

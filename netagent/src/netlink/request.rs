@@ -101,11 +101,27 @@ pub(super) fn filters(index: u32, parent: u32) -> RouteNetlinkMessage {
     RouteNetlinkMessage::GetTrafficFilter(message)
 }
 
+/// `BRIDGE_VLANDB_DUMP_FLAGS`
+const VLANDB_DUMP_FLAGS: u16 = 1;
+/// `BRIDGE_VLANDB_DUMPF_STATS`
+const VLANDB_DUMPF_STATS: u32 = 1;
+
 /// The VLANs of a bridge port, or of a bridge itself. rtnetlink lacks `RTM_GETVLAN`.
+///
+/// With counters, as then each VLAN has an entry of its own. Otherwise a kernel leaves out VLANs that
+/// follow a PVID whose flags are theirs: it puts them into one range, and omits the end of a range
+/// with a PVID (`br_vlan_fill_vids`; seen on 6.1).
 pub(super) fn vlans(index: u32) -> Request {
     let family = u8::try_from(libc::AF_BRIDGE).unwrap_or_default();
-    // `struct br_vlan_msg`
-    let payload = [&[family, 0, 0, 0][..], &index.to_ne_bytes()].concat();
+    // `struct br_vlan_msg`, and one attribute.
+    let payload = [
+        &[family, 0, 0, 0][..],
+        &index.to_ne_bytes(),
+        &8_u16.to_ne_bytes(),
+        &VLANDB_DUMP_FLAGS.to_ne_bytes(),
+        &VLANDB_DUMPF_STATS.to_ne_bytes(),
+    ]
+    .concat();
     Request { kind: RTM_GETVLAN, payload }
 }
 

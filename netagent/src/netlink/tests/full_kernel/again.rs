@@ -41,6 +41,9 @@ fn vlans_of_ports_and_bridges_are_followed() {
                 (add(10, 10, NATIVE), "vm0"),
                 (add(1, 1, TAGGED), "vm0"),
                 (LinkChange::RemoveVids(name("vm0"), vid(210), vid(220)), "vm0"),
+                // A PVID whose tag is kept, and a VID that follows it.
+                (add(300, 300, VlanFlags { pvid: true, untagged: false }), "vm0"),
+                (add(301, 301, TAGGED), "vm0"),
                 (LinkChange::AddSelfVid(name("br"), vid(10), TAGGED), "br"),
                 (LinkChange::AddSelfVid(name("br"), vid(1), NATIVE), "br"),
                 (LinkChange::RemoveSelfVid(name("br"), vid(1)), "br"),
