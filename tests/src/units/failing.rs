@@ -79,6 +79,31 @@ fn a_port_whose_programs_cannot_be_attached_is_degraded_alone_and_recovers_by_it
     assert!(history.contains("apply port vm20: ip link set vm20 master lab-br"), "{history}");
 }
 
+/// Programs whose maps nobody can read any more are replaced.
+#[test]
+fn maps_whose_pins_are_gone_are_made_again() {
+    once();
+    let lab = Lab::new(2);
+    let node = &lab.node;
+    node.configure(&Lab::file(&[("vm0", ""), ("vm1", "")]));
+    let _daemon = node.run();
+    lab.wait_for_ping(0, 1);
+    let maps = node.pin("maps");
+    for map in fs::read_dir(&maps).unwrap().flatten() {
+        fs::remove_file(map.path()).unwrap();
+    }
+    node.netns.sh("ip link set vm1 nomaster");
+    lab.wait_for_ping(0, 1);
+    for port in ["vm0", "vm1"] {
+        wait_for_state(node, "ports", port, "Ready");
+    }
+    wait_for("frames are counted again", || {
+        lab.wait_for_ping(0, 1);
+        let (received, _) = node.packets("vm0", "100");
+        seen(received, received > 0)
+    });
+}
+
 /// Each system call that plugging a port in takes fails once, with 20 ports beside it; in a short run
 /// some of them.
 #[test]
