@@ -60,6 +60,8 @@ fn a_port_that_is_added_at_run_time_is_as_good_as_one_of_the_file() {
     });
     lab.node.netns.veth("vm1", &lab.vms[1], "eth0");
     lab.vms[1].sh("ip address add 10.0.0.2/24 dev eth0");
+    // The new device has another MAC.
+    lab.vms[0].sh("ip neighbour flush all");
     lab.node.ok("port add vm1 --network n100");
     lab.wait_for_ping(0, 1);
     lab.node.ok("port del vm1");
