@@ -51,7 +51,7 @@ impl PortEntry {
             pvid: Vid::new(policy.pvid),
             bridge_pvid: Vid::new(policy.bridge_pvid),
             // Not from the pairs: an agent that was killed may have left more pairs than VIDs.
-            vids: set(&|vid| policy.allows(vid)),
+            allowed: set(&|vid| policy.allows(vid)),
             services: set(&|vid| policy.is_service(vid)),
             macs,
             mac_limit: policy.mac_limit,
@@ -166,7 +166,7 @@ impl Table {
             ..Policy::EMPTY
         };
         for (bits, vids) in
-            [(&mut policy.vids, &wanted.vids), (&mut policy.services, &wanted.services)]
+            [(&mut policy.vids, &wanted.allowed), (&mut policy.services, &wanted.services)]
         {
             for vid in vids.iter().map(Vid::get) {
                 bits[usize::from(vid / 64)] |= 1 << (vid % 64);

@@ -81,7 +81,7 @@ pub fn compile(port: &Port, nics: BTreeSet<u32>, around: Surroundings) -> PortPo
         bridge: Some(port.bridge.clone()),
         pvid: port.pvid,
         bridge_pvid: if around.aware { None } else { around.host_untagged },
-        vids: if of_customer { &port.customer_vids } else { &port.vids }.clone(),
+        allowed: if of_customer { &port.customer_vids } else { &port.vids }.clone(),
         services: port.services.clone(),
         macs: security.macs.clone(),
         mac_limit: security.max_macs.unwrap_or_default(),

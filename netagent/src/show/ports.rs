@@ -43,7 +43,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
     ports
         .map(|(device, port)| {
             let link = snapshot.links.link(device);
-            let PortPolicy { network, pvid, vids, .. } = &port.policy;
+            let PortPolicy { network, pvid, allowed, .. } = &port.policy;
             let (current, other) = (&port.attached, &port.outdated);
             // The XDP program is optional and has its own column.
             let programs = |is: &dyn Fn(&Hook) -> bool| {
@@ -55,7 +55,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
                 network: network.clone(),
                 mode: port.policy.mode(),
                 pvid: pvid.map(Vid::get),
-                vids: vids.to_string(),
+                vids: allowed.to_string(),
                 admit: port.policy.admit().name(),
                 checks: checks(port.policy.flags).collect(),
                 link: link_state(link),
@@ -64,7 +64,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
                 outdated: programs(&|hook| other.contains(hook)),
                 missing: programs(&|hook| !current.contains(hook) && !other.contains(hook)),
                 xdp: xdp(port),
-                short_vids: short(vids),
+                short_vids: short(allowed),
             }
         })
         .collect()

@@ -61,7 +61,7 @@ pub fn port(network: &str, flags: u32, pvid: u16, vids: &str, attached: &[Hook])
             network: network.to_owned(),
             flags,
             pvid: Vid::new(pvid),
-            vids: vids.parse().unwrap(),
+            allowed: vids.parse().unwrap(),
             ..PortPolicy::default()
         },
         attached: attached.iter().copied().collect(),

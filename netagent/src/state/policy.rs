@@ -25,7 +25,7 @@ pub struct PortPolicy {
     /// The VID that is untagged inside a VLAN-unaware bridge.
     pub bridge_pvid: Option<Vid>,
     /// The allow-list. A QinQ port has an allow-list of the customer's VIDs.
-    pub vids: VidSet,
+    pub allowed: VidSet,
     /// VLANs whose outer tag on the wire is an S-tag.
     pub services: VidSet,
     /// The only addresses that the VM may use; empty: any.
@@ -51,7 +51,7 @@ impl PortPolicy {
 
     /// The VIDs inside the bridge.
     pub fn bridge_vids(&self) -> VidSet {
-        if self.has(flags::TUNNEL) { self.pvid.into_iter().collect() } else { self.vids.clone() }
+        if self.has(flags::TUNNEL) { self.pvid.into_iter().collect() } else { self.allowed.clone() }
     }
 
     /// A copy without the VIDs inside the bridge that `keep` rejects: their frames are dropped.
@@ -62,7 +62,7 @@ impl PortPolicy {
         policy.bridge_pvid = policy.bridge_pvid.filter(|vid| keep(*vid));
         // All VIDs of a customer are inside its PVID.
         if !self.has(flags::TUNNEL) {
-            policy.vids = self.vids.iter().filter(|vid| keep(*vid)).collect();
+            policy.allowed = self.allowed.iter().filter(|vid| keep(*vid)).collect();
         }
         policy
     }
@@ -101,7 +101,7 @@ impl PortPolicy {
 
 impl fmt::Display for PortPolicy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} in {}, vids {}, pvid ", self.mode(), self.network, self.vids)?;
+        write!(f, "{} in {}, vids {}, pvid ", self.mode(), self.network, self.allowed)?;
         match self.pvid {
             Some(vid) => vid.fmt(f)?,
             None => f.write_str("none")?,
