@@ -77,6 +77,17 @@ fn a_port_whose_programs_cannot_be_attached_is_degraded_alone_and_recovers_by_it
     let history = node.ok("history -n 1000");
     assert!(history.contains("repair port vm7: attach port_in to vm7 FAILED"), "{history}");
     assert!(history.contains("apply port vm20: ip link set vm20 master lab-br"), "{history}");
+    // A single apply does all that it can, behind the port that fails.
+    daemon.kill();
+    let pins = node.pin("links/vm0");
+    fs::remove_dir_all(&pins).or_else(|_| fs::remove_dir(&pins)).unwrap();
+    std::os::unix::fs::symlink("nowhere", &pins).unwrap();
+    node.netns.sh("ip link set vm9 nomaster");
+    let apply = node.netagent(&format!("apply -c {}", node.config()));
+    assert_eq!(apply.status.code(), Some(3), "{}", String::from_utf8_lossy(&apply.stderr));
+    assert_eq!(node.netns.link("vm9")["master"], "lab-br");
+    fs::remove_file(&pins).unwrap();
+    node.ok(&format!("apply -c {}", node.config()));
 }
 
 /// Programs whose maps nobody can read any more are replaced.
