@@ -79,11 +79,6 @@ impl Datapath {
         self.programs.set_log_level(level);
     }
 
-    /// Whether anything is pinned.
-    pub fn has_pins(&self) -> bool {
-        self.pins.exist()
-    }
-
     /// Makes the pin directory and locks it: no other agent can change it.
     pub fn take_charge(&mut self) -> Result<()> {
         self.pins.create()?;

@@ -72,16 +72,6 @@ struct View<'a> {
     datapath: &'a ObservedDatapath,
 }
 
-impl View<'_> {
-    /// The cluster network of a bridge.
-    fn segment(&self, bridge: &IfName) -> Subject {
-        match self.desired.bridges.get(bridge) {
-            Some(bridge) => Subject::Segment(bridge.segment.clone()),
-            None => Subject::Node,
-        }
-    }
-}
-
 /// Makes the plan.
 pub fn plan(
     desired: &Desired,

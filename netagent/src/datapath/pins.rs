@@ -46,11 +46,6 @@ impl Pins {
         check(&self.root)
     }
 
-    /// Whether the directory exists.
-    pub fn exist(&self) -> bool {
-        self.base.is_dir()
-    }
-
     /// Makes the directories, with mode 0700.
     pub fn create(&self) -> Result<()> {
         let parent = self.base.parent().unwrap_or(Path::new("/"));

@@ -3,20 +3,14 @@
 use super::Evidence;
 use crate::{
     names::IfName,
-    state::{Code, Finding, Kind, Link, Port, Role, Subject},
+    state::{Code, Finding, Kind, Link, Port, Role},
     vids::VidSet,
 };
 
 /// Adds the findings about ports.
 pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) {
     for (name, port) in &evidence.desired.ports {
-        let subject = match port.role {
-            Role::Uplink { .. } => match evidence.desired.bridges.get(&port.bridge) {
-                Some(bridge) => Subject::Segment(bridge.segment.clone()),
-                None => Subject::Node,
-            },
-            Role::Access | Role::Trunk | Role::Tunnel => Subject::Port(name.clone()),
-        };
+        let subject = evidence.desired.subject_of(name, port);
         if let Some(link) = evidence.links.link(name)
             && !evidence.is_held_back(&subject, name)
         {

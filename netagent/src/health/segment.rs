@@ -36,7 +36,7 @@ pub fn judge(evidence: &Evidence<'_>, findings: &mut Vec<Finding>) -> Vec<Segmen
             segment.nics_missing = text(&mut nics.iter().filter(is_missing));
             segment.nics_present = text(&mut present.iter().copied());
             segment.nics_up = text(&mut up.iter().copied());
-            let subject = Subject::Segment(bridge.segment.clone());
+            let subject = evidence.desired.segment_of(name);
             if !evidence.waits(&subject, device) {
                 findings.extend(uplink_findings(evidence, &subject, device, name));
             }

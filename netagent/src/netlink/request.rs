@@ -108,9 +108,9 @@ const VLANDB_DUMPF_STATS: u32 = 1;
 
 /// The VLANs of a bridge port, or of a bridge itself. rtnetlink lacks `RTM_GETVLAN`.
 ///
-/// With counters, as then each VLAN has an entry of its own. Otherwise a kernel leaves out VLANs that
-/// follow a PVID whose flags are theirs: it puts them into one range, and omits the end of a range
-/// with a PVID (`br_vlan_fill_vids`; seen on 6.1).
+/// With counters, as then each VLAN has an entry of its own. Otherwise a kernel leaves out VLANs
+/// that follow a PVID whose flags are theirs: it puts them into one range, and omits the end of a
+/// range with a PVID (`br_vlan_fill_vids`; seen on 6.1).
 pub(super) fn vlans(index: u32) -> Request {
     let family = u8::try_from(libc::AF_BRIDGE).unwrap_or_default();
     // `struct br_vlan_msg`, and one attribute.

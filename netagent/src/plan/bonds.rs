@@ -192,7 +192,7 @@ impl View<'_> {
     /// The cluster network of a bond.
     pub fn segment_of_bond(&self, name: &IfName) -> Subject {
         let port = self.desired.ports.get(name);
-        port.map_or(Subject::Node, |port| self.segment(&port.bridge))
+        port.map_or(Subject::Node, |port| self.desired.segment_of(&port.bridge))
     }
 
     /// The bond or bridge that a NIC belongs to, unless this plan releases the NIC from it.

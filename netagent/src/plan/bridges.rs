@@ -9,7 +9,7 @@ use crate::{
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
     for (name, bridge) in &view.desired.bridges {
-        let mut unit = Unit::new(UnitId::new(Part::Bridge, name), view.segment(name));
+        let mut unit = Unit::new(UnitId::new(Part::Bridge, name), view.desired.segment_of(name));
         if bridge.filtering == Filtering::On && !view.observed.kernel.vlan_filtering {
             unit.refuse(
                 format!(

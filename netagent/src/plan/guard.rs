@@ -157,8 +157,8 @@ fn in_use(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
 }
 
 impl View<'_> {
-    /// Whether a change plugs in a device that was there before, by the policy that is for it: not another one that
-    /// has its name now.
+    /// Whether a change plugs in a device that was there before, by the policy that is for it: not
+    /// another one that has its name now.
     fn was_plugged_in(&self, change: &LinkChange) -> bool {
         let (LinkChange::AddMember(name, _) | LinkChange::AddPort(name, _)) = change else {
             return false;

@@ -18,7 +18,8 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
         }
     }
     for (name, host) in &view.desired.hosts {
-        let mut unit = Unit::new(UnitId::new(Part::Host, name), view.segment(&host.bridge));
+        let mut unit =
+            Unit::new(UnitId::new(Part::Host, name), view.desired.segment_of(&host.bridge));
         match view.refuses_bridge(&host.bridge) {
             Some(reason) => unit.refuse(format!("{name}: {reason}"), ""),
             None if host.tagged => vlan_interface(view, name, host, &mut unit),
@@ -39,7 +40,7 @@ fn self_vids(view: &View<'_>, bridge: &IfName, plan: &mut Plan) {
         .collect();
     let link = view.observed.link(bridge);
     let found = link.map(|link| link.vlans.clone()).unwrap_or_default();
-    let mut unit = Unit::new(UnitId::new(Part::OwnVlans, bridge), view.segment(bridge));
+    let mut unit = Unit::new(UnitId::new(Part::OwnVlans, bridge), view.desired.segment_of(bridge));
     for vid in found.keys().filter(|vid| !wanted.contains_key(vid)) {
         // A bridge that somebody else created may serve interfaces of somebody else.
         if link.is_some_and(Link::is_owned) {

@@ -13,9 +13,7 @@ use super::{
 use crate::{
     change::{DatapathChange, LinkChange},
     names::{IfName, Mac},
-    state::{
-        BridgeState, Code, Finding, Hook, Kind, Link, Part, Port, Role, Subject, UnitId, VlanFlags,
-    },
+    state::{BridgeState, Code, Finding, Hook, Kind, Link, Part, Port, Role, UnitId, VlanFlags},
 };
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
@@ -30,7 +28,8 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
     });
     for (name, port) in ports {
         let link = view.observed.link(name);
-        let mut unit = Unit::new(UnitId::new(Part::Port, name), view.subject(name, port));
+        let mut unit =
+            Unit::new(UnitId::new(Part::Port, name), view.desired.subject_of(name, port));
         if let Some(reason) = view.refusal(name, port, link) {
             unit.findings.push(reason);
         } else if link.is_none() && !view.desired.bonds.contains_key(name) {
@@ -53,7 +52,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
     }
     for (name, bridge) in view.strangers() {
         plan.findings.push(Finding::new(
-            view.segment(bridge),
+            view.desired.segment_of(bridge),
             Code::UnmanagedPort,
             format!(
                 "{name} is a port of {bridge} that no source names: netagent does not filter it"
@@ -64,14 +63,6 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
 }
 
 impl View<'_> {
-    /// The subject of a port's findings.
-    fn subject(&self, name: &IfName, port: &Port) -> Subject {
-        match port.role {
-            Role::Uplink { .. } => self.segment(&port.bridge),
-            Role::Access | Role::Trunk | Role::Tunnel => Subject::Port(name.clone()),
-        }
-    }
-
     /// The reason why this node cannot have a port.
     fn refusal(&self, name: &IfName, port: &Port, link: Option<&Link>) -> Option<Finding> {
         let (text, remedy) = if let Some(reason) = self.refuses_bridge(&port.bridge) {
@@ -102,9 +93,9 @@ impl View<'_> {
                 Role::Access | Role::Trunk | Role::Tunnel => Code::Refused,
             };
             let remedy = format!("ip link set {name} nomaster");
-            return Some(Finding::new(self.subject(name, port), code, text, remedy));
+            return Some(Finding::new(self.desired.subject_of(name, port), code, text, remedy));
         };
-        let subject = self.subject(name, port);
+        let subject = self.desired.subject_of(name, port);
         Some(Finding::new(subject, Code::Refused, format!("{name}: {text}"), remedy))
     }
 

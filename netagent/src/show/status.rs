@@ -3,7 +3,7 @@
 use super::table::{Column, Table, or_dash};
 use crate::{
     health::{Health, SegmentHealth},
-    state::Subject,
+    state::{Finding, Subject},
     status::{PortStatus, Status},
 };
 
@@ -49,7 +49,7 @@ fn segments(health: &Health) -> String {
             or_dash(segment.uplink.clone()),
             or_dash(Some(nics(segment))),
         ];
-        rows(&mut table, first, health, &subject);
+        rows(&mut table, first, health.of(&subject));
     }
     table.finish()
 }
@@ -72,35 +72,44 @@ fn nics(segment: &SegmentHealth) -> String {
 }
 
 fn ports(health: &Health) -> String {
-    let mut table = Table::new(&[
+    let mut table = port_table();
+    let mut ports = PortStatus::all(health);
+    // Stable: those that need attention come first.
+    ports.sort_by_key(|port| std::cmp::Reverse(port.state));
+    for port in &ports {
+        rows(&mut table, port_cells(port), port.findings.iter());
+    }
+    table.finish()
+}
+
+fn port_table() -> Table {
+    Table::new(&[
         Column::Text("PORT"),
         Column::Text("STATE"),
         Column::Text("NETWORK"),
         Column::Text("SOURCE"),
         Column::Text("WHY"),
-    ]);
-    let mut ports: Vec<_> = health.ports.iter().collect();
-    // Stable: those that need attention come first.
-    ports.sort_by_key(|port| std::cmp::Reverse(port.state));
-    for port in ports {
-        let first = [
-            port.device.clone(),
-            port.state.to_string(),
-            or_dash(Some(port.network.clone())),
-            or_dash(Some(port.origin.clone())),
-        ];
-        match port.device.parse() {
-            Ok(device) => rows(&mut table, first, health, &Subject::Port(device)),
-            Err(_) => table.row(first.into_iter().chain(["-".to_owned()])),
-        }
-    }
-    table.finish()
+    ])
+}
+
+/// The cells of a port in front of the findings.
+fn port_cells(port: &PortStatus) -> [String; 4] {
+    [
+        port.device.clone(),
+        port.state.to_string(),
+        or_dash(Some(port.network.clone())),
+        or_dash(Some(port.origin.clone())),
+    ]
 }
 
 /// A row for each finding; the first has the subject's columns.
-fn rows<const N: usize>(table: &mut Table, first: [String; N], health: &Health, subject: &Subject) {
+fn rows<'a, const N: usize>(
+    table: &mut Table,
+    first: [String; N],
+    findings: impl Iterator<Item = &'a Finding>,
+) {
     let mut columns = first;
-    let mut reasons: Vec<String> = health.of(subject).map(ToString::to_string).collect();
+    let mut reasons: Vec<String> = findings.map(ToString::to_string).collect();
     if reasons.is_empty() {
         reasons.push("-".to_owned());
     }
@@ -115,22 +124,11 @@ pub fn list(ports: &[PortStatus]) -> String {
     if ports.is_empty() {
         return "No ports.\n".to_owned();
     }
-    let mut table = Table::new(&[
-        Column::Text("PORT"),
-        Column::Text("STATE"),
-        Column::Text("NETWORK"),
-        Column::Text("SOURCE"),
-        Column::Text("WHY"),
-    ]);
-    for PortStatus { device, network, origin, state, findings } in ports {
-        let reasons: Vec<_> = findings.iter().map(ToString::to_string).collect();
-        table.row([
-            device.clone(),
-            state.to_string(),
-            or_dash(Some(network.clone())),
-            or_dash(Some(origin.clone())),
-            or_dash(Some(reasons.join("; "))),
-        ]);
+    let mut table = port_table();
+    for port in ports {
+        let reasons: Vec<_> = port.findings.iter().map(ToString::to_string).collect();
+        let reasons = or_dash(Some(reasons.join("; ")));
+        table.row(port_cells(port).into_iter().chain([reasons]));
     }
     table.finish()
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netagent_common::vlan::Vid;
 
-use super::Hook;
+use super::{Hook, Subject};
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
@@ -24,6 +24,24 @@ pub struct Desired {
     pub ports: BTreeMap<IfName, Port>,
     /// Links that carry the node itself. They change only if the operator names them.
     pub protected: BTreeSet<IfName>,
+}
+
+impl Desired {
+    /// The part of the node that findings about a bridge belong to: its segment.
+    pub fn segment_of(&self, bridge: &IfName) -> Subject {
+        match self.bridges.get(bridge) {
+            Some(bridge) => Subject::Segment(bridge.segment.clone()),
+            None => Subject::Node,
+        }
+    }
+
+    /// The part of the node that findings about a port belong to: an uplink is a part of its segment.
+    pub fn subject_of(&self, name: &IfName, port: &Port) -> Subject {
+        match port.role {
+            Role::Uplink { .. } => self.segment_of(&port.bridge),
+            Role::Access | Role::Trunk | Role::Tunnel => Subject::Port(name.clone()),
+        }
+    }
 }
 
 /// A bond.

@@ -115,8 +115,8 @@ fn maps_whose_pins_are_gone_are_made_again() {
     });
 }
 
-/// Each system call that plugging a port in takes fails once, with 20 ports beside it; in a short run
-/// some of them.
+/// Each system call that plugging a port in takes fails once, with 20 ports beside it; in a short
+/// run some of them.
 #[test]
 fn a_port_that_fails_at_any_call_is_completed_later_and_harms_no_other() {
     once();
