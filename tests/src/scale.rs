@@ -50,16 +50,31 @@ fn a_thousand_vms_and_all_vlans_on_one_uplink() {
     lab.assert_calls_are_batched();
 }
 
+/// Links that are deleted together.
+const GROUP: usize = 20;
+
+/// Deletes the links group by group. With the namespace, the kernel deletes all of them under one
+/// hold of the RTNL lock: 18 s for 2,000 links, in which every other test on this machine waits.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for group in 1..=ports().count().div_ceil(GROUP) {
+            self.others.output(&format!("ip link del group {group}"));
+        }
+    }
+}
+
 impl Lab {
     /// The peers of the uplink and of all ports are in one namespace, and have the ports' names.
     fn new() -> Self {
         let lab = Self { node: Node::new(), others: Netns::new("others") };
         let (node, others) = (&lab.node.netns, &lab.others);
         node.veth(UPLINK, others, UPLINK);
-        let links = ports().map(|port| {
+        let links = ports().enumerate().map(|(number, port)| {
             format!(
-                "link add {port} type veth peer name {port} netns {}\nlink set {port} up\n",
-                node.name
+                "link add {port} type veth peer name {port} netns {}\n\
+                 link set {port} up group {}\n",
+                node.name,
+                number / GROUP + 1
             )
         });
         let batch = std::env::temp_dir().join(format!("{}.links", node.name));

@@ -67,9 +67,14 @@ ports:
 
 /// The status as the control socket gives it.
 fn status(node: &Node) -> Value {
+    try_status(node).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The status, or why there is none: a daemon may wait for the kernel, which others keep busy.
+fn try_status(node: &Node) -> Result<Value, String> {
     let output = node.netagent("status -j");
     serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
+        .map_err(|error| format!("{error}: {}", String::from_utf8_lossy(&output.stderr)))
 }
 
 /// The state of a segment or port in a status.
@@ -82,7 +87,7 @@ fn state<'a>(status: &'a Value, list: &str, name: &str) -> &'a str {
 /// Waits until a segment or port has a state.
 fn wait_for_state(node: &Node, list: &str, name: &str, wanted: &str) -> Value {
     wait_for(&format!("{name} is {wanted}"), || {
-        let status = status(node);
+        let status = try_status(node)?;
         let there = state(&status, list, name) == wanted;
         seen(status, there)
     })
