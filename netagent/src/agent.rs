@@ -125,12 +125,13 @@ impl Agent {
         Ok(true)
     }
 
-    /// Looks again at these devices, which are there or have just gone.
-    async fn look_at(&mut self, devices: &BTreeSet<IfName>) -> Result<()> {
+    /// Looks again at these devices, which are there or have just gone, and at the routes if they
+    /// may have changed.
+    async fn look_at(&mut self, devices: &BTreeSet<IfName>, routes: bool) -> Result<()> {
         let known = devices.iter().filter_map(|name| Some(self.seen.links.link(name)?.index));
         let now = devices.iter().filter_map(Datapath::index_now);
         let links = known.chain(now).collect();
-        self.look_again_at(&Changes { links, ..Changes::default() }, devices.clone()).await
+        self.look_again_at(&Changes { links, routes, ..Changes::default() }, devices.clone()).await
     }
 
     /// Looks again at the bonds and their members: LACP tells nobody of its progress.
@@ -140,7 +141,7 @@ impl Agent {
         let members =
             bonds.iter().flat_map(|bond| links.ports_of(bond)).map(|(nic, _)| nic.clone());
         let devices: BTreeSet<IfName> = members.chain(bonds.iter().cloned()).collect();
-        if devices.is_empty() { Ok(()) } else { self.look_at(&devices).await }
+        if devices.is_empty() { Ok(()) } else { self.look_at(&devices, false).await }
     }
 
     /// The links, as they were seen last.
@@ -231,7 +232,8 @@ impl Agent {
             }
             taken += 1;
         }
-        if let Err(error) = self.look_at(&devices).await {
+        let routes = unit.steps.iter().any(|step| step.change.alters_routes());
+        if let Err(error) = self.look_at(&devices, routes).await {
             stopped.get_or_insert(error);
         }
         (taken, stopped.or(without_member))

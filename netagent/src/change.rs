@@ -3,12 +3,14 @@
 pub mod before;
 mod text;
 
+use std::net::IpAddr;
+
 use netagent_common::{policy::TAGS_IN_BYTES, vlan::Vid};
 
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
-    state::{Hook, PortPolicy, VlanFlags},
+    state::{Hook, PortPolicy, Route, VlanFlags},
 };
 
 /// A change.
@@ -64,10 +66,22 @@ pub enum LinkChange {
     AddSelfVid(IfName, Vid, VlanFlags),
     /// Removes a VID from the bridge itself.
     RemoveSelfVid(IfName, Vid),
-    /// Adds an address.
+    /// Adds an address that the agent owns.
     AddAddress(IfName, Cidr),
+    /// Adds an address that somebody else owns.
+    RestoreAddress(IfName, Cidr),
+    /// Adds an address of a link, with its lifetime, to another link: from, to.
+    CopyAddress(IfName, IfName, Cidr),
     /// Removes an address.
     RemoveAddress(IfName, Cidr),
+    /// Adds a route, behind other routes with this destination and metric.
+    AddRoute(Route),
+    /// Removes a route.
+    RemoveRoute(Route),
+    /// Waits until a link has a carrier, for a limited time.
+    AwaitCarrier(IfName),
+    /// Asks for the MAC address of a neighbour, so that the network learns where the node is.
+    Resolve(IfName, IpAddr),
 }
 
 /// A change of the datapath.
@@ -97,6 +111,7 @@ impl LinkChange {
             | Self::CopyMac(..)
             | Self::SetUp(_)
             | Self::SetDown(_)
+            | Self::AwaitCarrier(_)
             | Self::SetFiltering(..)
             | Self::SetDefaultPvid(..) => "attribute",
             Self::AddMember(..) | Self::AddPort(..) | Self::Release(_) => "membership",
@@ -104,7 +119,11 @@ impl LinkChange {
             | Self::RemoveVids(..)
             | Self::AddSelfVid(..)
             | Self::RemoveSelfVid(..) => "vlan",
-            Self::AddAddress(..) | Self::RemoveAddress(..) => "address",
+            Self::AddAddress(..)
+            | Self::RestoreAddress(..)
+            | Self::CopyAddress(..)
+            | Self::RemoveAddress(..) => "address",
+            Self::AddRoute(_) | Self::RemoveRoute(_) | Self::Resolve(..) => "route",
         }
     }
 }
@@ -126,6 +145,8 @@ impl LinkChange {
                 vec![name, controller]
             }
             Self::AddVlan(name, parent, _) => vec![name, parent],
+            Self::CopyAddress(from, to, _) => vec![from, to],
+            Self::AddRoute(route) | Self::RemoveRoute(route) => vec![&route.device],
             Self::AddBond(name, _)
             | Self::AddBridge(name, _)
             | Self::Delete(name)
@@ -144,6 +165,9 @@ impl LinkChange {
             | Self::AddSelfVid(name, ..)
             | Self::RemoveSelfVid(name, _)
             | Self::AddAddress(name, _)
+            | Self::RestoreAddress(name, _)
+            | Self::AwaitCarrier(name)
+            | Self::Resolve(name, _)
             | Self::RemoveAddress(name, _) => vec![name],
         }
     }
@@ -177,6 +201,21 @@ impl Change {
             ) => Some(Optional::Member(nic.clone())),
             Self::Link(_) => None,
         }
+    }
+
+    /// Whether the change adds or removes routes, or takes a link down that may have some.
+    pub const fn alters_routes(&self) -> bool {
+        matches!(
+            self,
+            Self::Link(
+                LinkChange::AddRoute(_)
+                    | LinkChange::RemoveRoute(_)
+                    | LinkChange::AddMember(..)
+                    | LinkChange::SetDown(_)
+                    | LinkChange::Delete(_)
+                    | LinkChange::RemoveAddress(..)
+            )
+        )
     }
 
     /// The devices that the change alters.

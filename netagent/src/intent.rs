@@ -23,8 +23,8 @@ mod tests;
 
 pub use self::{
     items::{
-        BondIntent, HostIntent, Native, NetworkIntent, PortIntent, SecurityIntent, SegmentIntent,
-        StormIntent, Tpid, UplinkIntent,
+        BondIntent, HostIntent, Native, NetworkIntent, PortIntent, RouteIntent, SecurityIntent,
+        SegmentIntent, StormIntent, Tpid, UplinkIntent,
     },
     origin::{Item, Origin},
     problem::Rejected,

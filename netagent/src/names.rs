@@ -117,6 +117,45 @@ impl fmt::Display for Cidr {
     }
 }
 
+impl Cidr {
+    /// Whether an address is in the subnet.
+    pub fn contains(&self, other: IpAddr) -> bool {
+        let prefix = u32::from(self.prefix);
+        match (self.address, other) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros() >= prefix,
+            (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros() >= prefix,
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
+        }
+    }
+}
+
+/// The destination of a route, such as 10.1.0.0/16. The bits behind the prefix are zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subnet(pub Cidr);
+
+impl FromStr for Subnet {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let cidr: Cidr = text.parse().map_err(|error| {
+            if text.ends_with("/0") {
+                format!("{text:?} is the destination of a default route: use `gateway`")
+            } else {
+                error
+            }
+        })?;
+        let zeros = match cidr.address {
+            IpAddr::V4(address) => {
+                address.to_bits().trailing_zeros() + u32::from(cidr.prefix) >= 32
+            }
+            IpAddr::V6(address) => {
+                address.to_bits().trailing_zeros() + u32::from(cidr.prefix) >= 128
+            }
+        };
+        if zeros { Ok(Self(cidr)) } else { Err(format!("{text:?} has bits behind its prefix")) }
+    }
+}
+
 /// Serializes types as text in JSON, and gives the schema of the text.
 macro_rules! text {
     ($($type:ident: $schema:tt,)+) => { $(
@@ -157,6 +196,10 @@ text! {
 mod tests {
     use super::*;
 
+    fn cidr_contains(cidr: &str, address: &str) -> bool {
+        cidr.parse::<Cidr>().unwrap().contains(address.parse().unwrap())
+    }
+
     #[test]
     fn interface_names_follow_the_kernels_rules() {
         assert!("oob-br.4094".parse::<IfName>().is_ok());
@@ -173,6 +216,14 @@ mod tests {
         for bad in ["10.0.0.5", "10.0.0.5/33", "10.0.0.5/0", "fd00::5/129", "224.0.0.1/24", "x/8"] {
             assert!(bad.parse::<Cidr>().is_err(), "{bad}");
         }
+        assert!("10.1.0.0/16".parse::<Subnet>().is_ok());
+        for bad in ["10.1.0.1/16", "0.0.0.0/0", "::/0", "fd00::1/64", "10.1.0.0"] {
+            assert!(bad.parse::<Subnet>().is_err(), "{bad}");
+        }
+        assert!(
+            cidr_contains("10.0.0.5/24", "10.0.0.255") && cidr_contains("fd00::5/64", "fd00::1")
+        );
+        assert!(!cidr_contains("10.0.0.5/24", "10.0.1.1") && !cidr_contains("10.0.0.5/24", "::1"));
         assert_eq!("02:00:00:00:00:0A".parse::<Mac>().unwrap().to_string(), "02:00:00:00:00:0a");
         for bad in
             ["", "02:00:00:00:00", "02:00:00:00:00:00:00", "01:00:00:00:00:00", "+2:0:0:0:0:0"]

@@ -80,6 +80,7 @@ impl Netlink {
                 let found = header.map(|header| Found {
                     index: header.index,
                     up: header.is(libc::IFF_UP),
+                    carrier: header.is(libc::IFF_LOWER_UP),
                     mac: header.mac(),
                 });
                 found.ok_or(Failure::Malformed)
@@ -94,6 +95,7 @@ impl Netlink {
 struct Found {
     index: u32,
     up: bool,
+    carrier: bool,
     mac: Mac,
 }
 

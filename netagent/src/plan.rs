@@ -8,6 +8,8 @@ mod hosts;
 mod policy;
 mod ports;
 mod removals;
+mod takeover;
+mod teardown;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -85,8 +87,10 @@ pub fn plan(
     removals::links(&view, &mut plan);
     bonds::plan(&view, &mut plan);
     bridges::plan(&view, &mut plan);
-    ports::plan(&view, &mut plan);
     hosts::plan(&view, &mut plan);
+    ports::plan(&view, &mut plan);
+    takeover::plan(&view, &mut plan);
+    hosts::former_vids(&view, &mut plan);
     guard::check(&view, permission, &mut plan);
     plan
 }

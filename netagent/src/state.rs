@@ -9,6 +9,7 @@ mod hook;
 mod observed;
 mod outcome;
 mod policy;
+mod route;
 #[cfg(test)]
 pub(crate) mod sample;
 mod unit;
@@ -28,6 +29,7 @@ pub use self::{
     },
     outcome::Outcome,
     policy::{PortPolicy, checks},
+    route::{Address, MAIN_TABLE, PROTOCOL, Route},
     unit::{Part, UnitId},
 };
 

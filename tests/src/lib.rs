@@ -40,6 +40,7 @@ mod room;
 mod scale;
 mod scenario;
 mod security;
+mod takeover;
 mod units;
 mod untagged_host;
 mod verdict;

@@ -173,9 +173,9 @@ fn wants_the_same(old: &Desired, new: &Desired, id: &UnitId) -> bool {
     match id.part {
         Part::Bond => old.bonds.get(name) == new.bonds.get(name),
         Part::Bridge => old.bridges.get(name) == new.bridges.get(name),
-        Part::OwnVlans => hosts(old) == hosts(new),
+        Part::OwnVlans | Part::FormerVlans => hosts(old) == hosts(new),
         Part::Port => port(old) == port(new),
         Part::Host => old.hosts.get(name) == new.hosts.get(name),
-        Part::FormerPort | Part::FormerLink | Part::FormerMember => false,
+        Part::FormerPort | Part::FormerLink | Part::FormerMember | Part::Takeover => false,
     }
 }

@@ -5,21 +5,23 @@ use netagent_common::vlan::Vid;
 use super::{Change, DatapathChange, LinkChange};
 use crate::{
     bond::BondOption,
-    names::IfName,
+    names::{Cidr, IfName},
     state::{Kind, Link, Observed, ObservedDatapath, VlanFlags},
 };
 
 /// The changes that restore the state before a change of links; empty if nothing needs to be
 /// restored.
 ///
-/// A deleted link is created again without its addresses and members: their own units restore them.
+/// A deleted link is created again without its members: their own units restore them.
 pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
     let link = |name: &IfName| observed.link(name);
     let back = match change {
         LinkChange::AddBond(name, _)
         | LinkChange::AddBridge(name, _)
         | LinkChange::AddVlan(name, ..) => vec![LinkChange::Delete(name.clone())],
-        LinkChange::Delete(name) => link(name).map_or_else(Vec::new, |link| create(name, link)),
+        LinkChange::Delete(name) => {
+            link(name).map_or_else(Vec::new, |link| create(name, link, observed))
+        }
         LinkChange::SetBondOption(name, option) => {
             link(name).map_or_else(Vec::new, |link| bond_option(name, option, link))
         }
@@ -38,9 +40,17 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         LinkChange::SetDown(name) => {
             one(link(name).filter(|link| link.up), |_| LinkChange::SetUp(name.clone()))
         }
-        LinkChange::AddMember(name, _)
-        | LinkChange::AddPort(name, _)
-        | LinkChange::Release(name) => one(link(name), |link| membership(name, link, observed)),
+        // A NIC that is set down to become a member loses its routes.
+        LinkChange::AddMember(name, _) => {
+            let routes = observed.routes_of(name).cloned().map(LinkChange::AddRoute);
+            one(link(name), |link| membership(name, link, observed))
+                .into_iter()
+                .chain(routes)
+                .collect()
+        }
+        LinkChange::AddPort(name, _) | LinkChange::Release(name) => {
+            one(link(name), |link| membership(name, link, observed))
+        }
         LinkChange::SetFiltering(name, on) => vec![LinkChange::SetFiltering(name.clone(), !on)],
         LinkChange::SetDefaultPvid(name, _) => match link(name).map(|link| &link.kind) {
             Some(Kind::Bridge(state)) => state
@@ -60,12 +70,22 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
                 None => LinkChange::RemoveSelfVid(name.clone(), *vid),
             }]
         }
-        LinkChange::AddAddress(name, address) => {
+        LinkChange::AddAddress(name, address)
+        | LinkChange::RestoreAddress(name, address)
+        | LinkChange::CopyAddress(_, name, address) => {
             vec![LinkChange::RemoveAddress(name.clone(), *address)]
         }
         LinkChange::RemoveAddress(name, address) => {
-            vec![LinkChange::AddAddress(name.clone(), *address)]
+            let known = link(name).and_then(|link| link.addresses.get(address));
+            vec![if known.is_some_and(|known| known.owned) {
+                LinkChange::AddAddress(name.clone(), *address)
+            } else {
+                LinkChange::RestoreAddress(name.clone(), *address)
+            }]
         }
+        LinkChange::AddRoute(route) => vec![LinkChange::RemoveRoute(route.clone())],
+        LinkChange::RemoveRoute(route) => vec![LinkChange::AddRoute(route.clone())],
+        LinkChange::AwaitCarrier(_) | LinkChange::Resolve(..) => vec![],
     };
     back.into_iter().map(Change::Link).collect()
 }
@@ -124,7 +144,7 @@ fn vids(name: &IfName, link: Option<&Link>, first: Vid, last: Vid) -> Vec<LinkCh
         .collect()
 }
 
-fn create(name: &IfName, link: &Link) -> Vec<LinkChange> {
+fn create(name: &IfName, link: &Link, observed: &Observed) -> Vec<LinkChange> {
     let create = match &link.kind {
         Kind::Bond(state) => LinkChange::AddBond(name.clone(), state.options.clone()),
         Kind::Bridge(state) => LinkChange::AddBridge(name.clone(), state.vlan_filtering),
@@ -137,6 +157,9 @@ fn create(name: &IfName, link: &Link) -> Vec<LinkChange> {
     if link.up {
         changes.push(LinkChange::SetUp(name.clone()));
     }
+    let restore = |address: &Cidr| LinkChange::RestoreAddress(name.clone(), *address);
+    changes.extend(link.addresses.keys().map(restore));
+    changes.extend(observed.routes_of(name).cloned().map(LinkChange::AddRoute));
     changes
 }
 

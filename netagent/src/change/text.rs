@@ -62,9 +62,20 @@ impl fmt::Display for LinkChange {
             Self::RemoveSelfVid(bridge, vid) => {
                 write!(f, "bridge vlan del dev {bridge} vid {vid} self")
             }
-            Self::AddAddress(name, address) => write!(f, "ip address add {address} dev {name}"),
+            Self::AddAddress(name, address) | Self::RestoreAddress(name, address) => {
+                write!(f, "ip address add {address} dev {name}")
+            }
+            Self::CopyAddress(from, to, address) => {
+                write!(f, "ip address add {address} dev {to} <as on {from}>")
+            }
             Self::RemoveAddress(name, address) => {
                 write!(f, "ip address del {address} dev {name}")
+            }
+            Self::AddRoute(route) => write!(f, "ip route append {route}"),
+            Self::RemoveRoute(route) => write!(f, "ip route del {route}"),
+            Self::AwaitCarrier(name) => write!(f, "wait for the carrier of {name}"),
+            Self::Resolve(name, neighbour) => {
+                write!(f, "ip neigh replace {neighbour} dev {name} use")
             }
         }
     }

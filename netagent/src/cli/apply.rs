@@ -2,7 +2,7 @@
 
 use std::{future::ready, ops::ControlFlow, process::ExitCode};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use super::{
     Places, Target,
@@ -12,14 +12,16 @@ use crate::{
     agent::{Agent, Ledger, Progress},
     daemon::{Journal, Sources},
     health::{self, Evidence},
+    names::IfName,
     plan::{Permission, Plan},
-    state::{Code, Finding, Outcome},
+    state::{Code, Finding, Observed, Outcome},
 };
 
 pub async fn plan(places: &Places, target: &Target) -> Result<ExitCode> {
     let sources = Sources::open(&target.config, &places.socket)?;
     let mut agent = Agent::open(&places.pins)?;
     agent.look().await?;
+    known(&target.confirm, agent.links())?;
     let (desired, _) = sources.on(agent.links());
     let confirmed = target.confirm.iter().cloned().collect();
     let plan = agent.plan(&desired, &Permission { confirmed, ..Permission::default() });
@@ -32,6 +34,7 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
     let mut agent = Agent::open(&places.pins)?;
     agent.take_charge()?;
     agent.look().await.context("nothing was done")?;
+    known(&target.confirm, agent.links()).context("nothing was done")?;
     // Ports that were added at run time stay, though no daemon runs.
     let (desired, of_sources) = sources.on(agent.links());
     let mut ledger = Ledger::new(target.confirm.iter().cloned().collect());
@@ -59,6 +62,14 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
     lines.push(result.to_owned());
     print(&(lines.join("\n") + "\n"))?;
     Ok(unwell(unwell_findings.into_iter()))
+}
+
+/// Refuses a confirmation of a link that does not exist: a name that is misspelt confirms nothing.
+fn known(confirmed: &[IfName], links: &Observed) -> Result<()> {
+    match confirmed.iter().find(|name| links.link(name).is_none()) {
+        Some(name) => bail!("--confirm {name}: no such link: see `ip link`"),
+        None => Ok(()),
+    }
 }
 
 /// Prints the steps as they are taken, and keeps them in the history.

@@ -1,6 +1,6 @@
 //! The keys of the file. Doc comments here are the descriptions in the JSON schema.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use netagent_common::vlan::Vid;
 use schemars::JsonSchema;
@@ -15,7 +15,7 @@ use super::{
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, XmitHashPolicy},
     intent::{Native, Tpid},
-    names::{Cidr, IfName, Mac},
+    names::{Cidr, IfName, Mac, Subnet},
     state::{Admit, FastPath, Filtering, PriorityTags},
     vids::VidSet,
 };
@@ -131,8 +131,28 @@ pub struct HostKeys {
     /// The VLAN, on the interface `<bridge>.<vlan>`. Default: the uplink's native VLAN, on the
     /// bridge itself.
     pub vlan: Option<Scalar<Vid>>,
-    /// The addresses with prefix length, IPv4 or IPv6, one or a list.
-    pub address: List<Cidr>,
+    /// The addresses with prefix length, IPv4 or IPv6, one or a list. Default: none of its own;
+    /// the interface keeps the addresses that it has, or takes those of the uplink's NIC.
+    pub address: Option<List<Cidr>>,
+    /// The gateway of the default route, or a list of one IPv4 and one IPv6 gateway. Default: the
+    /// default route, if there is one, is not netagent's.
+    pub gateway: Option<List<IpAddr>>,
+    /// Other routes over the interface.
+    pub routes: Option<Vec<RouteKeys>>,
+    /// Whether addresses that others add to the interface stay: virtual addresses of keepalived or
+    /// kube-vip, and leases. Default: true.
+    pub keep_foreign: Option<Scalar<bool>>,
+}
+
+/// A route over the node's own interface.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(rename = "Route")]
+pub struct RouteKeys {
+    /// The destination, such as 10.1.0.0/16.
+    pub to: Scalar<Subnet>,
+    /// The gateway. Default: the destination is on the link.
+    pub via: Option<Scalar<IpAddr>>,
 }
 
 /// The policy of VM ports: one VLAN (`vlan`), several (`trunk`), a customer's VLANs inside one

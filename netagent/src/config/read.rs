@@ -4,8 +4,8 @@ use super::{
     Config,
     error::Place,
     keys::{
-        BondKeys, ClusterNetworkKeys, FileKeys, HostKeys, NetworkKeys, PortKeys, SecurityKeys,
-        StormKeys, UplinkKeys,
+        BondKeys, ClusterNetworkKeys, FileKeys, HostKeys, NetworkKeys, PortKeys, RouteKeys,
+        SecurityKeys, StormKeys, UplinkKeys,
     },
     shapes::{List, Placed, Scalar},
     value::{BondMode, Mtu, Xdp},
@@ -13,8 +13,8 @@ use super::{
 use crate::{
     bond::Mode,
     intent::{
-        BondIntent, HostIntent, Intent, NetworkIntent, Origin, PortIntent, SecurityIntent,
-        SegmentIntent, Sourced, StormIntent, UplinkIntent,
+        BondIntent, HostIntent, Intent, NetworkIntent, Origin, PortIntent, RouteIntent,
+        SecurityIntent, SegmentIntent, Sourced, StormIntent, UplinkIntent,
     },
     state::Filtering,
     vids::VidSet,
@@ -48,11 +48,7 @@ fn scalar<T>(value: Option<Scalar<T>>) -> Option<T> {
 
 fn segment(name: String, keys: ClusterNetworkKeys) -> (SegmentIntent, Option<HostIntent>) {
     let ClusterNetworkKeys { bridge, vlan_filtering, uplink: uplink_keys, host, fast_path } = keys;
-    let host = host.map(|HostKeys { vlan, address: List(addresses) }| HostIntent {
-        segment: name.clone(),
-        vlan: scalar(vlan),
-        addresses,
-    });
+    let host = host.map(|keys| host_interface(&name, keys));
     let segment = SegmentIntent {
         name,
         bridge: scalar(bridge),
@@ -61,6 +57,19 @@ fn segment(name: String, keys: ClusterNetworkKeys) -> (SegmentIntent, Option<Hos
         fast_path: scalar(fast_path).unwrap_or_default(),
     };
     (segment, host)
+}
+
+fn host_interface(segment: &str, keys: HostKeys) -> HostIntent {
+    let HostKeys { vlan, address, gateway, routes, keep_foreign } = keys;
+    let route = |RouteKeys { to: Scalar(to), via }| RouteIntent { to, via: scalar(via) };
+    HostIntent {
+        segment: segment.to_owned(),
+        vlan: scalar(vlan),
+        addresses: address.map(|List(addresses)| addresses).unwrap_or_default(),
+        gateways: gateway.map(|List(gateways)| gateways).unwrap_or_default(),
+        routes: routes.unwrap_or_default().into_iter().map(route).collect(),
+        keep_foreign: scalar(keep_foreign).unwrap_or(true),
+    }
 }
 
 fn uplink(keys: UplinkKeys) -> UplinkIntent {

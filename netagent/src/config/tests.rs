@@ -217,5 +217,5 @@ fn the_schema_describes_every_key_and_refuses_unknown_ones() {
     }
     let mut objects = 0;
     walk(schema().as_value(), &mut objects);
-    assert_eq!(objects, 10);
+    assert_eq!(objects, 11);
 }

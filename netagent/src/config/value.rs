@@ -1,6 +1,6 @@
 //! The scalars of the file: their text, and their JSON schema.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use netagent_common::vlan::Vid;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -8,7 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     intent::{MAC_LIMIT, MTU, Native, RATE, Tpid},
-    names::{Cidr, IfName, Mac},
+    names::{Cidr, IfName, Mac, Subnet},
     state::{Admit, FastPath, Filtering, PriorityTags},
     vids::{VidSet, parse_vid},
 };
@@ -100,6 +100,7 @@ macro_rules! numbers {
 
 from_str! {
     Cidr: { "type": "string", "pattern": "^[0-9A-Fa-f:.]+/[0-9]{1,3}$" },
+    Subnet: { "type": "string", "pattern": "^[0-9A-Fa-f:.]+/[0-9]{1,3}$" },
     VidSet: { "anyOf": [
         { "type": "integer", "minimum": 1, "maximum": 4094 },
         { "type": "string", "pattern": "^ *[0-9]+ *(- *[0-9]+ *)?(, *[0-9]+ *(- *[0-9]+ *)?)*$" },
@@ -214,6 +215,19 @@ impl Value for Ipv4Addr {
 
     fn schema() -> Schema {
         json_schema!({ "type": "string", "format": "ipv4" })
+    }
+}
+
+impl Value for IpAddr {
+    fn read(text: &str) -> Result<Self, String> {
+        let address = text.parse().ok().filter(|address: &Self| {
+            !address.is_unspecified() && !address.is_multicast() && !address.is_loopback()
+        });
+        address.ok_or_else(|| format!("{text:?} is not the address of a gateway (10.0.0.1)"))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "pattern": "^[0-9A-Fa-f:.]+$" })
     }
 }
 

@@ -42,7 +42,7 @@ fn one(
         }
         return;
     }
-    if let Some(address) = link.addresses.first() {
+    if let Some(address) = link.addresses.keys().next() {
         let text = format!("has the address {address} of its own, which does not work on a port");
         add(Code::AddressOnPort, text);
     }

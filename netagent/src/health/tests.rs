@@ -7,7 +7,8 @@ use crate::{
     config,
     names::IfName,
     state::{
-        BondState, BridgeState, Hook, Kind, Link, Member, ObservedPort, VlanFlags, sample::link,
+        Address, BondState, BridgeState, Hook, Kind, Link, Member, ObservedPort, VlanFlags,
+        sample::link,
     },
 };
 
@@ -108,7 +109,8 @@ fn each_fault_has_its_code_and_only_lost_frames_fail_readiness() {
         ),
         (
             |links, _| {
-                link_of(links, "tap7").addresses = ["10.0.0.9/24".parse().unwrap()].into();
+                link_of(links, "tap7").addresses =
+                    [("10.0.0.9/24".parse().unwrap(), Address::default())].into();
             },
             Code::AddressOnPort,
             true,

@@ -1,18 +1,18 @@
 //! The node's own interfaces: the device of the addresses, and their subnets.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use netagent_common::vlan::Vid;
 
 use super::{
     claims::Claim,
-    items::HostIntent,
+    items::{HostIntent, RouteIntent},
     problem::{Problem, Site},
     segment::Segment,
 };
 use crate::{
-    names::{Cidr, IfName},
-    state::Host,
+    names::{Cidr, IfName, Subnet as Destination},
+    state::{Host, Route},
 };
 
 /// The minimum MTU of IPv6 in bytes (RFC 8200 §5). Below it, the kernel disables IPv6 on a device.
@@ -30,9 +30,6 @@ pub fn host(intent: &HostIntent, segment: &Segment) -> Result<(IfName, Host), Pr
             ));
         }
     };
-    if intent.addresses.is_empty() {
-        return Err(Problem::new("address", "is empty; give the node at least one (10.0.0.5/24)"));
-    }
     for (index, address) in intent.addresses.iter().enumerate() {
         check_address(*address, segment, address_key(index))?;
     }
@@ -41,8 +38,57 @@ pub fn host(intent: &HostIntent, segment: &Segment) -> Result<(IfName, Host), Pr
         vid,
         tagged: intent.vlan.is_some(),
         addresses: intent.addresses.iter().copied().collect(),
+        routes: routes(&interface, intent)?,
+        keep_foreign: intent.keep_foreign,
     };
     Ok((interface, host))
+}
+
+/// The routes of the gateways, and the others.
+fn routes(interface: &IfName, intent: &HostIntent) -> Result<BTreeSet<Route>, Problem> {
+    let mut routes = BTreeSet::new();
+    for (index, gateway) in intent.gateways.iter().enumerate() {
+        let key = format!("gateway[{index}]");
+        check_gateway(*gateway, intent, &key)?;
+        let to = Route::everywhere(*gateway);
+        if routes.iter().any(|route: &Route| route.to == to) {
+            let text = "is a second gateway of its family; more than one needs a routing daemon";
+            return Err(Problem::new(key, text));
+        }
+        routes.insert(Route::desired(interface, to, Some(*gateway)));
+    }
+    for (index, RouteIntent { to: Destination(to), via }) in intent.routes.iter().enumerate() {
+        if let Some(via) = via {
+            let key = format!("routes[{index}].via");
+            if via.is_ipv4() != to.address.is_ipv4() {
+                return Err(Problem::new(key, format!("{via} is not of the family of {to}")));
+            }
+            check_gateway(*via, intent, &key)?;
+        }
+        if !routes.insert(Route::desired(interface, *to, *via)) {
+            return Err(Problem::new(
+                format!("routes[{index}].to"),
+                format!("{to} is named twice"),
+            ));
+        }
+    }
+    Ok(routes)
+}
+
+/// A gateway is a neighbour: in the subnet of an address of the interface. What others add to an
+/// interface without an address of its own is not known.
+fn check_gateway(gateway: IpAddr, intent: &HostIntent, key: &str) -> Result<(), Problem> {
+    let addresses = &intent.addresses;
+    if let Some(own) = addresses.iter().find(|own| own.address == gateway) {
+        return Err(Problem::new(key, format!("{gateway} is the node's own address {own}")));
+    }
+    let of_family = |own: &&Cidr| own.address.is_ipv4() == gateway.is_ipv4();
+    let known = addresses.iter().any(|own| of_family(&own));
+    if known && !is_link_local(gateway) && !addresses.iter().any(|own| own.contains(gateway)) {
+        let text = format!("{gateway} is in the subnet of no address of this interface");
+        return Err(Problem::new(key, text));
+    }
+    Ok(())
 }
 
 /// The claim to the VLAN interface, if there is one and its name is valid.
@@ -142,14 +188,8 @@ impl Subnet {
 
 /// Whether one subnet contains the other. Every interface has `fe80::/64`.
 fn overlap(one: Cidr, other: Cidr) -> bool {
-    let prefix = u32::from(one.prefix.min(other.prefix));
-    match (one.address, other.address) {
-        (IpAddr::V4(a), IpAddr::V4(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros() >= prefix,
-        (IpAddr::V6(a), IpAddr::V6(b)) => {
-            !is_link_local(one.address) && (a.to_bits() ^ b.to_bits()).leading_zeros() >= prefix
-        }
-        (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
-    }
+    let wide = Cidr { prefix: one.prefix.min(other.prefix), ..one };
+    !is_link_local(one.address) && wide.contains(other.address)
 }
 
 fn is_link_local(address: IpAddr) -> bool {

@@ -1,6 +1,9 @@
 //! The items of an intent, as plain values. An absent value has the default of its use.
 
-use std::{net::Ipv4Addr, ops::RangeInclusive};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    ops::RangeInclusive,
+};
 
 use netagent_common::vlan::Vid;
 use schemars::JsonSchema;
@@ -8,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, Mode, XmitHashPolicy},
-    names::{Cidr, IfName, Mac},
+    names::{Cidr, IfName, Mac, Subnet},
     state::{Admit, FastPath, Filtering, PriorityTags},
     vids::VidSet,
 };
@@ -111,6 +114,21 @@ pub struct HostIntent {
     pub vlan: Option<Vid>,
     /// The addresses.
     pub addresses: Vec<Cidr>,
+    /// The gateways of the default routes, at most one of each family.
+    pub gateways: Vec<IpAddr>,
+    /// Other routes over the interface.
+    pub routes: Vec<RouteIntent>,
+    /// Whether addresses that others add to the interface stay.
+    pub keep_foreign: bool,
+}
+
+/// A route over an interface of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RouteIntent {
+    /// The destination.
+    pub to: Subnet,
+    /// The gateway. Default: the destination is on the link.
+    pub via: Option<IpAddr>,
 }
 
 /// A network.

@@ -2,18 +2,27 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use libc::{IFA_ADDRESS, IFA_F_PERMANENT, IFA_FLAGS, IFA_LOCAL, RT_SCOPE_UNIVERSE};
+use libc::{
+    AF_INET, AF_INET6, IFA_ADDRESS, IFA_F_NODAD, IFA_F_PERMANENT, IFA_FLAGS, IFA_LABEL, IFA_LOCAL,
+    RT_SCOPE_UNIVERSE,
+};
 
-use super::wire;
-use crate::names::Cidr;
+use super::{request::Request, wire};
+use crate::{
+    names::Cidr,
+    state::{Address, PROTOCOL},
+};
 
 /// `struct ifaddrmsg`
 const HEADER_BYTES: usize = 8;
+/// `IFA_PROTO` (include/uapi/linux/if_addr.h, 5.18), which libc lacks.
+const IFA_PROTO: u16 = 11;
+/// `IFA_F_NOPREFIXROUTE`, the flags that a request may have besides `IFA_F_NODAD`: the others are
+/// results.
+const REQUESTED: u32 = libc::IFA_F_NOPREFIXROUTE | libc::IFA_F_MANAGETEMPADDR;
 
-/// The index of a link and one of its addresses. `None` for an address that is not of global scope,
-/// and for an IPv6 address that expires: it comes from router advertisements, and the next one
-/// would restore it.
-pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr)> {
+/// The index of a link and one of its addresses. `None` for an address that is not of global scope.
+pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr, Address)> {
     let [family, prefix, flags, scope, ..] = *payload else { return None };
     let attributes = payload.get(HEADER_BYTES..)?;
     if scope != RT_SCOPE_UNIVERSE {
@@ -23,15 +32,57 @@ pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr)> {
     let address =
         wire::find(attributes, IFA_LOCAL).or_else(|| wire::find(attributes, IFA_ADDRESS))?;
     let address = match libc::c_int::from(family) {
-        libc::AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?)),
-        libc::AF_INET6 => {
-            let flags = wire::find_u32(attributes, IFA_FLAGS).unwrap_or_else(|| flags.into());
-            if flags & IFA_F_PERMANENT == 0 {
-                return None;
-            }
-            IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?))
-        }
+        AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?)),
+        AF_INET6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?)),
         _ => return None,
     };
-    Some((wire::u32_at(payload, 4)?, Cidr { address, prefix }))
+    let flags = wire::find_u32(attributes, IFA_FLAGS).unwrap_or_else(|| flags.into());
+    let protocol = wire::find(attributes, IFA_PROTO).and_then(|value| value.first());
+    let known =
+        Address { owned: protocol == Some(&PROTOCOL), expires: flags & IFA_F_PERMANENT == 0 };
+    Some((wire::u32_at(payload, 4)?, Cidr { address, prefix }, known))
+}
+
+/// The request to add an address that the agent owns. rtnetlink's builder lacks `IFA_PROTO`.
+///
+/// Without duplicate address detection (RFC 4862 section 5.4): it keeps an address from use for a
+/// second, and the file says whose address it is.
+pub(super) fn owned(index: u32, Cidr { address, prefix }: Cidr) -> Request {
+    let mut payload = header(index, address, prefix);
+    wire::push(&mut payload, IFA_LOCAL, &octets(address));
+    wire::push(&mut payload, IFA_ADDRESS, &octets(address));
+    wire::push(&mut payload, IFA_FLAGS, &IFA_F_NODAD.to_ne_bytes());
+    wire::push(&mut payload, IFA_PROTO, &[PROTOCOL]);
+    Request { kind: libc::RTM_NEWADDR, payload }
+}
+
+/// The request to add the address of this message, with all its attributes, to another link. An
+/// IPv4 label is the name of the old link.
+pub(super) fn copy(payload: &[u8], index: u32) -> Request {
+    let (old, attributes) = payload.split_at_checked(HEADER_BYTES).unwrap_or_default();
+    let mut header = old.to_vec();
+    header.truncate(4);
+    header.extend(index.to_ne_bytes());
+    let flags = wire::find_u32(attributes, IFA_FLAGS).unwrap_or_default();
+    for attribute in wire::attributes(attributes) {
+        if ![IFA_LABEL, IFA_FLAGS].contains(&attribute.kind()) {
+            wire::push(&mut header, attribute.kind(), wire::value(attribute));
+        }
+    }
+    wire::push(&mut header, IFA_FLAGS, &(flags & REQUESTED | IFA_F_NODAD).to_ne_bytes());
+    Request { kind: libc::RTM_NEWADDR, payload: header }
+}
+
+fn header(index: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
+    let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
+    let family = u8::try_from(family).unwrap_or_default();
+    // family, prefix length, flags, scope, index
+    [&[family, prefix, 0, RT_SCOPE_UNIVERSE][..], &index.to_ne_bytes()].concat()
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }

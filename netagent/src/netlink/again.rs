@@ -14,7 +14,7 @@ use super::{Failure, Netlink, address, link::Header, request, skip_stats, socket
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName},
-    state::{Kind, Link, Observed},
+    state::{Address, Kind, Link, Observed},
 };
 
 /// Reading all links takes fewer system calls than reading more than this many one by one.
@@ -48,14 +48,6 @@ impl Netlink {
             self.observe_routes(observed).await?;
         }
         Ok(true)
-    }
-
-    /// Reads the default routes again. A route whose device is not in `observed` is left out.
-    pub async fn observe_routes(&self, observed: &mut Observed) -> anyhow::Result<()> {
-        let devices = self.default_devices().await.context("list default routes")?;
-        observed.default_routes =
-            devices.iter().filter_map(|index| observed.name(*index).cloned()).collect();
-        Ok(())
     }
 
     /// The links with these indexes; `None` where this is not enough.
@@ -107,11 +99,11 @@ impl Netlink {
     }
 
     /// `ip address show dev DEV scope global`
-    async fn addresses_of(&self, index: u32) -> Result<BTreeSet<Cidr>, Failure> {
+    async fn addresses_of(&self, index: u32) -> Result<BTreeMap<Cidr, Address>, Failure> {
         let replies = self.socket.dump(request::addresses(index)).await?;
         let payloads = replies.iter().filter_map(|reply| reply.of_kind(RTM_NEWADDR));
-        let addresses = payloads.filter_map(address::read);
-        Ok(addresses.filter(|(of, _)| *of == index).map(|(_, address)| address).collect())
+        let addresses = payloads.filter_map(address::read).filter(|(of, ..)| *of == index);
+        Ok(addresses.map(|(_, cidr, address)| (cidr, address)).collect())
     }
 }
 
@@ -180,15 +172,16 @@ fn named_by(link: &Link) -> impl Iterator<Item = &IfName> {
             _ => None,
         });
     let active = bond.and_then(|bond| bond.active.as_ref());
-    link.controller.iter().chain(parent).chain(active).chain(primary)
+    let lower = link.lower.as_ref();
+    link.controller.iter().chain(parent).chain(active).chain(primary).chain(lower)
 }
 
-/// Whether the default routes may have changed without a notification: the kernel removes an IPv4
+/// Whether routes may have changed without a notification: the kernel removes an IPv4
 /// route with its device and, before Linux 6.7, with its preferred source address.
 fn may_lose_routes(observed: &Observed, name: &IfName, before: &Link) -> bool {
     let after = observed.link(name);
-    let lost_address = before.addresses.iter().any(|cidr| {
-        cidr.address.is_ipv4() && after.is_none_or(|after| !after.addresses.contains(cidr))
+    let lost_address = before.addresses.keys().any(|cidr| {
+        cidr.address.is_ipv4() && after.is_none_or(|after| !after.addresses.contains_key(cidr))
     });
-    lost_address || observed.default_routes.contains(name)
+    lost_address || observed.routes_of(name).next().is_some()
 }

@@ -1,28 +1,36 @@
 //! One change of links, in as many messages as the kernel needs. Each message equals one `ip` or
 //! `bridge` command. An error quotes the command that the change prints as.
 
+use std::time::Duration;
+
 use anyhow::Context as _;
 use netagent_common::vlan::Vid;
 use rtnetlink::{
     LinkBond, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVlan,
-    packet_core::{NLM_F_CREATE, NLM_F_EXCL},
+    packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE},
     packet_route::{
         RouteNetlinkMessage,
         link::{InfoKind, LinkMessage},
     },
 };
+use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{
-    Failure, Netlink, request,
+    Failure, Netlink, address, request,
+    request::Request,
+    route,
     vlan::{self, Side},
 };
 use crate::{
     bond::BondOption,
     change::LinkChange,
     names::{Cidr, IfName},
-    state::{OWNED, VlanFlags},
+    state::{OWNED, Route, VlanFlags},
 };
+
+/// How long a link may need for its carrier: longer than 1000BASE-T needs to negotiate.
+const CARRIER: Duration = Duration::from_secs(5);
 
 impl Netlink {
     /// Carries out one change. A change that is already in effect (the address exists, the link to
@@ -106,8 +114,28 @@ impl Netlink {
             LinkChange::RemoveSelfVid(bridge, vid) => {
                 self.remove_vids(bridge, Side::Own, (*vid, *vid)).await
             }
-            LinkChange::AddAddress(name, address) => self.add_address(name, *address).await,
+            LinkChange::AddAddress(name, cidr) => {
+                let request = address::owned(self.index(name).await?, *cidr);
+                self.create(request, NLM_F_EXCL).await
+            }
+            LinkChange::RestoreAddress(name, cidr) => {
+                let message = request::address(self.index(name).await?, *cidr);
+                self.create(RouteNetlinkMessage::NewAddress(message), NLM_F_EXCL).await
+            }
+            LinkChange::CopyAddress(from, to, address) => {
+                self.copy_address(from, to, *address).await
+            }
             LinkChange::RemoveAddress(name, address) => self.remove_address(name, *address).await,
+            LinkChange::AddRoute(route) => {
+                let index = self.index(&route.device).await?;
+                self.create(route::request(libc::RTM_NEWROUTE, route, index), NLM_F_APPEND).await
+            }
+            LinkChange::RemoveRoute(route) => self.remove_route(route).await,
+            LinkChange::AwaitCarrier(name) => self.await_carrier(name).await,
+            LinkChange::Resolve(name, neighbour) => {
+                let message = request::resolve(self.index(name).await?, *neighbour);
+                self.create(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REPLACE).await
+            }
         }
     }
 
@@ -222,12 +250,47 @@ impl Netlink {
         self.send(RouteNetlinkMessage::DelLink(message)).await
     }
 
-    /// `ip address add ADDRESS dev NAME`
-    async fn add_address(&self, name: &IfName, address: Cidr) -> Result<(), Failure> {
-        let message = request::address(self.index(name).await?, address);
-        let request = RouteNetlinkMessage::NewAddress(message);
-        match self.socket.request(request, NLM_F_CREATE | NLM_F_EXCL).await {
+    /// Creates an address or a route, unless it exists.
+    async fn create(&self, request: impl Into<Request>, flags: u16) -> Result<(), Failure> {
+        match self.socket.request(request, NLM_F_CREATE | flags).await {
             Err(failure) if !failure.is(libc::EEXIST) => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// `ip address add ADDRESS dev TO`, with the lifetime and the other attributes that the address
+    /// has on another link.
+    async fn copy_address(&self, from: &IfName, to: &IfName, cidr: Cidr) -> Result<(), Failure> {
+        let (source, target) = (self.index(from).await?, self.index(to).await?);
+        let replies = self.socket.dump(request::addresses(source)).await?;
+        let mut payloads = replies.iter().filter_map(|reply| reply.of_kind(libc::RTM_NEWADDR));
+        let is_it = |payload: &&[u8]| {
+            address::read(payload).is_some_and(|(index, found, _)| (index, found) == (source, cidr))
+        };
+        match payloads.find(is_it) {
+            Some(payload) => self.create(address::copy(payload, target), NLM_F_EXCL).await,
+            // It has expired, or somebody has removed it.
+            None => Ok(()),
+        }
+    }
+
+    /// A link without a carrier is not an error: what depends on it may work without.
+    async fn await_carrier(&self, name: &IfName) -> Result<(), Failure> {
+        let end = Instant::now() + CARRIER;
+        while !self.find(name).await?.carrier && Instant::now() < end {
+            sleep(CARRIER / 50).await;
+        }
+        Ok(())
+    }
+
+    /// `ip route del ROUTE`. The route of a link that is gone or down is gone as well.
+    async fn remove_route(&self, route: &Route) -> Result<(), Failure> {
+        let index = match self.index(&route.device).await {
+            Err(Failure::NoLink(_)) => return Ok(()),
+            index => index?,
+        };
+        match self.socket.request(route::request(libc::RTM_DELROUTE, route, index), 0).await {
+            Err(failure) if !failure.is(libc::ESRCH) => Err(failure),
             _ => Ok(()),
         }
     }

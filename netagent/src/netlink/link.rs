@@ -70,6 +70,7 @@ impl<'a> Header<'a> {
             controller: wire::find_u32(attributes, IFLA_MASTER).and_then(name_of),
             alias: wire::find_text(attributes, IFLA_IFALIAS).filter(|alias| !alias.is_empty()),
             kind: self.kind(info, name_of),
+            lower: self.lower(info).and_then(name_of),
             addresses: <_>::default(),
             vlans: <_>::default(),
             member: self.member(),
@@ -110,6 +111,12 @@ impl<'a> Header<'a> {
             },
             _ => Kind::Other(kind),
         }
+    }
+
+    /// The index of the link that this one is stacked on. The link of a veth is its peer.
+    fn lower(&self, info: &[u8]) -> Option<u32> {
+        let kind = wire::find_text(info, IFLA_INFO_KIND).unwrap_or_default();
+        self.parent().filter(|index| *index != 0 && *index != self.index && kind != "veth")
     }
 
     /// The index of the parent link. The index of a parent in another namespace has no meaning

@@ -35,10 +35,10 @@ impl Netlink {
         }
         self.add_vlans(&mut links).await.context("list the VLANs of bridge ports")?;
         self.add_addresses(&mut links).await.context("list addresses")?;
-        let devices = self.default_devices().await.context("list default routes")?;
-        let default_routes =
-            devices.iter().filter_map(|index| Some(links.get(index)?.0.clone())).collect();
-        Ok(Observed { links: links.into_values().collect(), default_routes, kernel })
+        let mut observed =
+            Observed { links: links.into_values().collect(), kernel, ..Observed::default() };
+        self.observe_routes(&mut observed).await?;
+        Ok(observed)
     }
 
     /// `ip -details link show`
@@ -69,17 +69,35 @@ impl Netlink {
     async fn add_addresses(&self, links: &mut Links) -> Result<(), Failure> {
         let replies = self.socket.dump(request::addresses(0)).await?;
         let payloads = replies.iter().filter_map(|reply| reply.of_kind(RTM_NEWADDR));
-        for (index, address) in payloads.filter_map(address::read) {
+        for (index, cidr, address) in payloads.filter_map(address::read) {
             if let Some((_, link)) = links.get_mut(&index) {
-                link.addresses.insert(address);
+                link.addresses.insert(cidr, address);
             }
         }
         Ok(())
     }
 
-    /// `ip route show default`, `ip -6 route show default`
-    pub(super) async fn default_devices(&self) -> Result<BTreeSet<u32>, Failure> {
-        let mut devices = BTreeSet::new();
+    /// Reads the routes. A route whose device is not in `observed` is left out.
+    pub async fn observe_routes(&self, observed: &mut Observed) -> anyhow::Result<()> {
+        let entries = self.routes().await.context("list routes")?;
+        let names: HashMap<u32, &IfName> =
+            observed.links.iter().map(|(name, link)| (link.index, name)).collect();
+        let (mut routes, mut multipath) = (BTreeSet::new(), BTreeSet::new());
+        for entry in &entries {
+            let mut devices = entry.devices.iter().filter_map(|index| names.get(index).copied());
+            if entry.devices.len() > 1 {
+                multipath.extend(devices.cloned());
+            } else if let Some(device) = devices.next() {
+                routes.insert(entry.route(device));
+            }
+        }
+        (observed.routes, observed.multipath) = (routes, multipath);
+        Ok(())
+    }
+
+    /// `ip route show table all`, `ip -6 route show table all`
+    async fn routes(&self) -> Result<Vec<route::Entry>, Failure> {
+        let mut entries = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let replies = match self.socket.dump(request::routes(family)).await {
                 // The kernel creates the table with its first route.
@@ -87,9 +105,9 @@ impl Netlink {
                 replies => replies?,
             };
             let payloads = replies.iter().filter_map(|reply| reply.of_kind(RTM_NEWROUTE));
-            devices.extend(payloads.flat_map(route::devices));
+            entries.extend(payloads.filter_map(route::Entry::read));
         }
-        Ok(devices)
+        Ok(entries)
     }
 }
 

@@ -12,6 +12,7 @@ use rtnetlink::{
     packet_route::{
         AddressFamily, RouteNetlinkMessage,
         address::{AddressAttribute, AddressMessage},
+        neighbour::{NeighbourAttribute, NeighbourFlags, NeighbourMessage},
         route::RouteMessage,
         tc::{TcHandle, TcMessage},
     },
@@ -52,6 +53,8 @@ impl fmt::Display for Request {
             libc::RTM_DELADDR => "RTM_DELADDR",
             libc::RTM_GETADDR => "RTM_GETADDR",
             libc::RTM_GETROUTE => return f.write_str("RTM_GETROUTE"),
+            libc::RTM_NEWROUTE => return f.write_str("RTM_NEWROUTE"),
+            libc::RTM_DELROUTE => return f.write_str("RTM_DELROUTE"),
             libc::RTM_GETTFILTER => "RTM_GETTFILTER",
             RTM_GETVLAN => "RTM_GETVLAN",
             kind => return write!(f, "message type {kind}"),
@@ -86,11 +89,22 @@ pub(super) fn address(index: u32, Cidr { address, prefix }: Cidr) -> AddressMess
     message
 }
 
-/// The routes of the main table. The builder sets a protocol and a scope, which are filters here.
+/// `ip neigh replace NEIGHBOUR dev DEV use`: the kernel asks for the neighbour's MAC address, as if
+/// a packet for it were to be sent.
+pub(super) fn resolve(index: u32, neighbour: IpAddr) -> NeighbourMessage {
+    let mut message = NeighbourMessage::default();
+    message.header.family =
+        if neighbour.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    message.header.ifindex = index;
+    message.header.flags = NeighbourFlags::Use;
+    message.attributes.push(NeighbourAttribute::Destination(neighbour.into()));
+    message
+}
+
+/// The routes of all tables. The builder sets a protocol and a scope, which are filters here.
 pub(super) fn routes(family: AddressFamily) -> RouteNetlinkMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family;
-    message.header.table = libc::RT_TABLE_MAIN;
     RouteNetlinkMessage::GetRoute(message)
 }
 
@@ -131,11 +145,7 @@ pub(super) fn generic(family: u16, command: u8, attribute: Option<(u16, &[u8])>)
     // `struct genlmsghdr`: command, version, reserved
     let mut payload = vec![command, 1, 0, 0];
     if let Some((kind, value)) = attribute {
-        let length = u16::try_from(4 + value.len()).unwrap_or_default();
-        payload.extend(length.to_ne_bytes());
-        payload.extend(kind.to_ne_bytes());
-        payload.extend(value);
-        payload.resize(payload.len().next_multiple_of(4), 0);
+        wire::push(&mut payload, kind, value);
     }
     Request { kind: family, payload }
 }

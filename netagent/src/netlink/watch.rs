@@ -38,7 +38,7 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub struct Changes {
     /// Interface indexes of links that appeared, changed or vanished.
     pub links: BTreeSet<u32>,
-    /// Default routes changed.
+    /// Default routes, or routes of the agent, changed.
     pub routes: bool,
     /// Notifications were lost: anything may have changed.
     pub everything: bool,
@@ -61,7 +61,10 @@ impl Changes {
     fn note(&mut self, kind: u16, payload: &[u8]) {
         match kind {
             RTM_NEWLINK | RTM_DELLINK => self.note_link(kind, payload),
-            RTM_NEWROUTE | RTM_DELROUTE => self.routes |= !route::devices(payload).is_empty(),
+            RTM_NEWROUTE | RTM_DELROUTE => {
+                let entry = route::Entry::read(payload);
+                self.routes |= entry.is_some_and(|entry| entry.is_of_interest());
+            }
             RTM_NEWADDR | RTM_DELADDR | RTM_NEWVLAN | RTM_DELVLAN | RTM_NEWQDISC | RTM_DELQDISC
             | RTM_NEWTCLASS | RTM_DELTCLASS | RTM_NEWTFILTER | RTM_DELTFILTER => {
                 self.note_index(wire::u32_at(payload, 4));

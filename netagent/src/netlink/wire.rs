@@ -31,6 +31,15 @@ pub(super) fn value(attribute: NlaBuffer<&[u8]>) -> &[u8] {
     attribute.into_inner().get(4..length).unwrap_or_default()
 }
 
+/// Appends an attribute.
+pub(super) fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
+    let length = u16::try_from(4 + value.len()).unwrap_or_default();
+    bytes.extend(length.to_ne_bytes());
+    bytes.extend(kind.to_ne_bytes());
+    bytes.extend(value);
+    bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
 /// The number at this offset, in host byte order.
 pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
     bytes.get(offset..)?.first_chunk().copied().map(u32::from_ne_bytes)

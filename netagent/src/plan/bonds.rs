@@ -146,7 +146,9 @@ fn against_xdp(option: &BondOption) -> bool {
 /// Sets an option. The primary must be a member: it is not set to a NIC that cannot become one.
 fn set_option(view: &View<'_>, name: &IfName, option: BondOption, unit: &mut Unit) {
     if let BondOption::Primary(Some(nic)) = &option
-        && (view.observed.link(nic).is_none() || view.in_use(nic, name).is_some())
+        && (view.observed.link(nic).is_none()
+            || view.in_use(nic, name).is_some()
+            || view.is_taken_over(nic, name))
     {
         return;
     }
@@ -184,7 +186,10 @@ fn add_members(
             );
             continue;
         }
-        unit.link(view, LinkChange::AddMember(nic.clone(), name.clone()));
+        // It joins after everything else of its segment: see `takeover`.
+        if !view.is_taken_over(nic, name) {
+            unit.link(view, LinkChange::AddMember(nic.clone(), name.clone()));
+        }
     }
 }
 
@@ -196,7 +201,7 @@ impl View<'_> {
     }
 
     /// The bond or bridge that a NIC belongs to, unless this plan releases the NIC from it.
-    fn in_use(&self, nic: &IfName, bond: &IfName) -> Option<&IfName> {
+    pub fn in_use(&self, nic: &IfName, bond: &IfName) -> Option<&IfName> {
         let controller = self.observed.link(nic)?.controller.as_ref()?;
         let gives_up = match self.desired.bonds.get(controller) {
             Some(other) => !other.members.contains(nic),

@@ -28,7 +28,9 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
             change => altered(view, change),
         });
         let guarded = altered.filter(|name| view.carries_the_node(name));
-        unit.unconfirmed = guarded.filter(|name| !permission.confirmed.contains(name)).collect();
+        let torn_down = view.torn_down(unit);
+        unit.unconfirmed =
+            guarded.chain(torn_down).filter(|name| !permission.confirmed.contains(name)).collect();
         if let Some(bridge) = view.bridge_of(&unit.id)
             && !unit.unconfirmed.is_empty()
         {
@@ -55,18 +57,14 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
         });
         let lost: Vec<String> = plugged
             .flatten()
-            .filter_map(|name| Some((view.observed.link(&name)?.addresses.first()?, name)))
-            .map(|(address, name)| format!("{address} on {name} stops to work; "))
+            .flat_map(|name| view.lost_with(&name))
+            .map(|address| format!("{address} stops to work; "))
             .collect();
         let names: Vec<_> = unit.unconfirmed.iter().map(ToString::to_string).collect();
         let confirm: Vec<_> = names.iter().map(|name| format!("--confirm {name}")).collect();
         unit.finding(
             Code::ConfirmationNeeded,
-            format!(
-                "{} is left as it is: the change alters {}, which carries the node's own network",
-                unit.subject,
-                names.join(" and ")
-            ),
+            format!("{} is left as it is: {}", unit.subject, view.why_guarded(unit, &names)),
             format!(
                 "{}look at `netagent plan`; if the change is intended, netagent apply {} or \
                  netagent confirm {}",
@@ -100,10 +98,11 @@ fn altered(view: &View<'_>, change: &Change) -> Vec<IfName> {
         Change::Datapath(DatapathChange::Forget(name)) => vec![name.clone()],
         Change::Datapath(DatapathChange::SetPolicy(name, policy)) => {
             let old = view.datapath.ports.get(name).map(|port| port.policy.bridge_vids());
-            let lost = |vid: &Vid| !policy.bridge_vids().contains(*vid);
-            let old = old.unwrap_or_default();
-            let lost: BTreeSet<Vid> = old.iter().filter(lost).collect();
-            view.interfaces_in(name, &lost)
+            let left = policy.bridge_vids();
+            // Without a policy, a device passes every VLAN.
+            let is_lost =
+                |vid: Vid| !left.contains(vid) && old.as_ref().is_none_or(|old| old.contains(vid));
+            view.interfaces_in(name, &is_lost)
         }
         Change::Datapath(_) => vec![],
     }
@@ -122,6 +121,7 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::SetDefaultPvid(name, _)
         | LinkChange::RemoveSelfVid(name, _)
         | LinkChange::RemoveAddress(name, _) => vec![name.clone()],
+        LinkChange::RemoveRoute(route) => vec![route.device.clone()],
         // A bond that loses a member changes. A port that leaves its bridge changes itself.
         LinkChange::Release(name) => vec![view.bond_of(name).unwrap_or(name).clone()],
         LinkChange::AddMember(name, bond) => {
@@ -133,8 +133,7 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
             left.into_iter().chain(in_use(view, change)).collect()
         }
         LinkChange::RemoveVids(name, first, last) => {
-            let removed = (first.get()..=last.get()).filter_map(Vid::new).collect();
-            view.interfaces_in(name, &removed)
+            view.interfaces_in(name, &|vid| (*first..=*last).contains(&vid))
         }
         LinkChange::AddBond(..)
         | LinkChange::AddBridge(..)
@@ -142,18 +141,22 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::SetUp(_)
         | LinkChange::AddVids(..)
         | LinkChange::AddSelfVid(..)
-        | LinkChange::AddAddress(..) => vec![],
+        | LinkChange::AddAddress(..)
+        | LinkChange::RestoreAddress(..)
+        | LinkChange::CopyAddress(..)
+        | LinkChange::AddRoute(_)
+        | LinkChange::AwaitCarrier(_)
+        | LinkChange::Resolve(..) => vec![],
     }
 }
 
-/// A NIC with addresses or routes that becomes a member or a port: what goes over them is lost.
+/// A NIC that becomes a member or a port, and that has addresses or routes, or carries links that
+/// have some.
 fn in_use(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
     let (LinkChange::AddMember(name, _) | LinkChange::AddPort(name, _)) = change else {
         return vec![];
     };
-    let Some(link) = view.observed.link(name) else { return vec![] };
-    let in_use = !link.addresses.is_empty() || view.observed.default_routes.contains(name);
-    in_use.then(|| name.clone()).into_iter().collect()
+    view.is_lived_on(name).then(|| name.clone()).into_iter().collect()
 }
 
 impl View<'_> {
@@ -178,6 +181,15 @@ impl View<'_> {
                 Some(bond) => UnitId::new(Part::Bond, bond),
                 None => return false,
             },
+            // A NIC that was in its bond before. See `was_plugged_in` for another one of its name.
+            Part::Takeover => {
+                let mut bonds = self.desired.bonds.iter();
+                match bonds.find(|(_, bond)| bond.members.contains(&unit.id.device)) {
+                    Some((bond, _)) => UnitId::new(Part::Bond, bond),
+                    None => return false,
+                }
+            }
+            Part::FormerVlans => UnitId::new(Part::OwnVlans, &unit.id.device),
             _ => unit.id.clone(),
         };
         permission.allowed.contains(&id)
@@ -190,23 +202,51 @@ impl View<'_> {
         matches!(link.kind, Kind::Bond(_)).then_some(controller)
     }
 
-    /// The VLAN interfaces of the node that reach the wire through an uplink, in these VLANs.
-    fn interfaces_in(&self, uplink: &IfName, vids: &BTreeSet<Vid>) -> Vec<IfName> {
-        let Some(bridge) = self.observed.link(uplink).and_then(|link| link.controller.as_ref())
-        else {
+    /// The VLAN interfaces of the node that reach the wire through an uplink, in these VLANs: on
+    /// the uplink, its NICs or its bridge.
+    fn interfaces_in(&self, uplink: &IfName, is_lost: &dyn Fn(Vid) -> bool) -> Vec<IfName> {
+        if !self.desired.bonds.contains_key(uplink) && !self.is_uplink(uplink) {
             return vec![];
-        };
-        let is_uplink = self.desired.bonds.contains_key(uplink) || self.is_uplink(uplink);
-        let on_bridge = |link: &Link| match &link.kind {
-            Kind::Vlan { parent: Some(parent), vid } => parent == bridge && vids.contains(vid),
+        }
+        let bridge = self.observed.link(uplink).and_then(|link| link.controller.as_ref());
+        let nics = self.observed.ports_of(uplink).map(|(nic, _)| nic);
+        let lower: BTreeSet<&IfName> = bridge.into_iter().chain(nics).chain([uplink]).collect();
+        let reach_the_wire = |link: &Link| match &link.kind {
+            Kind::Vlan { parent: Some(parent), vid } => lower.contains(parent) && is_lost(*vid),
             _ => false,
         };
-        let links = self.observed.links.iter().filter(|(_, link)| is_uplink && on_bridge(link));
+        let links = self.observed.links.iter().filter(|(_, link)| reach_the_wire(link));
         links.map(|(name, _)| name.clone()).collect()
     }
 
+    fn why_guarded(&self, unit: &Unit, names: &[String]) -> String {
+        let names = names.join(" and ");
+        match self.torn_down(unit) {
+            Some(bridge) if unit.unconfirmed.contains(&bridge) => format!(
+                "the change takes down {names}, with its ports: most of what was there is gone \
+                 from the file"
+            ),
+            _ => format!("the change alters {names}, which carries the node's own network"),
+        }
+    }
+
+    /// The addresses that stop to work when a NIC joins a bond or bridge: those that no interface
+    /// of its segment takes.
+    pub fn lost_with(&self, nic: &IfName) -> Vec<String> {
+        let links = self.observed.above(nic).into_iter().chain([nic]);
+        let taken = self.taken_from(nic);
+        let addresses = links.flat_map(|name| {
+            let link = self.observed.link(name);
+            let addresses = link.into_iter().flat_map(|link| link.addresses.keys().copied());
+            addresses.map(move |address| (name, address))
+        });
+        let lost =
+            addresses.filter(|(name, address)| !taken.contains(&((*name).clone(), *address)));
+        lost.map(|(name, address)| format!("{address} on {name}")).collect()
+    }
+
     /// Whether a port is an uplink, or was one.
-    fn is_uplink(&self, name: &IfName) -> bool {
+    pub fn is_uplink(&self, name: &IfName) -> bool {
         let desired = self.desired.ports.get(name).map(|port| port.role.hooks());
         let known = self.datapath.ports.get(name).map(|port| port.policy.mode());
         desired.is_some_and(|hooks| hooks.contains(&crate::state::Hook::UplinkIn))
@@ -229,7 +269,11 @@ impl View<'_> {
             desired.or_else(|| of_link(name))
         };
         match id.part {
-            Part::Bridge | Part::OwnVlans => Some(name.clone()),
+            Part::Bridge | Part::OwnVlans | Part::FormerVlans => Some(name.clone()),
+            Part::Takeover => {
+                let mut bonds = self.desired.bonds.iter();
+                bonds.find(|(_, bond)| bond.members.contains(name)).and_then(|(it, _)| of_port(it))
+            }
             Part::Host => self.desired.hosts.get(name).map(|host| host.bridge.clone()),
             Part::Bond | Part::FormerLink => of_port(name),
             Part::FormerMember => self.bond_of(name).and_then(of_port),
@@ -238,15 +282,37 @@ impl View<'_> {
         }
     }
 
-    /// Whether a link exists and is protected, or has the node's default route or an address of its
-    /// own.
+    /// Whether a link exists and carries the node: it belongs to `mgmt`, or it, or a link that
+    /// reaches the wire through it, has an address or a route.
     fn carries_the_node(&self, name: &IfName) -> bool {
         let Some(link) = self.observed.link(name) else { return false };
-        let ours = self.desired.hosts.contains_key(name) && !self.desired.protected.contains(name);
         self.desired.protected.contains(name)
             || self.is_of_mgmt(name, link)
-            || self.observed.default_routes.contains(name)
-            || !ours && !link.addresses.is_empty()
+            || self.is_lived_on(name)
+            || self.controllers_of(name).into_iter().any(|name| self.is_lived_on(name))
+    }
+
+    /// The bond and the bridge through which a link carries the node. The port of a VM carries
+    /// nothing of the node.
+    fn controllers_of(&self, name: &IfName) -> Vec<&IfName> {
+        let mut controllers = Vec::new();
+        let mut below = name;
+        while let Some(link) = self.observed.link(below)
+            && let Some(controller) = &link.controller
+            && controllers.len() < 2
+        {
+            let is_wire = match &link.kind {
+                Kind::Bond(_) | Kind::Vlan { .. } => true,
+                Kind::Other(kind) => kind.is_empty(),
+                Kind::Bridge(_) => false,
+            };
+            if !is_wire && self.bond_of(below).is_none() && !self.is_uplink(below) {
+                break;
+            }
+            controllers.push(controller);
+            below = controller;
+        }
+        controllers
     }
 
     /// Whether a link belongs to `mgmt`, even where the file has lost it: by the policy that the

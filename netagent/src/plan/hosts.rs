@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use netagent_common::vlan::Vid;
 
-use super::{Plan, Unit, View};
+use super::{Plan, Unit, View, takeover};
 use crate::{
     change::LinkChange,
     names::IfName,
-    state::{Host, Kind, Link, Part, UnitId, VlanFlags},
+    state::{Host, Kind, PROTOCOL, Part, Route, UnitId, VlanFlags},
 };
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
@@ -25,14 +25,17 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
             None if host.tagged => vlan_interface(view, name, host, &mut unit),
             None => {}
         }
-        if unit.findings.is_empty() {
+        // Otherwise it gets them together with the NIC that has them now.
+        if unit.findings.is_empty() && view.carrier_of(name).is_none() {
             addresses(view, name, host, &mut unit);
+            let moved = takeover::former_interfaces(view, name, host, &mut unit);
+            routes(view, name, host, &moved, &mut unit);
         }
         plan.push(unit);
     }
 }
 
-/// Sets the VLANs of the bridge itself, which is the node's own port.
+/// Adds the VLANs of the bridge itself, which is the node's own port.
 fn self_vids(view: &View<'_>, bridge: &IfName, plan: &mut Plan) {
     let on_bridge = view.desired.hosts.values().filter(|host| host.bridge == *bridge);
     let wanted: BTreeMap<Vid, VlanFlags> = on_bridge
@@ -41,16 +44,28 @@ fn self_vids(view: &View<'_>, bridge: &IfName, plan: &mut Plan) {
     let link = view.observed.link(bridge);
     let found = link.map(|link| link.vlans.clone()).unwrap_or_default();
     let mut unit = Unit::new(UnitId::new(Part::OwnVlans, bridge), view.desired.segment_of(bridge));
-    for vid in found.keys().filter(|vid| !wanted.contains_key(vid)) {
-        // A bridge that somebody else created may serve interfaces of somebody else.
-        if link.is_some_and(Link::is_owned) {
-            unit.link(view, LinkChange::RemoveSelfVid(bridge.clone(), *vid));
-        }
-    }
     for (vid, flags) in wanted.iter().filter(|(vid, flags)| found.get(vid) != Some(flags)) {
         unit.link(view, LinkChange::AddSelfVid(bridge.clone(), *vid, *flags));
     }
     plan.push(unit);
+}
+
+/// Removes the VLANs of the bridge itself that no interface needs any more. A bridge that somebody
+/// else created may serve interfaces of somebody else.
+pub fn former_vids(view: &View<'_>, plan: &mut Plan) {
+    for (name, bridge) in &view.desired.bridges {
+        let Some(link) = view.observed.link(name).filter(|link| link.is_owned()) else { continue };
+        if view.filtering(bridge) != Some(true) || view.refuses_bridge(name).is_some() {
+            continue;
+        }
+        let wanted = view.vids_of_hosts(name);
+        let mut unit =
+            Unit::new(UnitId::new(Part::FormerVlans, name), view.desired.segment_of(name));
+        for vid in link.vlans.keys().filter(|vid| !wanted.contains(vid)) {
+            unit.link(view, LinkChange::RemoveSelfVid(name.clone(), *vid));
+        }
+        plan.push(unit);
+    }
 }
 
 fn vlan_interface(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
@@ -78,15 +93,33 @@ fn vlan_interface(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) 
     }
 }
 
-fn addresses(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
-    let link = view.observed.link(name);
-    let found = link.map(|link| link.addresses.clone()).unwrap_or_default();
-    for address in host.addresses.difference(&found) {
+/// Adds the addresses that are missing, and removes those that the agent added for an earlier file.
+/// With `keepForeign: false`, those of others as well, unless they expire by themselves.
+pub fn addresses(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
+    let found = view.observed.link(name).map(|link| link.addresses.clone()).unwrap_or_default();
+    for address in host.addresses.iter().filter(|address| !found.contains_key(address)) {
         unit.link(view, LinkChange::AddAddress(name.clone(), *address));
     }
-    if link.is_some_and(Link::is_owned) {
-        for address in found.difference(&host.addresses) {
-            unit.link(view, LinkChange::RemoveAddress(name.clone(), *address));
+    for (cidr, address) in found.iter().filter(|(cidr, _)| !host.addresses.contains(cidr)) {
+        let foreign = host.keep_foreign || address.expires && cidr.address.is_ipv6();
+        if address.owned || !foreign {
+            unit.link(view, LinkChange::RemoveAddress(name.clone(), *cidr));
+        }
+    }
+}
+
+/// Adds the routes that are missing, and removes those that the agent added for an earlier file.
+/// Routes of others stay. `moved` are the routes that another link gives to this one.
+pub fn routes(view: &View<'_>, name: &IfName, host: &Host, moved: &[&Route], unit: &mut Unit) {
+    let found: Vec<&Route> = view.observed.routes_of(name).collect();
+    for route in &host.routes {
+        if !found.iter().chain(moved).any(|there| there.leads_as(route)) {
+            unit.link(view, LinkChange::AddRoute(route.clone()));
+        }
+    }
+    for route in found.into_iter().filter(|route| route.protocol == PROTOCOL) {
+        if !host.routes.iter().any(|wanted| wanted.leads_as(route)) {
+            unit.link(view, LinkChange::RemoveRoute(route.clone()));
         }
     }
 }

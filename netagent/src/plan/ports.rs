@@ -8,7 +8,7 @@ use netagent_common::vlan::Vid;
 use super::{
     Plan, Unit, View, missing,
     policy::{Surroundings, compile},
-    removals, xdp,
+    removals, takeover, xdp,
 };
 use crate::{
     change::{DatapathChange, LinkChange},
@@ -124,12 +124,21 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     }
     programs(view, name, port, link, aware, unit);
     let moves = link.and_then(|link| link.controller.as_ref()) != Some(&port.bridge);
+    let taken_over = moves && view.is_taken_over(name, &port.bridge);
+    if taken_over {
+        takeover::before(view, name, &port.bridge, unit);
+    }
     if moves {
         unit.link(view, LinkChange::AddPort(name.clone(), port.bridge.clone()));
     }
     if aware {
         let found = if moves { BTreeMap::new() } else { view.vlans_after(name, &port.bridge) };
         vids(view, name, port, &found, unit);
+    }
+    if taken_over {
+        takeover::after(view, name, &port.bridge, unit);
+    } else if matches!(port.role, Role::Uplink { .. }) && !moves {
+        takeover::leftovers(view, name, &port.bridge, unit);
     }
     // A bond is set up together with its members.
     if link.is_some_and(|link| !link.up) && !view.desired.bonds.contains_key(name) {

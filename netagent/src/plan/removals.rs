@@ -56,7 +56,9 @@ pub fn links(view: &View<'_>, plan: &mut Plan) {
         Kind::Bond(_) => Some(2),
         Kind::Other(_) => None,
     };
-    let unwanted = |(name, link): &(&IfName, &Link)| link.is_owned() && !view.wants(name);
+    let unwanted = |(name, link): &(&IfName, &Link)| {
+        link.is_owned() && !view.wants(name) && !view.is_replaced(name)
+    };
     let mut links: Vec<_> = view
         .observed
         .links

@@ -11,8 +11,8 @@ use crate::{
     config,
     names::Mac,
     state::{
-        BondState, BridgeState, Hook, Kernel, Kind, Link, ObservedPort, Part, UnitId, VlanFlags,
-        sample::link,
+        Address, BondState, BridgeState, Hook, Kernel, Kind, Link, ObservedPort, Part, Route,
+        UnitId, VlanFlags, sample::link,
     },
 };
 
@@ -75,6 +75,11 @@ fn settled() -> (Observed, ObservedDatapath) {
     tap.vlans = BTreeMap::from([access]);
     let datapath = carried_out(&desired, &observed);
     (observed, datapath)
+}
+
+fn default_route(device: &str) -> Route {
+    let via = "10.0.0.1".parse().unwrap();
+    Route { protocol: 3, ..Route::desired(&name(device), Route::everywhere(via), Some(via)) }
 }
 
 fn vid(number: u16) -> Vid {
@@ -236,6 +241,7 @@ fn undesired_links_are_deleted_and_foreign_links_stay() {
     ip link set eth3 nomaster up
     ip link delete oob-bo
     # bond oob-bo is deleted; NICs released: 2
+    # guarded: oob-br
     ");
 }
 

@@ -1,9 +1,6 @@
 //! A sample node for the tests of everything that renders a snapshot.
 
-use std::{
-    collections::BTreeSet,
-    time::{Duration, UNIX_EPOCH},
-};
+use std::time::{Duration, UNIX_EPOCH};
 
 use netagent_common::{
     counters::{Direction, Reason},
@@ -37,7 +34,8 @@ pub fn link(kind: Kind, controller: Option<&str>) -> Link {
         controller: controller.map(name),
         alias: None,
         kind,
-        addresses: BTreeSet::new(),
+        lower: None,
+        addresses: <_>::default(),
         vlans: [].into(),
         member: None,
         takes_xdp_frames: false,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netagent_common::vlan::Vid;
 
-use super::{Hook, Subject};
+use super::{Hook, Route, Subject};
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
@@ -95,8 +95,12 @@ pub struct Host {
     /// Whether the interface is the VLAN interface `<bridge>.<vid>`. Otherwise it is the bridge
     /// itself.
     pub tagged: bool,
-    /// The addresses. Other addresses of global scope are removed.
+    /// The addresses.
     pub addresses: BTreeSet<Cidr>,
+    /// The routes over the interface.
+    pub routes: BTreeSet<Route>,
+    /// Whether addresses of others stay.
+    pub keep_foreign: bool,
 }
 
 /// A bridge port.

@@ -7,7 +7,7 @@ use std::{
 
 use netagent_common::vlan::Vid;
 
-use super::{Hook, OWNED, PortPolicy};
+use super::{Address, Hook, OWNED, PortPolicy, Route};
 use crate::{
     bond::{BondOption, Mode},
     names::{Cidr, IfName, Mac},
@@ -48,8 +48,10 @@ pub struct ObservedPort {
 pub struct Observed {
     /// Links by name.
     pub links: BTreeMap<IfName, Link>,
-    /// Devices of default routes.
-    pub default_routes: BTreeSet<IfName>,
+    /// Unicast routes over one device.
+    pub routes: BTreeSet<Route>,
+    /// Devices of multipath routes, which netagent does not move.
+    pub multipath: BTreeSet<IfName>,
     /// Features of this kernel.
     pub kernel: Kernel,
 }
@@ -90,8 +92,11 @@ pub struct Link {
     pub alias: Option<String>,
     /// The kind of link.
     pub kind: Kind,
-    /// Addresses of global scope, without those from IPv6 autoconfiguration.
-    pub addresses: BTreeSet<Cidr>,
+    /// The lower link of a link that is stacked on one in this namespace (IFLA_LINK): of a VLAN
+    /// interface, macvlan, ipvlan and others.
+    pub lower: Option<IfName>,
+    /// Addresses of global scope.
+    pub addresses: BTreeMap<Cidr, Address>,
     /// VLANs of a bridge port, or a bridge's own VLANs (`bridge vlan add ... self`).
     pub vlans: BTreeMap<Vid, VlanFlags>,
     /// State of a member of a bond.
@@ -180,6 +185,22 @@ impl Observed {
     /// The name of the link with this index.
     pub fn name(&self, index: u32) -> Option<&IfName> {
         self.links.iter().find(|(_, link)| link.index == index).map(|(name, _)| name)
+    }
+
+    /// The routes over a link.
+    pub fn routes_of<'a>(&'a self, name: &'a IfName) -> impl Iterator<Item = &'a Route> {
+        self.routes.iter().filter(move |route| route.device == *name)
+    }
+
+    /// The links that are stacked on a link, by themselves or on one another.
+    pub fn above<'a>(&'a self, name: &'a IfName) -> BTreeSet<&'a IfName> {
+        let mut above = BTreeSet::new();
+        let mut open = vec![name];
+        while let Some(lower) = open.pop() {
+            let upper = self.links.iter().filter(|(_, link)| link.lower.as_ref() == Some(lower));
+            open.extend(upper.map(|(name, _)| name).filter(|name| above.insert(*name)));
+        }
+        above
     }
 
     /// The bonds.

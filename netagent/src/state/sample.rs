@@ -1,6 +1,6 @@
 //! Links for the tests of plans and findings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::{Kind, Link};
 use crate::names::Mac;
@@ -17,7 +17,8 @@ pub fn link(index: u32, kind: Kind) -> Link {
         controller: None,
         alias: None,
         kind,
-        addresses: BTreeSet::new(),
+        lower: None,
+        addresses: BTreeMap::new(),
         vlans: BTreeMap::new(),
         member: None,
         takes_xdp_frames: false,

@@ -26,12 +26,16 @@ pub enum Part {
     Bond,
     /// A bridge.
     Bridge,
-    /// A bridge port: an uplink or the port of a VM.
-    Port,
     /// The VLANs of a bridge itself, as the node's own port.
     OwnVlans,
     /// An interface of the node itself.
     Host,
+    /// A bridge port: an uplink or the port of a VM.
+    Port,
+    /// A NIC that the node lives on and that joins a bond.
+    Takeover,
+    /// VLANs that a bridge itself no longer needs.
+    FormerVlans,
 }
 
 impl Part {
@@ -44,6 +48,8 @@ impl Part {
             Self::Bridge => "bridge",
             Self::Port => "port",
             Self::OwnVlans => "own VLANs of",
+            Self::Takeover => "takeover of",
+            Self::FormerVlans => "former VLANs of",
             Self::Host => "host interface",
         }
     }

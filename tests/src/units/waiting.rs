@@ -49,15 +49,23 @@ metrics: { listen: \"127.0.0.1:9469\" }
     wait_for_state(&node, "segments", "mgmt", "Ready");
     assert_eq!(node.netns.link("eth0")["master"], "mgmt-br");
     wait_for_state(&node, "ports", "vm1", "Ready");
-    // The address of the NIC does not work any more, and that is said.
-    let status = node.netagent("status").stdout;
-    let status = String::from_utf8_lossy(&status).into_owned();
-    assert!(status.contains("eth0: has the address 10.0.0.5/24 of its own"), "{status}");
+    // The address and the route of the NIC moved, and those of the file are there as well.
+    let shown = node.netns.sh("ip -o address show dev mgmt-br; ip route show default");
+    for there in ["10.0.0.5/24", "10.1.0.5/24", "default via 10.0.0.1 dev mgmt-br"] {
+        assert!(shown.contains(there), "{shown}");
+    }
+    // One that somebody adds to the NIC later does not work, and that is said.
+    node.netns.sh("ip address add 10.2.0.5/24 dev eth0");
+    wait_for("the address on the NIC is named", || {
+        let text = String::from_utf8_lossy(&node.netagent("status").stdout).into_owned();
+        let named = text.contains("eth0: has the address 10.2.0.5/24 of its own");
+        seen(text, named)
+    });
 
     // While another change waits, drift of what it does not concern is repaired.
     node.configure(&file.replace("10.1.0.5", "10.1.0.6"));
     assert_eq!(node.netagent("reload").status.code(), Some(3));
-    node.netns.sh("ip address del 10.0.0.5/24 dev eth0");
+    node.netns.sh("ip address del 10.2.0.5/24 dev eth0");
     node.netns.sh("ip link set eth0 nomaster");
     wait_for("eth0 is back while the change waits", || {
         let link = node.netns.link("eth0");

@@ -66,6 +66,8 @@ fn a_file_becomes_bonds_bridges_hosts_and_ports() {
         vid: Vid::new(10).unwrap(),
         tagged: true,
         addresses: ["10.0.0.5/24".parse().unwrap()].into(),
+        routes: <_>::default(),
+        keep_foreign: true,
     };
     assert_eq!(desired.hosts, [(name("mgmt-br.10"), host)].into());
     let uplink = Port {

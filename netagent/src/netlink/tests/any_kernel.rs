@@ -1,7 +1,7 @@
 //! Tests that need neither bonding, 802.1Q interfaces nor VLAN filtering.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{Ipv4Addr, Ipv6Addr},
     sync::{Arc, Mutex},
@@ -18,12 +18,12 @@ use rtnetlink::{
     sys::protocols::NETLINK_GENERIC,
 };
 
-use super::{cidr, in_namespace, name};
+use super::{again::run, cidr, in_namespace, name};
 use crate::{
     change::LinkChange,
     names::Mac,
     netlink::{Failure, Watch, request, socket::Socket},
-    state::Kind,
+    state::{Address, Kind, Route},
 };
 
 #[test]
@@ -108,12 +108,13 @@ fn addresses_are_added_and_removed() {
             netlink.apply_all([LinkChange::AddBridge(name("br"), None)]).await;
             for _ in 0..2 {
                 netlink.apply_all(addresses.map(add)).await;
-                let expected = BTreeSet::from(addresses);
+                let owned = Address { owned: true, expires: false };
+                let expected = addresses.map(|address| (address, owned)).into();
                 assert_eq!(netlink.link_now("br").await.addresses, expected, "no link-local one");
             }
             for _ in 0..2 {
                 netlink.apply_all(addresses.map(remove)).await;
-                assert_eq!(netlink.link_now("br").await.addresses, BTreeSet::new());
+                assert_eq!(netlink.link_now("br").await.addresses, BTreeMap::new());
             }
         })
     });
@@ -121,7 +122,7 @@ fn addresses_are_added_and_removed() {
 
 #[test]
 #[ignore = "needs root"]
-fn addresses_from_router_advertisements_are_left_out() {
+fn a_copied_address_keeps_its_lifetime() {
     in_namespace(|netlink| {
         Box::pin(async move {
             netlink.apply_all([LinkChange::AddBridge(name("br"), None)]).await;
@@ -132,7 +133,15 @@ fn addresses_from_router_advertisements_are_left_out() {
             message.attributes.push(AddressAttribute::CacheInfo(lifetime));
             let request = RouteNetlinkMessage::NewAddress(message);
             netlink.socket.request(request, NLM_F_CREATE).await.unwrap();
-            assert_eq!(netlink.link_now("br").await.addresses, BTreeSet::new());
+            netlink.apply_all([LinkChange::AddBridge(name("to"), None)]).await;
+            let copy = LinkChange::CopyAddress(name("br"), name("to"), cidr("fd00::7/64"));
+            netlink.apply_all([copy.clone(), copy]).await;
+            let expires = Address { owned: false, expires: true };
+            for link in ["br", "to"] {
+                let found = netlink.link_now(link).await.addresses;
+                assert_eq!(found, [(cidr("fd00::7/64"), expires)].into(), "{link}");
+            }
+            run("ip -6 address show dev to scope global | grep -Eq 'valid_lft 1[78][0-9]{2}sec'");
         })
     });
 }
@@ -142,7 +151,7 @@ fn addresses_from_router_advertisements_are_left_out() {
 fn default_routes_are_found_in_both_families() {
     in_namespace(|netlink| {
         Box::pin(async move {
-            assert!(netlink.observe().await.unwrap().default_routes.is_empty());
+            assert!(netlink.observe().await.unwrap().routes.is_empty());
             let mut indexes = Vec::new();
             for bridge in ["br4a", "br4b", "br6", "other"] {
                 netlink.apply_all([LinkChange::AddBridge(name(bridge), None)]).await;
@@ -160,8 +169,11 @@ fn default_routes_are_found_in_both_families() {
                 let request = RouteNetlinkMessage::NewRoute(route);
                 netlink.socket.request(request, NLM_F_CREATE).await.unwrap();
             }
-            let expected = BTreeSet::from(["br4a", "br4b", "br6"].map(name));
-            assert_eq!(netlink.observe().await.unwrap().default_routes, expected);
+            let observed = netlink.observe().await.unwrap();
+            assert_eq!(observed.multipath, BTreeSet::from(["br4a", "br4b"].map(name)));
+            let devices: Vec<_> = observed.routes.iter().map(|route| &route.device).collect();
+            assert_eq!(devices, [&name("br6")]);
+            assert!(observed.routes.iter().all(Route::is_default));
         })
     });
 }

@@ -9,7 +9,7 @@ clusterNetworks:
   mgmt: { uplink: { nics: [eth2] }, host: { vlan: 10, address: 10.0.0.5/24 } }
 ";
     let mut observed = fresh();
-    observed.default_routes.insert(name("eth2"));
+    observed.routes.insert(default_route("eth2"));
     let plan = planned(&desired(yaml), &observed, &ObservedDatapath::default());
     assert_eq!(plan.unconfirmed(), BTreeSet::from([name("eth2")]));
     observed.links.insert(name("mgmt-br"), link(40, Kind::Bridge(BridgeState::default())));
@@ -104,7 +104,7 @@ clusterNetworks:
   oob: { uplink: { nics: [eth3] } }
 ";
     let mut observed = fresh();
-    observed.default_routes.insert(name("eth2"));
+    observed.routes.insert(default_route("eth2"));
     let waits = |permission: &Permission| {
         let datapath = ObservedDatapath::default();
         let plan = plan(&desired(yaml), &observed, &datapath, permission);
@@ -116,9 +116,10 @@ clusterNetworks:
         [
             "bond mgmt-bo",
             "bridge mgmt-br",
-            "port mgmt-bo",
             "own VLANs of mgmt-br",
-            "host interface mgmt-br.10"
+            "host interface mgmt-br.10",
+            "port mgmt-bo",
+            "takeover of eth2"
         ]
     );
     let confirmed = BTreeSet::from([name("eth2")]);
@@ -136,7 +137,7 @@ clusterNetworks: { oob: { uplink: { nics: [eth2], bond: { mode: none } } } }
     observed.links.insert(name("oob-br"), link(21, Kind::Bridge(BridgeState::default())));
     let datapath = carried_out(&desired, &observed);
     let eth2 = observed.links.get_mut(&name("eth2")).unwrap();
-    eth2.addresses.insert("10.0.0.9/24".parse().unwrap());
+    eth2.addresses.insert("10.0.0.9/24".parse().unwrap(), Address::default());
     let allowed = BTreeSet::from([UnitId::new(Part::Port, &name("eth2"))]);
     let permission = Permission { allowed, ..Permission::default() };
     let plugs = |observed: &Observed| {

@@ -1,0 +1,232 @@
+//! The node's own addresses and routes move when a link that it lives on joins a segment, and the
+//! node stays reachable meanwhile.
+
+use std::process::{Child, Stdio};
+
+use crate::{
+    Feature,
+    lab::{Netns, seen, sh, wait_for},
+    needs,
+    node::Node,
+    once,
+};
+
+/// A node that is reached over its NICs, as an operator finds it, and the switch, the gateway and
+/// the world behind it.
+struct Lab {
+    node: Node,
+    outside: Netns,
+}
+
+/// Where the node sends what is not for its neighbours.
+const WORLD: &str = "198.51.100.1";
+
+impl Lab {
+    fn new(nics: &[&str], set_up: &str) -> Self {
+        let lab = Self { node: Node::new(), outside: Netns::new("outside") };
+        let (node, outside) = (&lab.node.netns, &lab.outside);
+        node.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0");
+        outside
+            .sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0");
+        outside.sh("ip link add sw type bridge && ip link set sw up");
+        for nic in nics {
+            node.veth(nic, outside, nic);
+            outside.sh(&format!("ip link set {nic} master sw"));
+        }
+        outside.sh(&format!(
+            "ip address add 10.0.0.1/24 dev sw; ip address add fd00::1/64 dev sw nodad; \
+             ip address add {WORLD}/32 dev lo"
+        ));
+        node.sh(set_up);
+        node.wait_for_carriers();
+        outside.wait_for_bridge_ports();
+        lab
+    }
+
+    /// Waits until the node is reached at an address, and reaches the world.
+    fn wait_until_reached(&self, address: &str) {
+        for (netns, to) in [(&self.outside, address), (&self.node.netns, WORLD)] {
+            wait_for(&format!("an answer from {to}"), || {
+                let output = netns.output(&format!("ping -c 1 -W 1 {to}"));
+                let text = String::from_utf8_lossy(&output.stdout).into_owned();
+                seen(
+                    format!("{text}\n{}", self.node.netns.sh("ip address; ip route; ip -6 route")),
+                    output.status.success(),
+                )
+            });
+        }
+    }
+
+    /// Applies a file with confirmations while the node is pinged from outside. Returns how many
+    /// answers were missed, one of them each 20 ms.
+    fn take_over(&self, yaml: &str, confirm: &str, address: &str) -> u32 {
+        self.wait_until_reached(address);
+        let pinger = Pinger::start(&self.outside, address);
+        self.node.configure(yaml);
+        let plan = self.node.netagent(&format!("plan -c {}", self.node.config()));
+        let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
+        let waits = self.node.netagent(&format!("apply -c {}", self.node.config()));
+        assert_eq!(waits.status.code(), Some(3), "unconfirmed: {plan}");
+        let applied = self.node.ok(&format!("apply -c {} {confirm}", self.node.config()));
+        self.wait_until_reached(address);
+        let missed = pinger.missed();
+        self.node.assert_settled();
+        println!("takeover: {missed} of the answers missed, one each 20 ms\n{applied}");
+        missed
+    }
+}
+
+struct Pinger(Child);
+
+impl Pinger {
+    fn start(netns: &Netns, to: &str) -> Self {
+        let mut ping = netns.command(&format!("exec ping -q -i 0.02 {to}"));
+        Self(ping.stdout(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// Ends, and returns how many answers are missing.
+    fn missed(self) -> u32 {
+        sh(&format!("kill -INT {}", self.0.id()));
+        let output = self.0.wait_with_output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let line = text.lines().find(|line| line.contains("packets transmitted")).unwrap();
+        let numbers: Vec<u32> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
+        // The last request may still be on its way.
+        (numbers[0] - numbers[1]).saturating_sub(1)
+    }
+}
+
+/// More than any change of these labs costs: their NICs need no time to negotiate.
+const MOST: u32 = 50;
+
+const NIC: &str = "ip address add 10.0.0.5/24 dev eth0; ip address add 10.0.0.6/24 dev eth0; \
+                   ip address add fd00::5/64 dev eth0 nodad; \
+                   ip route add default via 10.0.0.1 metric 100 mtu 1400; \
+                   ip -6 route add default via fd00::1; \
+                   ip route add 203.0.113.0/24 via 10.0.0.1 table 100";
+
+#[test]
+fn a_nic_without_bond_gives_its_addresses_and_routes_to_the_bridge() {
+    once();
+    let lab = Lab::new(&["eth0"], NIC);
+    let yaml = "clusterNetworks: { mgmt: { uplink: { nics: [eth0], bond: { mode: none } }, \
+                host: { address: 10.0.0.5/24, gateway: 10.0.0.1 } } }";
+    let missed = lab.take_over(yaml, "--confirm eth0", "10.0.0.5");
+    assert!(missed < MOST, "{missed}");
+    lab.assert_moved("mgmt-br");
+    // The other addresses are not in the file. They are as they were.
+    lab.wait_until_reached("10.0.0.6");
+    lab.wait_until_reached("fd00::5");
+}
+
+/// Two NICs: the second one carries the bond while the first one, which the node lives on, joins.
+#[test]
+fn a_nic_that_joins_a_bond_gives_its_addresses_and_routes_to_the_bridge() {
+    once();
+    if !needs(&NEEDS) {
+        return;
+    }
+    let lab = Lab::new(&["eth0", "eth1"], NIC);
+    let mac = lab.node.netns.link("eth0")["address"].clone();
+    let yaml = "clusterNetworks: { mgmt: { uplink: { nics: [eth0, eth1] }, \
+                host: { address: 10.0.0.5/24 } } }";
+    let missed = lab.take_over(yaml, "--confirm eth0", "10.0.0.5");
+    assert!(missed < MOST, "{missed}");
+    lab.assert_moved("mgmt-br");
+    assert_eq!(lab.node.netns.link("mgmt-br")["address"], mac);
+    lab.wait_until_reached("10.0.0.6");
+    lab.wait_until_reached("fd00::5");
+}
+
+/// The VLAN interface on the NIC goes: it would take the frames of its VLAN before the bridge.
+#[test]
+fn a_vlan_interface_on_a_nic_gives_its_addresses_and_routes_to_that_of_the_bridge() {
+    once();
+    if !needs(&NEEDS) {
+        return;
+    }
+    for (nics, bond) in [("eth0, eth1", ""), ("eth0", ", bond: { mode: none }")] {
+        let tagged = NIC.replace("dev eth0", "dev eth0.10");
+        let lab = Lab::new(
+            &["eth0", "eth1"],
+            &format!(
+                "ip link add link eth0 name eth0.10 type vlan id 10; ip link set eth0.10 up; \
+                 {tagged}"
+            ),
+        );
+        lab.outside.sh("ip link add link sw name sw.10 type vlan id 10; ip link set sw.10 up; \
+             ip address flush dev sw scope global; ip address add 10.0.0.1/24 dev sw.10; \
+             ip address add fd00::1/64 dev sw.10 nodad");
+        let yaml = format!(
+            "clusterNetworks: {{ mgmt: {{ uplink: {{ nics: [{nics}]{bond} }}, \
+             host: {{ vlan: 10, address: 10.0.0.5/24 }} }} }}"
+        );
+        let missed = lab.take_over(&yaml, "--confirm eth0 --confirm eth0.10", "10.0.0.5");
+        assert!(missed < MOST, "{missed}");
+        assert!(!lab.node.netns.sh("ip link").contains("eth0.10"));
+        lab.assert_moved("mgmt-br.10");
+        // And from one VLAN to another, and to the untagged one, and back.
+        for (vlan, to, address) in [
+            ("vlan: 20, ", "mgmt-br.20", "sw.20"),
+            ("", "mgmt-br", "sw"),
+            ("vlan: 10, ", "mgmt-br.10", "sw.10"),
+        ] {
+            lab.move_host(&yaml.replace("vlan: 10, ", vlan), to, address);
+        }
+    }
+}
+
+const NEEDS: [Feature; 3] = [Feature::Bonding, Feature::VlanDevices, Feature::VlanFiltering];
+
+impl Lab {
+    /// Moves the host interface to another VLAN, as the gateway does at the same time.
+    fn move_host(&self, yaml: &str, to: &str, gateway: &str) {
+        let node = &self.node.netns;
+        self.node.configure(yaml);
+        self.node.ok(&format!(
+            "apply -c {} --confirm mgmt-br {}",
+            self.node.config(),
+            if node.sh("ip link").contains("mgmt-br.20") {
+                "--confirm mgmt-br.20"
+            } else if node.sh("ip link").contains("mgmt-br.10") {
+                "--confirm mgmt-br.10"
+            } else {
+                ""
+            }
+        ));
+        if gateway == "sw.20" {
+            self.outside.sh("ip link add link sw name sw.20 type vlan id 20; ip link set sw.20 up");
+        }
+        for old in ["sw", "sw.10", "sw.20"] {
+            self.outside.output(&format!("ip address del 10.0.0.1/24 dev {old}"));
+        }
+        self.outside.sh(&format!("ip address add 10.0.0.1/24 dev {gateway}"));
+        self.wait_until_reached("10.0.0.5");
+        self.node.assert_settled();
+        let shown = node.sh("ip -br -4 address");
+        assert_eq!(shown.matches("10.0.0.5/24").count(), 1, "{shown}");
+        let default = node.sh("ip route show default");
+        assert_eq!(default.lines().count(), 1, "{default}");
+        assert!(default.contains(&format!("dev {to} ")), "{default}");
+    }
+}
+
+impl Lab {
+    fn assert_moved(&self, to: &str) {
+        let node = &self.node.netns;
+        assert_eq!(node.sh("ip -o address show dev eth0 scope global").trim(), "");
+        assert_eq!(node.sh("ip route show dev eth0; ip -6 route show dev eth0 default"), "");
+        let expect = |line: &str, words: &str| {
+            let shown = node.sh(line);
+            assert!(shown.contains(words), "{line}: {words}\n{shown}");
+        };
+        expect(&format!("ip route show default dev {to}"), "via 10.0.0.1 metric 100 mtu 1400");
+        expect(&format!("ip -6 route show default dev {to}"), "via fd00::1 metric 1024");
+        expect("ip route show table 100", &format!("203.0.113.0/24 via 10.0.0.1 dev {to}"));
+        for address in ["10.0.0.5/24", "10.0.0.6/24", "fd00::5/64"] {
+            expect(&format!("ip address show dev {to}"), address);
+        }
+        let defaults = node.sh("ip route show default; ip -6 route show default");
+        assert_eq!(defaults.lines().count(), 2, "{defaults}");
+    }
+}
