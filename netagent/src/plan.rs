@@ -8,6 +8,7 @@ mod hosts;
 mod policy;
 mod ports;
 mod removals;
+mod strangers;
 #[cfg(test)]
 mod tests;
 mod unit;
@@ -87,6 +88,7 @@ pub fn plan(
     bridges::plan(&view, &mut plan);
     ports::plan(&view, &mut plan);
     hosts::plan(&view, &mut plan);
+    bridges::switch(&view, &mut plan);
     guard::check(&view, permission, &mut plan);
     plan
 }

@@ -90,7 +90,7 @@ fn text(plan: &Plan) -> String {
     }
     lines.extend(plan.units.iter().flat_map(|unit| &unit.impact).map(|cost| format!("# {cost}")));
     for link in plan.unconfirmed() {
-        lines.push(format!("# {link} carries the node itself: apply needs --confirm {link}"));
+        lines.push(format!("# {link}: the change needs confirmation: apply --confirm {link}"));
     }
     if plan.is_empty() {
         lines.push("nothing to do".to_owned());

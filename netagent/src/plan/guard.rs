@@ -28,6 +28,8 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
             change => altered(view, change),
         });
         let guarded = altered.filter(|name| view.carries_the_node(name));
+        let cut_off = view.cuts_off_strangers(unit).filter(|_| !restores);
+        let guarded = guarded.chain(cut_off);
         unit.unconfirmed = guarded.filter(|name| !permission.confirmed.contains(name)).collect();
         if let Some(bridge) = view.bridge_of(&unit.id)
             && !unit.unconfirmed.is_empty()
@@ -63,9 +65,13 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
         unit.finding(
             Code::ConfirmationNeeded,
             format!(
-                "{} is left as it is: the change alters {}, which carries the node's own network",
+                "{} is left as it is: the change alters {}",
                 unit.subject,
-                names.join(" and ")
+                unit.unconfirmed
+                    .iter()
+                    .map(|name| view.why(name))
+                    .collect::<Vec<_>>()
+                    .join(" and ")
             ),
             format!(
                 "{}look at `netagent plan`; if the change is intended, netagent apply {} or \
@@ -157,6 +163,15 @@ fn in_use(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
 }
 
 impl View<'_> {
+    /// A link that needs confirmation, with the reason.
+    fn why(&self, name: &IfName) -> String {
+        if self.carries_the_node(name) {
+            format!("{name}, which carries the node's own network")
+        } else {
+            format!("{name}, whose ports that no source names lose VLANs")
+        }
+    }
+
     /// Whether a change plugs in a device that was there before, by the policy that is for it: not
     /// another one that has its name now.
     fn was_plugged_in(&self, change: &LinkChange) -> bool {
@@ -229,7 +244,7 @@ impl View<'_> {
             desired.or_else(|| of_link(name))
         };
         match id.part {
-            Part::Bridge | Part::OwnVlans => Some(name.clone()),
+            Part::Bridge | Part::OwnVlans | Part::Filtering => Some(name.clone()),
             Part::Host => self.desired.hosts.get(name).map(|host| host.bridge.clone()),
             Part::Bond | Part::FormerLink => of_port(name),
             Part::FormerMember => self.bond_of(name).and_then(of_port),

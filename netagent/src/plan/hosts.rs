@@ -13,7 +13,7 @@ use crate::{
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
     for (name, bridge) in &view.desired.bridges {
-        if view.filtering(bridge) == Some(true) && view.refuses_bridge(name).is_none() {
+        if view.filtering(name, bridge) == Some(true) && view.refuses_bridge(name).is_none() {
             self_vids(view, name, plan);
         }
     }

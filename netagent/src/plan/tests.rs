@@ -16,6 +16,7 @@ use crate::{
     },
 };
 
+mod adopted;
 mod held_back;
 
 const OOB: &str = "

@@ -69,6 +69,8 @@ pub struct Bridge {
     pub filtering: Filtering,
     /// MTU in bytes; `None`: unchanged.
     pub mtu: Option<u32>,
+    /// The native VLAN, untagged on the wire; `None`: there is none.
+    pub native: Option<Vid>,
     /// The device whose MAC address the bridge has. Without an uplink the bridge keeps its first
     /// address.
     pub mac_of: Option<IfName>,
@@ -77,7 +79,7 @@ pub struct Bridge {
 /// Whether the kernel's VLAN filter of a bridge is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filtering {
-    /// If the kernel supports it.
+    /// On a bridge of the agent: if the kernel supports it. On any other bridge: as it was found.
     Auto,
     /// Yes. It is an error if the kernel does not support it.
     On,

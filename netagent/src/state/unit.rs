@@ -32,6 +32,8 @@ pub enum Part {
     OwnVlans,
     /// An interface of the node itself.
     Host,
+    /// The VLAN filter of a bridge that exists: switched after its ports have their VLANs.
+    Filtering,
 }
 
 impl Part {
@@ -45,6 +47,7 @@ impl Part {
             Self::Port => "port",
             Self::OwnVlans => "own VLANs of",
             Self::Host => "host interface",
+            Self::Filtering => "VLAN filter of",
         }
     }
 }
