@@ -3,6 +3,7 @@
 
 mod bonds;
 mod bridges;
+mod give_back;
 mod guard;
 mod hosts;
 mod policy;
@@ -82,8 +83,10 @@ pub fn plan(
 ) -> Plan {
     let view = View { desired, observed, datapath };
     let mut plan = Plan::default();
+    give_back::bridges(&view, &mut plan);
     removals::ports(&view, &mut plan);
     removals::links(&view, &mut plan);
+    give_back::devices(&view, &mut plan);
     bonds::plan(&view, &mut plan);
     bridges::plan(&view, &mut plan);
     ports::plan(&view, &mut plan);

@@ -1,6 +1,7 @@
 //! Bridges that somebody else made, with running VMs: netagent takes them over while every VM sends
 //! and receives, and gives them back.
 
+mod given_back;
 mod lab;
 mod strangers;
 

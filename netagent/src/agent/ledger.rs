@@ -175,6 +175,10 @@ fn wants_the_same(old: &Desired, new: &Desired, id: &UnitId) -> bool {
         Part::OwnVlans => hosts(old) == hosts(new),
         Part::Port => port(old) == port(new),
         Part::Host => old.hosts.get(name) == new.hosts.get(name),
-        Part::FormerPort | Part::FormerLink | Part::FormerMember => false,
+        Part::FormerBridge
+        | Part::FormerPort
+        | Part::FormerLink
+        | Part::FormerMember
+        | Part::GivenBack => false,
     }
 }

@@ -19,6 +19,7 @@ use crate::{
 pub async fn plan(places: &Places, target: &Target) -> Result<ExitCode> {
     let sources = Sources::open(&target.config, &places.socket)?;
     let mut agent = Agent::open(&places.pins)?;
+    agent.remember_in(&places.state)?;
     agent.look().await?;
     let (desired, _) = sources.on(agent.links());
     let confirmed = target.confirm.iter().cloned().collect();
@@ -31,6 +32,7 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
     let sources = Sources::open(&target.config, &places.socket)?;
     let mut agent = Agent::open(&places.pins)?;
     agent.take_charge()?;
+    agent.remember_in(&places.state)?;
     agent.look().await.context("nothing was done")?;
     // Ports that were added at run time stay, though no daemon runs.
     let (desired, of_sources) = sources.on(agent.links());

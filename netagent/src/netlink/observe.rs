@@ -38,7 +38,8 @@ impl Netlink {
         let devices = self.default_devices().await.context("list default routes")?;
         let default_routes =
             devices.iter().filter_map(|index| Some(links.get(index)?.0.clone())).collect();
-        Ok(Observed { links: links.into_values().collect(), default_routes, kernel })
+        let links = links.into_values().collect();
+        Ok(Observed { links, default_routes, kernel, ..Observed::default() })
     }
 
     /// `ip -details link show`

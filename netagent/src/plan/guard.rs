@@ -199,7 +199,7 @@ impl View<'_> {
     }
 
     /// The bond that a link is a member of.
-    fn bond_of(&self, name: &IfName) -> Option<&IfName> {
+    pub fn bond_of(&self, name: &IfName) -> Option<&IfName> {
         let controller = self.observed.link(name)?.controller.as_ref()?;
         let link = self.observed.link(controller)?;
         matches!(link.kind, Kind::Bond(_)).then_some(controller)
@@ -246,7 +246,8 @@ impl View<'_> {
         match id.part {
             Part::Bridge | Part::OwnVlans | Part::Filtering => Some(name.clone()),
             Part::Host => self.desired.hosts.get(name).map(|host| host.bridge.clone()),
-            Part::Bond | Part::FormerLink => of_port(name),
+            Part::FormerBridge => Some(name.clone()),
+            Part::Bond | Part::FormerLink | Part::GivenBack => of_port(name),
             Part::FormerMember => self.bond_of(name).and_then(of_port),
             Part::Port | Part::FormerPort if self.is_uplink(name) => of_port(name),
             Part::Port | Part::FormerPort => None,

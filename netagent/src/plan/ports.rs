@@ -14,6 +14,7 @@ use crate::{
     change::{DatapathChange, LinkChange},
     names::{IfName, Mac},
     state::{Code, Finding, Hook, Kind, Link, Part, Port, PortPolicy, Role, UnitId, VlanFlags},
+    vids::VidSet,
 };
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
@@ -220,7 +221,7 @@ fn programs(
     }
 }
 
-/// Sets exactly the VIDs of the port, in ranges with equal flags.
+/// Sets exactly the VIDs of the port.
 fn vids(
     view: &View<'_>,
     name: &IfName,
@@ -232,19 +233,31 @@ fn vids(
         pvid: port.pvid == Some(vid),
         untagged: port.pvid == Some(vid) && port.bridge_untags(),
     };
-    let extra = found.keys().filter(|vid| !port.vids.contains(**vid)).copied();
-    for (first, last) in crate::vids::VidSet::from_iter(extra).ranges() {
+    let wanted = port.vids.iter().map(|vid| (vid, flags(vid))).collect();
+    set_vlans(view, name, found, &wanted, unit);
+}
+
+/// Sets exactly these VLANs of a bridge port, in ranges with equal flags.
+pub fn set_vlans(
+    view: &View<'_>,
+    name: &IfName,
+    found: &BTreeMap<Vid, VlanFlags>,
+    wanted: &BTreeMap<Vid, VlanFlags>,
+    unit: &mut Unit,
+) {
+    let extra = found.keys().filter(|vid| !wanted.contains_key(vid)).copied();
+    for (first, last) in VidSet::from_iter(extra).ranges() {
         unit.link(view, LinkChange::RemoveVids(name.clone(), first, last));
     }
-    let missing: BTreeSet<Vid> =
-        port.vids.iter().filter(|vid| found.get(vid) != Some(&flags(*vid))).collect();
-    let (special, ordinary): (Vec<Vid>, Vec<Vid>) =
-        missing.into_iter().partition(|vid| flags(*vid) != VlanFlags::default());
-    for vid in special {
-        unit.link(view, LinkChange::AddVids(name.clone(), vid, vid, flags(vid)));
+    let missing = wanted.iter().filter(|(vid, flags)| found.get(vid) != Some(flags));
+    let (special, ordinary): (Vec<_>, Vec<_>) =
+        missing.partition(|(_, flags)| **flags != VlanFlags::default());
+    for (vid, flags) in special {
+        unit.link(view, LinkChange::AddVids(name.clone(), *vid, *vid, *flags));
     }
-    for (first, last) in crate::vids::VidSet::from_iter(ordinary).ranges() {
-        unit.link(view, LinkChange::AddVids(name.clone(), first, last, VlanFlags::default()));
+    for (first, last) in ordinary.into_iter().map(|(vid, _)| *vid).collect::<VidSet>().ranges() {
+        let flags = VlanFlags::default();
+        unit.link(view, LinkChange::AddVids(name.clone(), first, last, flags));
     }
 }
 

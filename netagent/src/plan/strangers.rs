@@ -152,8 +152,9 @@ impl View<'_> {
         bridge: &'a IfName,
     ) -> impl Iterator<Item = (&'a IfName, &'a Link)> {
         self.observed.ports_of(bridge).filter(|(name, link)| {
-            let filtered = self.datapath.ports.values().any(|port| port.ifindex == link.index);
-            !self.desired.ports.contains_key(*name) && !filtered
+            let is_filtered =
+                || self.datapath.ports.values().any(|port| port.ifindex == link.index);
+            !self.desired.ports.contains_key(*name) && !is_filtered()
         })
     }
 }

@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod adopted;
+mod given_back;
 mod held_back;
 
 const OOB: &str = "

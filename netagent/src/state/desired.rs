@@ -35,6 +35,20 @@ impl Desired {
         }
     }
 
+    /// Whether a device is part of the desired state.
+    pub fn mentions(&self, name: &IfName) -> bool {
+        let is_nic = |port: &Port| match &port.role {
+            Role::Uplink { nics, .. } => nics.contains(name),
+            Role::Access | Role::Trunk | Role::Tunnel => false,
+        };
+        self.bonds.contains_key(name)
+            || self.bonds.values().any(|bond| bond.members.contains(name))
+            || self.bridges.contains_key(name)
+            || self.hosts.contains_key(name)
+            || self.ports.contains_key(name)
+            || self.ports.values().any(is_nic)
+    }
+
     /// The part of the node that findings about a port belong to: an uplink is a part of its segment.
     pub fn subject_of(&self, name: &IfName, port: &Port) -> Subject {
         match port.role {

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const FILE: &str = "
+pub const FILE: &str = "
 clusterNetworks:
   vm:
     bridge: vmbr0
@@ -21,7 +21,7 @@ fn default_pvid() -> BTreeMap<Vid, VlanFlags> {
 }
 
 /// `vmbr0` with the ports `eth2` and `tap7`.
-fn node(filtering: bool) -> Observed {
+pub fn node(filtering: bool) -> Observed {
     let mut observed = fresh();
     let state = BridgeState { vlan_filtering: Some(filtering), default_pvid: Some(1) };
     let address = "10.0.0.5/24".parse().unwrap();
@@ -142,9 +142,7 @@ fn vlans_of_unnamed_ports_stay_on_the_uplink() {
     attach port_out to tap7
     ");
     let plan = planned(&desired(FILE), &observed, &none());
-    insta::assert_snapshot!(found(&plan, Code::UnmanagedPort).join("\n"), @r"
-    tap8 is a port of vmbr0 that no source names: netagent does not filter it; it keeps VLAN 70,80 (untagged frames: none): add it to `ports`, or ip link set tap8 nomaster
-    ");
+    insta::assert_snapshot!(found(&plan, Code::UnmanagedPort).join("\n"), @"tap8 is a port of vmbr0 that no source names: netagent does not filter it; it keeps VLAN 70,80 (untagged frames: none): add it to `ports`, or ip link set tap8 nomaster");
 }
 
 #[test]
