@@ -35,9 +35,12 @@ struct Content {
 impl OriginalsFile {
     /// Reads the file of a state directory, which need not exist yet.
     pub fn read(directory: &Path) -> Result<Self> {
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+        Self::of_boot(directory, boot.context("read the boot id")?)
+    }
+
+    fn of_boot(directory: &Path, boot: String) -> Result<Self> {
         let path = directory.join("originals.json");
-        let boot =
-            fs::read_to_string("/proc/sys/kernel/random/boot_id").context("read the boot id")?;
         let content = match fs::read(&path) {
             Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
                 format!(
@@ -61,6 +64,9 @@ impl OriginalsFile {
 
     /// Adds devices, before their first change.
     pub fn add(&mut self, devices: Originals) -> Result<()> {
+        if devices.is_empty() {
+            return Ok(());
+        }
         let mut content = self.content.clone();
         content.devices.extend(devices);
         self.replace(content)
@@ -68,15 +74,15 @@ impl OriginalsFile {
 
     /// Drops devices that are gone or have been given back.
     pub fn retain(&mut self, keep: impl Fn(&IfName, &Original) -> bool) -> Result<()> {
+        if self.content.devices.iter().all(|(name, original)| keep(name, original)) {
+            return Ok(());
+        }
         let mut content = self.content.clone();
         content.devices.retain(|name, original| keep(name, original));
         self.replace(content)
     }
 
     fn replace(&mut self, content: Content) -> Result<()> {
-        if content.devices == self.content.devices {
-            return Ok(());
-        }
         save(&self.path, &content).with_context(|| {
             format!("{}: keep the devices as they were found (--state)", self.path.display())
         })?;
@@ -85,7 +91,7 @@ impl OriginalsFile {
     }
 }
 
-/// Writes the file in one step.
+/// Writes the file in one step. It need not survive the loss of power, which ends the boot.
 fn save(path: &Path, content: &Content) -> io::Result<()> {
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
@@ -94,7 +100,6 @@ fn save(path: &Path, content: &Content) -> io::Result<()> {
     let mut file =
         File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(&serde_json::to_vec(content)?)?;
-    file.sync_all()?;
     fs::rename(&temporary, path)
 }
 
@@ -132,4 +137,32 @@ fn changed(change: &Change) -> Vec<&IfName> {
         devices.extend(&policy.bridge);
     }
     devices
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::{Kind, sample::link};
+
+    #[test]
+    fn devices_are_remembered_until_they_are_dropped_or_the_node_boots() {
+        let directory =
+            std::env::temp_dir().join(format!("netagent-originals-{}", std::process::id()));
+        let open = |boot: &str| OriginalsFile::of_boot(&directory, boot.to_owned()).unwrap();
+        let device = |name: &str, index| {
+            let link = link(index, Kind::Other("tun".to_owned()));
+            (name.parse().unwrap(), Original::of(&link, false))
+        };
+        let mut file = open("one");
+        assert!(file.devices().is_empty());
+        file.add(Originals::from([device("tap7", 7), device("tap8", 8)])).unwrap();
+        assert_eq!(open("one").devices(), file.devices());
+        assert_eq!(open("two").devices(), &Originals::new());
+        file.retain(|_, original| original.index == 8).unwrap();
+        assert_eq!(open("one").devices(), &Originals::from([device("tap8", 8)]));
+        fs::write(directory.join("originals.json"), "{").unwrap();
+        let error = OriginalsFile::of_boot(&directory, "one".to_owned()).err().unwrap();
+        assert!(error.to_string().contains("remove it to keep them"), "{error:#}");
+        fs::remove_dir_all(&directory).unwrap();
+    }
 }
