@@ -25,7 +25,7 @@ use crate::{
     fdb::Bridges,
     names::IfName,
     netlink::{Changes, Netlink},
-    plan::{Permission, Plan, Step, Unit, plan},
+    plan::{Permission, Plan, Step, Unit, plan, waits_for_its_bridge},
     snapshot::Snapshot,
     state::{Desired, Observed, ObservedDatapath, Outcome, TcFilters},
 };
@@ -89,7 +89,10 @@ impl Agent {
         let result = file.retain(|name, original| {
             let exists = links.link(name).is_some_and(|link| link.index == original.index);
             let is_left = |unit: &Unit| unit.id.device == *name && !unit.steps.is_empty();
-            exists && (desired.mentions(name) || plan.units.iter().any(is_left))
+            exists
+                && (desired.mentions(name)
+                    || plan.units.iter().any(is_left)
+                    || waits_for_its_bridge(desired, links, original))
         });
         if let Err(error) = result {
             warn!("{error:#}");

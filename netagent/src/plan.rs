@@ -17,6 +17,7 @@ mod xdp;
 
 use std::collections::BTreeSet;
 
+pub use self::give_back::waits as waits_for_its_bridge;
 pub use self::unit::{Step, Unit};
 use crate::{
     names::IfName,

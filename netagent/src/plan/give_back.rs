@@ -11,7 +11,10 @@ use super::{Plan, Unit, View, bonds, ports::set_vlans};
 use crate::{
     change::{DatapathChange, LinkChange},
     names::IfName,
-    state::{Bond, Kind, Link, Original, Part, PortPolicy, Subject, UnitId, VlanFlags},
+    state::{
+        Bond, Desired, Kind, Link, Observed, ObservedDatapath, Original, Part, PortPolicy, Subject,
+        UnitId, VlanFlags,
+    },
 };
 
 /// Gives back bridges, while their ports still have their programs.
@@ -49,9 +52,9 @@ pub fn port(view: &View<'_>, name: &IfName, device: &IfName, link: &Link, unit: 
     let home = home.filter(|home| matches!(kind(Some(home)), Some(Kind::Bridge(_))));
     let stays = home.is_some() && link.controller.as_ref() == home;
     let vlans = original.map(Original::vlans).unwrap_or_default();
-    if stays {
+    if stays && home.is_some_and(|home| !view.filters_anew(home)) {
         set_vlans(view, device, &link.vlans, &vlans, unit);
-    } else if matches!(kind(link.controller.as_ref()), Some(Kind::Bridge(_))) {
+    } else if !stays && matches!(kind(link.controller.as_ref()), Some(Kind::Bridge(_))) {
         unit.link(view, LinkChange::Release(device.clone()));
     }
     unit.datapath(view, DatapathChange::Forget(name.clone()));
@@ -88,11 +91,24 @@ pub fn devices(view: &View<'_>, plan: &mut Plan) {
                 offload(view, name, original, &mut unit);
             }
             _ => {
+                vlans(view, name, link, original, &mut unit);
                 mtu(view, name, link, original, &mut unit);
                 offload(view, name, original, &mut unit);
             }
         }
         plan.push(unit);
+    }
+}
+
+/// The VLANs of a port that left the file before its bridge.
+fn vlans(view: &View<'_>, name: &IfName, link: &Link, original: &Original, unit: &mut Unit) {
+    let has_policy = view.datapath.ports.values().any(|port| port.ifindex == link.index);
+    let bridge = link.controller.as_ref().filter(|bridge| view.observed_bridge(bridge).is_some());
+    if let Some(bridge) = bridge.filter(|bridge| original.controller.as_ref() == Some(*bridge))
+        && !has_policy
+        && !view.filters_anew(bridge)
+    {
+        set_vlans(view, name, &link.vlans, &original.vlans(), unit);
     }
 }
 
@@ -108,7 +124,23 @@ fn offload(view: &View<'_>, name: &IfName, original: &Original, unit: &mut Unit)
     }
 }
 
+/// Whether a device is given back later, with its bridge: until then it keeps its VLANs.
+pub fn waits(desired: &Desired, observed: &Observed, original: &Original) -> bool {
+    let datapath = ObservedDatapath::default();
+    let view = View { desired, observed, datapath: &datapath };
+    original.controller.as_ref().is_some_and(|bridge| view.filters_anew(bridge))
+}
+
 impl View<'_> {
+    /// Whether a desired bridge filters now and did not when it was found: the VLANs that its ports
+    /// had then say nothing about their connectivity.
+    fn filters_anew(&self, bridge: &IfName) -> bool {
+        let original = self.observed.originals.get(bridge).and_then(|original| original.bridge);
+        let found = original.and_then(|state| state.vlan_filtering);
+        let now = self.observed_bridge(bridge).and_then(|state| state.vlan_filtering);
+        self.desired.bridges.contains_key(bridge) && found == Some(false) && now == Some(true)
+    }
+
     /// A device that netagent did not create, as it was found.
     fn original(&self, name: &IfName) -> Option<&Original> {
         let link = self.observed.link(name).filter(|link| !link.is_owned())?;

@@ -85,3 +85,25 @@ fn another_device_of_the_name_is_left_alone() {
     observed.links.get_mut(&name("eth2")).unwrap().mtu = 1400;
     assert_eq!(steps(&desired("{}"), &observed, &ObservedDatapath::default()), "");
 }
+
+/// A port leaves the file, and its bridge stays with a filter that it did not have when it was found.
+#[test]
+fn port_keeps_its_vlans_until_the_filter_is_given_back() {
+    let on = FILE.replace("bridge: vmbr0", "bridge: vmbr0\n    vlanFiltering: on");
+    let without = desired(&on.replace("  - { device: tap7, network: plain }", "  []"));
+    let (mut observed, _) = managed(false, &on);
+    let bridge = observed.links.get_mut(&name("vmbr0")).unwrap();
+    bridge.kind = Kind::Bridge(BridgeState { vlan_filtering: Some(true), default_pvid: Some(1) });
+    let tap = observed.links.get_mut(&name("tap7")).unwrap();
+    tap.vlans = BTreeMap::from([(vid(100), VlanFlags::default())]);
+    let mut datapath = carried_out(&desired(&on), &observed);
+    let text = steps(&without, &observed, &datapath);
+    let of_tap: Vec<_> = text.lines().filter(|line| line.contains("tap7")).collect();
+    assert_eq!(of_tap, ["policy tap7: remove, with its programs"]);
+    datapath.ports.remove(&name("tap7"));
+    let original = &observed.originals[&name("tap7")];
+    assert!(waits_for_its_bridge(&without, &observed, original));
+    assert!(!waits_for_its_bridge(&desired("{}"), &observed, original));
+    let text = steps(&desired("{}"), &observed, &datapath);
+    assert!(text.contains("bridge vlan add dev tap7 vid 1 pvid untagged"), "{text}");
+}
