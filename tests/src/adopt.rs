@@ -5,7 +5,7 @@ mod given_back;
 mod lab;
 mod strangers;
 
-use self::lab::{Lab, Vm, frames};
+use self::lab::{Lab, Vm, frames, meanwhile};
 use crate::{
     Feature,
     frame::{C, Frame},
@@ -95,7 +95,7 @@ fn port_that_joins_hears_nothing_of_the_default_vlan() {
     lab.apply("auto");
     let ear = lab.plug(late, false);
     let of_default_vlan = |number| lab.broadcast(&Frame::numbered(number, &[]));
-    lab.meanwhile(of_default_vlan, || lab.apply_with("auto", &[late]));
+    meanwhile(of_default_vlan, || lab.apply_with("auto", &[late]));
     // Frames of VLAN 100 have the number 0.
     let heard = wait_for("the new port hears its VLAN", || {
         lab.broadcast(&Frame::numbered(0, &[(C, 100)]));

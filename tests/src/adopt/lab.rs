@@ -156,7 +156,7 @@ impl Lab {
     fn send(&self, vm: &Vm, wire: &Wire, number: u32) {
         let frame = |source, destination, vid| {
             let tags = if vid == 0 { vec![] } else { vec![(C, vid)] };
-            Frame { source, destination, ..Frame::numbered(number, &tags) }
+            Frame { destination, source, ..Frame::numbered(number, &tags) }
         };
         // The first frame finds the way.
         let to = |mac| if number == 0 { BROADCAST } else { mac };
@@ -169,34 +169,11 @@ impl Lab {
         self.nic.send(frame);
     }
 
-    /// Calls `send` again and again while something happens, from `work`'s beginning to its end.
-    pub fn meanwhile(&self, send: impl Fn(u32) + Send, work: impl FnOnce()) -> u32 {
-        let stop = &AtomicBool::new(false);
-        thread::scope(|scope| {
-            let sender = scope.spawn(move || {
-                let mut number = 1;
-                while !stop.load(Ordering::Relaxed) {
-                    send(number);
-                    number += 1;
-                    // Limits the rate.
-                    thread::sleep(Duration::from_millis(5));
-                }
-                number
-            });
-            // Stops the sender also when the work fails.
-            let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
-            stop.store(true, Ordering::Relaxed);
-            let sent = sender.join().unwrap();
-            result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            sent
-        })
-    }
-
     /// Asserts that every VM keeps its connectivity while something happens.
     pub fn assert_nothing_is_lost(&self, what: &str, work: impl FnOnce()) {
         self.learn();
         let all = |number| self.vms.iter().for_each(|(vm, wire)| self.send(vm, wire, number));
-        let sent = self.meanwhile(all, work);
+        let sent = meanwhile(all, work);
         let numbers: BTreeSet<u32> = (1..sent).collect();
         let mut lost = Vec::new();
         let at_nic = frames(&self.nic);
@@ -216,6 +193,29 @@ impl Lab {
         println!("{what}: {vms} VMs, {} frames each way, lost: {}", sent - 1, lost.len());
         assert!(lost.is_empty(), "{what}: of {} frames are missing: {lost:?}", sent - 1);
     }
+}
+
+/// Calls `send` again and again while something happens, from `work`'s beginning to its end.
+pub fn meanwhile(send: impl Fn(u32) + Send, work: impl FnOnce()) -> u32 {
+    let stop = &AtomicBool::new(false);
+    thread::scope(|scope| {
+        let sender = scope.spawn(move || {
+            let mut number = 1;
+            while !stop.load(Ordering::Relaxed) {
+                send(number);
+                number += 1;
+                // Limits the rate.
+                thread::sleep(Duration::from_millis(5));
+            }
+            number
+        });
+        // Stops the sender also when the work fails.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        stop.store(true, Ordering::Relaxed);
+        let count = sender.join().unwrap();
+        result.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        count
+    })
 }
 
 fn tag(frame: &Frame) -> u16 {
