@@ -244,9 +244,10 @@ impl View<'_> {
             desired.or_else(|| of_link(name))
         };
         match id.part {
-            Part::Bridge | Part::OwnVlans | Part::Filtering => Some(name.clone()),
+            Part::FormerBridge | Part::Bridge | Part::OwnVlans | Part::Filtering => {
+                Some(name.clone())
+            }
             Part::Host => self.desired.hosts.get(name).map(|host| host.bridge.clone()),
-            Part::FormerBridge => Some(name.clone()),
             Part::Bond | Part::FormerLink | Part::GivenBack => of_port(name),
             Part::FormerMember => self.bond_of(name).and_then(of_port),
             Part::Port | Part::FormerPort if self.is_uplink(name) => of_port(name),
