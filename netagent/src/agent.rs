@@ -2,6 +2,7 @@
 
 mod apply;
 mod ledger;
+mod originals;
 
 use std::{
     collections::BTreeSet,
@@ -11,7 +12,9 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use netagent_common::{forward::FdbEntry, policy::UPLINK};
+use tracing::warn;
 
+use self::originals::{OriginalsFile, first_changed};
 pub use self::{
     apply::{Applied, Progress},
     ledger::Ledger,
@@ -22,7 +25,7 @@ use crate::{
     fdb::Bridges,
     names::IfName,
     netlink::{Changes, Netlink},
-    plan::{Permission, Plan, Step, Unit, plan},
+    plan::{Permission, Plan, Step, Unit, plan, waits_for_its_bridge},
     snapshot::Snapshot,
     state::{Desired, Observed, ObservedDatapath, Outcome, TcFilters},
 };
@@ -35,6 +38,8 @@ pub struct Agent {
     seen: Seen,
     /// A look failed: what was seen may not be the whole truth.
     stale: bool,
+    /// The devices as they were found. `None`: nothing is changed, or nothing is given back.
+    originals: Option<OriginalsFile>,
 }
 
 /// The node as netlink and the datapath show it.
@@ -52,7 +57,47 @@ impl Agent {
             datapath: Datapath::open(&Pins::new(pins))?,
             seen: Seen::default(),
             stale: true,
+            originals: None,
         })
+    }
+
+    /// Remembers devices as they were found, in the state directory.
+    pub fn remember_in(&mut self, directory: &Path) -> Result<()> {
+        self.originals = Some(OriginalsFile::read(directory)?);
+        self.recall();
+        Ok(())
+    }
+
+    fn recall(&mut self) {
+        if let Some(file) = &self.originals {
+            self.seen.links.originals.clone_from(file.devices());
+        }
+    }
+
+    /// Remembers the devices that a plan changes for the first time.
+    fn remember(&mut self, plan: &Plan) -> Result<()> {
+        let Some(file) = &mut self.originals else { return Ok(()) };
+        file.add(first_changed(plan, &self.seen.links, &self.seen.datapath))?;
+        self.recall();
+        Ok(())
+    }
+
+    /// Drops the devices that are gone, or that `plan`, for what is left, has given back.
+    fn forget_given_back(&mut self, desired: &Desired, plan: &Plan) {
+        let Some(file) = &mut self.originals else { return };
+        let links = &self.seen.links;
+        let result = file.retain(|name, original| {
+            let exists = links.link(name).is_some_and(|link| link.index == original.index);
+            let is_left = |unit: &Unit| unit.id.device == *name && !unit.steps.is_empty();
+            exists
+                && (desired.mentions(name)
+                    || plan.units.iter().any(is_left)
+                    || waits_for_its_bridge(desired, links, original))
+        });
+        if let Err(error) = result {
+            warn!("{error:#}");
+        }
+        self.recall();
     }
 
     /// Lets the programs log if the agent logs debug messages; see [`log`].
@@ -74,6 +119,7 @@ impl Agent {
         let filters = self.filters(&links, None).await?;
         let datapath = self.datapath.observe(&links, &filters)?;
         self.seen = Seen { links, datapath };
+        self.recall();
         self.stale = false;
         Ok(())
     }

@@ -3,13 +3,15 @@
 
 use std::{fmt, mem::discriminant, net::Ipv4Addr, str::FromStr};
 
+use serde::{Deserialize, Serialize};
+
 use crate::names::IfName;
 
 /// Defines an enum whose variants have a name and a number in the kernel's interface.
 macro_rules! named {
     ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $number:literal $text:literal,)+ }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
         pub enum $name { $($(#[$vdoc])* #[doc = concat!("`", $text, "`")] $variant,)+ }
 
         impl $name {
@@ -109,7 +111,7 @@ impl Mode {
 }
 
 /// An option of a bond with its value. Times are in milliseconds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BondOption {
     /// `mode`
     Mode(Mode),

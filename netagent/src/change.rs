@@ -97,6 +97,8 @@ pub enum DatapathChange {
     Detach(IfName, Hook),
     /// Switches off VLAN receive offload on an uplink's NIC, so that XDP sees tags: uplink, NIC.
     RxVlanOff(IfName, IfName),
+    /// Switches VLAN receive offload of a NIC on again.
+    RxVlanOn(IfName),
 }
 
 impl LinkChange {
@@ -227,7 +229,8 @@ impl Change {
                 DatapathChange::SetPolicy(name, _)
                 | DatapathChange::Forget(name)
                 | DatapathChange::Attach(name, ..)
-                | DatapathChange::Detach(name, _) => vec![name],
+                | DatapathChange::Detach(name, _)
+                | DatapathChange::RxVlanOn(name) => vec![name],
             },
         }
     }
@@ -238,7 +241,9 @@ impl DatapathChange {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::SetPolicy(..) | Self::Forget(_) => "policy",
-            Self::Attach(..) | Self::Detach(..) | Self::RxVlanOff(..) => "program",
+            Self::Attach(..) | Self::Detach(..) | Self::RxVlanOff(..) | Self::RxVlanOn(_) => {
+                "program"
+            }
         }
     }
 
@@ -247,7 +252,11 @@ impl DatapathChange {
         match self {
             Self::Attach(uplink, Hook::UplinkXdp, _) | Self::RxVlanOff(uplink, _) => Some(uplink),
             Self::SetPolicy(uplink, policy) if policy.has(TAGS_IN_BYTES) => Some(uplink),
-            Self::SetPolicy(..) | Self::Attach(..) | Self::Detach(..) | Self::Forget(_) => None,
+            Self::SetPolicy(..)
+            | Self::Attach(..)
+            | Self::Detach(..)
+            | Self::Forget(_)
+            | Self::RxVlanOn(_) => None,
         }
     }
 }

@@ -52,7 +52,7 @@ struct Places {
     #[arg(long, global = true, value_name = "PATH", env = "NETAGENT_SOCKET",
         default_value = control::DEFAULT)]
     socket: PathBuf,
-    /// Directory of the history.
+    /// Directory of the history, and of devices as they were found.
     #[arg(
         long,
         global = true,

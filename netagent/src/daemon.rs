@@ -74,6 +74,7 @@ pub async fn run(options: Options) -> Result<()> {
     let mut agent = Agent::open(&options.pins)?;
     let sources = Sources::open(&options.config, &options.socket)?;
     agent.take_charge()?;
+    agent.remember_in(&options.state)?;
     agent.log_programs(&options.pins)?;
     let mut watch = Watch::open()?;
     let (sender, requests) = mpsc::channel(64);

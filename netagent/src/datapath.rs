@@ -208,6 +208,8 @@ impl Datapath {
                 table.set(maps, device, policy).with_context(|| format!("{name}: set the policy"))
             }
             DatapathChange::Forget(name) => {
+                // A program that finds no policy drops the frame.
+                self.programs.stop(name)?;
                 self.programs.forget(name, index_of(name))?;
                 let Some((maps, table)) = &mut self.open else { return Ok(()) };
                 table.forget(maps, name).with_context(|| format!("{name}: remove the policy"))
@@ -217,7 +219,8 @@ impl Datapath {
                 self.programs.attach(name, index(name)?, *hook, *flags)
             }
             DatapathChange::Detach(name, hook) => self.programs.detach(name, index_of(name), *hook),
-            DatapathChange::RxVlanOff(_, nic) => offload::rx_vlan_off(nic),
+            DatapathChange::RxVlanOff(_, nic) => offload::set_rx_vlan(nic, false),
+            DatapathChange::RxVlanOn(nic) => offload::set_rx_vlan(nic, true),
         }
     }
 

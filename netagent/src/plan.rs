@@ -3,11 +3,13 @@
 
 mod bonds;
 mod bridges;
+mod give_back;
 mod guard;
 mod hosts;
 mod policy;
 mod ports;
 mod removals;
+mod strangers;
 mod takeover;
 mod teardown;
 #[cfg(test)]
@@ -17,6 +19,7 @@ mod xdp;
 
 use std::collections::BTreeSet;
 
+pub use self::give_back::waits as waits_for_its_bridge;
 pub use self::unit::{Step, Unit};
 use crate::{
     names::IfName,
@@ -83,13 +86,16 @@ pub fn plan(
 ) -> Plan {
     let view = View { desired, observed, datapath };
     let mut plan = Plan::default();
+    give_back::bridges(&view, &mut plan);
     removals::ports(&view, &mut plan);
     removals::links(&view, &mut plan);
+    give_back::devices(&view, &mut plan);
     bonds::plan(&view, &mut plan);
     bridges::plan(&view, &mut plan);
     hosts::plan(&view, &mut plan);
     ports::plan(&view, &mut plan);
     takeover::plan(&view, &mut plan);
+    bridges::switch(&view, &mut plan);
     hosts::former_vids(&view, &mut plan);
     guard::check(&view, permission, &mut plan);
     plan

@@ -7,6 +7,7 @@ mod filter;
 mod finding;
 mod hook;
 mod observed;
+mod original;
 mod outcome;
 mod policy;
 mod route;
@@ -27,6 +28,7 @@ pub use self::{
         BondState, BridgeState, Kernel, Kind, Link, Member, Observed, ObservedDatapath,
         ObservedPort, VlanFlags,
     },
+    original::{Original, Originals},
     outcome::Outcome,
     policy::{PortPolicy, checks},
     route::{Address, MAIN_TABLE, PROTOCOL, Route},

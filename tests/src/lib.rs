@@ -19,6 +19,7 @@ mod program;
 mod rng;
 mod wire;
 
+mod adopt;
 mod bond;
 mod change;
 mod flood;

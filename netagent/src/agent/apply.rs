@@ -44,6 +44,13 @@ impl Agent {
     ) -> Applied {
         for _ in 0..ROUNDS {
             let plan = self.plan(desired, ledger.permission());
+            if let Err(error) = self.remember(&plan) {
+                // What cannot be given back is not taken.
+                for unit in plan.units.iter().filter(|unit| unit.is_runnable()) {
+                    ledger.failed(unit, Code::StepFailed, format!("{}: {error:#}", unit.id));
+                }
+                return self.end(desired, ledger, false);
+            }
             ledger.begin(&plan);
             let mut incomplete = BTreeSet::new();
             let mut worked = false;
@@ -93,6 +100,7 @@ impl Agent {
     fn end(&mut self, desired: &Desired, ledger: &mut Ledger, interrupted: bool) -> Applied {
         let plan = self.plan(desired, ledger.permission());
         if !interrupted {
+            self.forget_given_back(desired, &plan);
             ledger.settle(desired, &plan);
             if ledger.has_confirmations() {
                 ledger.end_confirmations(&self.plan(desired, &ledger.lasting_permission()));

@@ -149,10 +149,9 @@ fn steps(unit: &Unit) -> Vec<String> {
 /// The units of a desired state.
 fn units(desired: &Desired) -> impl Iterator<Item = UnitId> {
     let bonds = desired.bonds.keys().map(|name| UnitId::new(Part::Bond, name));
-    let bridges = desired
-        .bridges
-        .keys()
-        .flat_map(|name| [UnitId::new(Part::Bridge, name), UnitId::new(Part::OwnVlans, name)]);
+    let bridges = desired.bridges.keys().flat_map(|name| {
+        [Part::Bridge, Part::OwnVlans, Part::Filtering].map(|part| UnitId::new(part, name))
+    });
     let ports = desired.ports.keys().map(|name| UnitId::new(Part::Port, name));
     let hosts = desired.hosts.keys().map(|name| UnitId::new(Part::Host, name));
     bonds.chain(bridges).chain(ports).chain(hosts)
@@ -172,10 +171,15 @@ fn wants_the_same(old: &Desired, new: &Desired, id: &UnitId) -> bool {
     };
     match id.part {
         Part::Bond => old.bonds.get(name) == new.bonds.get(name),
-        Part::Bridge => old.bridges.get(name) == new.bridges.get(name),
+        Part::Bridge | Part::Filtering => old.bridges.get(name) == new.bridges.get(name),
         Part::OwnVlans | Part::FormerVlans => hosts(old) == hosts(new),
         Part::Port => port(old) == port(new),
         Part::Host => old.hosts.get(name) == new.hosts.get(name),
-        Part::FormerPort | Part::FormerLink | Part::FormerMember | Part::Takeover => false,
+        Part::FormerBridge
+        | Part::FormerPort
+        | Part::FormerLink
+        | Part::FormerMember
+        | Part::GivenBack
+        | Part::Takeover => false,
     }
 }

@@ -118,8 +118,8 @@ pub fn of_datapath(change: &DatapathChange, datapath: &ObservedDatapath) -> Vec<
                 None => vec![DatapathChange::Detach(name.clone(), *hook)],
             }
         }
-        // The offload may stay off: that is harmless.
-        DatapathChange::RxVlanOff(..) => vec![],
+        DatapathChange::RxVlanOff(_, nic) => vec![DatapathChange::RxVlanOn(nic.clone())],
+        DatapathChange::RxVlanOn(nic) => vec![DatapathChange::RxVlanOff(nic.clone(), nic.clone())],
     };
     back.into_iter().map(Change::Datapath).collect()
 }

@@ -102,6 +102,7 @@ impl fmt::Display for DatapathChange {
                 }
             }
             Self::Detach(name, hook) => write!(f, "detach {} from {name}", hook.program()),
+            Self::RxVlanOn(nic) => write!(f, "ethtool -K {nic} rxvlan on"),
             Self::RxVlanOff(_, nic) => write!(f, "ethtool -K {nic} rxvlan off"),
         }
     }

@@ -20,6 +20,7 @@ use crate::{
 pub async fn plan(places: &Places, target: &Target) -> Result<ExitCode> {
     let sources = Sources::open(&target.config, &places.socket)?;
     let mut agent = Agent::open(&places.pins)?;
+    agent.remember_in(&places.state)?;
     agent.look().await?;
     known(&target.confirm, agent.links())?;
     let (desired, _) = sources.on(agent.links());
@@ -33,6 +34,7 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
     let sources = Sources::open(&target.config, &places.socket)?;
     let mut agent = Agent::open(&places.pins)?;
     agent.take_charge()?;
+    agent.remember_in(&places.state)?;
     agent.look().await.context("nothing was done")?;
     known(&target.confirm, agent.links()).context("nothing was done")?;
     // Ports that were added at run time stay, though no daemon runs.
@@ -101,7 +103,7 @@ fn text(plan: &Plan) -> String {
     }
     lines.extend(plan.units.iter().flat_map(|unit| &unit.impact).map(|cost| format!("# {cost}")));
     for link in plan.unconfirmed() {
-        lines.push(format!("# {link} carries the node itself: apply needs --confirm {link}"));
+        lines.push(format!("# {link}: the change needs confirmation: apply --confirm {link}"));
     }
     if plan.is_empty() {
         lines.push("nothing to do".to_owned());

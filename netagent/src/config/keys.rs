@@ -46,7 +46,8 @@ pub struct ClusterNetworkKeys {
     /// The bridge's name. Default: `<name>-br`.
     pub bridge: Option<Scalar<IfName>>,
     /// Whether the kernel's bridge filters VLANs as well: `auto` (default) if the kernel supports
-    /// it; `on`, otherwise an error; `off`, eBPF alone filters.
+    /// it, or as it was found on a bridge that netagent did not create; `on`, otherwise an error;
+    /// `off`, eBPF alone filters.
     pub vlan_filtering: Option<Scalar<Filtering>>,
     /// The uplink. Default: none, a segment of this node only.
     pub uplink: Option<UplinkKeys>,

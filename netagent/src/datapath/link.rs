@@ -1,6 +1,6 @@
-//! The device and the program of a pinned BPF link.
+//! Pinned BPF links: their device and program, and how they are detached.
 //!
-//! Read from `/proc/self/fdinfo`, which has the interface index that aya's `LinkInfo` leaves out,
+//! The former is read from `/proc/self/fdinfo`, which has the interface index that aya's `LinkInfo` leaves out,
 //! and which needs no CAP_SYS_ADMIN.
 
 use std::{
@@ -30,8 +30,42 @@ struct ObjGet {
     file_flags: u32,
 }
 
+/// `BPF_LINK_DETACH`, since 5.8.
+const BPF_LINK_DETACH: libc::c_long = 34;
+
+/// The part of `union bpf_attr` for BPF_LINK_DETACH.
+#[repr(C)]
+struct LinkDetach {
+    link_fd: u32,
+}
+
+/// Detaches the program of a pinned link, and returns when it does not run any more. Removing the
+/// pin alone detaches it some milliseconds later, and meanwhile it may find no policy. Nothing to
+/// do if the pin or the device does not exist.
+pub fn detach(path: &Path) -> io::Result<()> {
+    let Some(fd) = open(path)? else { return Ok(()) };
+    let attr = LinkDetach { link_fd: fd.as_raw_fd().cast_unsigned() };
+    // SAFETY: the attribute outlives the call, which reads the given size.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_LINK_DETACH, &raw const attr, size_of::<LinkDetach>())
+    };
+    let error = io::Error::last_os_error();
+    if result < 0 && error.raw_os_error() != Some(libc::ENOLINK) { Err(error) } else { Ok(()) }
+}
+
 /// Reads a pinned link; `None` if the pin does not exist.
 pub fn read(path: &Path) -> io::Result<Option<LinkState>> {
+    let Some(fd) = open(path)? else { return Ok(None) };
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
+    let field = |name: &str| {
+        let line = info.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
+    };
+    Ok(Some(LinkState { ifindex: field("ifindex:"), program: field("prog_id:") }))
+}
+
+/// Opens a pinned link; `None` if the pin does not exist.
+fn open(path: &Path) -> io::Result<Option<OwnedFd>> {
     let name = CString::new(path.as_os_str().as_encoded_bytes())?;
     let attr = ObjGet { pathname: name.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
     // SAFETY: the attribute and the path outlive the call, which reads the given size.
@@ -43,11 +77,5 @@ pub fn read(path: &Path) -> io::Result<Option<LinkState>> {
     }
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: a new descriptor.
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd()))?;
-    let field = |name: &str| {
-        let line = info.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
-    };
-    Ok(Some(LinkState { ifindex: field("ifindex:"), program: field("prog_id:") }))
+    Ok(Some(unsafe { OwnedFd::from_raw_fd(fd) }))
 }

@@ -27,16 +27,22 @@ pub fn rx_vlan(device: &IfName) -> Result<bool> {
     Ok(flags & ETH_FLAG_RXVLAN != 0)
 }
 
-/// `ethtool -K DEV rxvlan off`, and verifies it.
-pub fn rx_vlan_off(device: &IfName) -> Result<()> {
+/// `ethtool -K DEV rxvlan on` or `off`, and verifies it.
+pub fn set_rx_vlan(device: &IfName, on: bool) -> Result<()> {
     let flags = ethtool(device, ETHTOOL_GFLAGS, 0)
         .with_context(|| format!("{device}: read the offload flags"))?;
-    ethtool(device, ETHTOOL_SFLAGS, flags & !ETH_FLAG_RXVLAN)
-        .with_context(|| format!("{device}: switch rx-vlan-offload off"))?;
-    if rx_vlan(device)? {
-        bail!("{device}: rx-vlan-offload stays on: set `xdp: off` on this uplink");
+    let flags = if on { flags | ETH_FLAG_RXVLAN } else { flags & !ETH_FLAG_RXVLAN };
+    ethtool(device, ETHTOOL_SFLAGS, flags)
+        .with_context(|| format!("{device}: switch rx-vlan-offload"))?;
+    match (rx_vlan(device)?, on) {
+        (true, false) => {
+            bail!("{device}: rx-vlan-offload stays on: set `xdp: off` on this uplink")
+        }
+        (false, true) => {
+            bail!("{device}: rx-vlan-offload stays off: ethtool -K {device} rxvlan on")
+        }
+        (true, true) | (false, false) => Ok(()),
     }
-    Ok(())
 }
 
 fn ethtool(device: &IfName, cmd: u32, data: u32) -> io::Result<u32> {

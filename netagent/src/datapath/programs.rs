@@ -222,6 +222,14 @@ impl Programs {
         Ok(())
     }
 
+    /// Detaches the programs of a device, and returns when they do not run any more.
+    pub fn stop(&self, device: &IfName) -> Result<()> {
+        Hook::ALL.into_iter().try_for_each(|hook| {
+            link::detach(&self.pins.link(device, hook))
+                .with_context(|| format!("{device}: detach {}", hook.program()))
+        })
+    }
+
     /// Removes the pinned links of a device: that detaches them.
     pub fn forget(&self, device: &IfName, ifindex: Option<u32>) -> Result<()> {
         for hook in Hook::ALL {

@@ -38,6 +38,7 @@ pub fn desired(links: &Observed, datapath: &ObservedDatapath) -> Desired {
             segment: segment.clone(),
             filtering: Filtering::Auto,
             mtu: None,
+            native: None,
             mac_of: None,
         });
         if is_uplink {

@@ -102,6 +102,7 @@ impl Segment {
             segment: self.name.clone(),
             filtering: self.filtering,
             mtu: self.uplink.as_ref().and_then(|uplink| uplink.mtu),
+            native: self.native(),
             mac_of: self.uplink.as_ref().map(Uplink::stable_mac),
         }
     }

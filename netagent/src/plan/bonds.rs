@@ -63,7 +63,7 @@ fn create(view: &View<'_>, name: &IfName, bond: &Bond, unit: &mut Unit) {
     unit.link(view, LinkChange::SetUp(name.clone()));
 }
 
-fn change(
+pub fn change(
     view: &View<'_>,
     name: &IfName,
     bond: &Bond,

@@ -1,8 +1,9 @@
-//! Bridges: create them or change them in place.
+//! Bridges: create them or change them in place. The VLAN filter of a bridge that exists is switched
+//! after its ports have their VLANs: see [`switch`].
 
 use super::{Plan, Unit, View};
 use crate::{
-    change::LinkChange,
+    change::{DatapathChange, LinkChange},
     names::IfName,
     state::{Bridge, BridgeState, Filtering, Kind, Link, Part, UnitId},
 };
@@ -21,12 +22,12 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
             plan.push(unit);
             continue;
         }
-        let filtering = view.filtering(bridge);
+        let filtering = view.filtering(name, bridge);
         match view.observed.link(name) {
             None => create(view, name, bridge, filtering, &mut unit),
             Some(link) => match link.kind {
                 Kind::Bridge(state) => {
-                    change(view, name, bridge, link, state, filtering, &mut unit);
+                    change(view, name, bridge, link, state, &mut unit);
                 }
                 _ => unit.refuse(
                     format!("{name} exists and is not a bridge"),
@@ -39,9 +40,30 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
 }
 
 impl View<'_> {
-    /// Whether the kernel's VLAN filter is on; `None` if the kernel has no VLAN filter.
-    pub fn filtering(&self, bridge: &Bridge) -> Option<bool> {
-        self.observed.kernel.vlan_filtering.then_some(bridge.filtering != Filtering::Off)
+    /// Whether the kernel's VLAN filter should be on; `None` if the kernel has no VLAN filter.
+    pub fn filtering(&self, name: &IfName, bridge: &Bridge) -> Option<bool> {
+        let found = self.adopted(name).and_then(|state| state.vlan_filtering);
+        let wanted = match bridge.filtering {
+            Filtering::Auto => found.unwrap_or(true),
+            Filtering::On => true,
+            Filtering::Off => false,
+        };
+        self.observed.kernel.vlan_filtering.then_some(wanted)
+    }
+
+    /// Whether the kernel's VLAN filter is on while the ports of a bridge are changed: it is
+    /// switched after them.
+    pub fn filters_now(&self, name: &IfName, bridge: &Bridge) -> bool {
+        let wanted = self.filtering(name, bridge) == Some(true);
+        self.observed_bridge(name).and_then(|state| state.vlan_filtering).unwrap_or(wanted)
+    }
+
+    /// The state of a bridge that exists.
+    pub fn observed_bridge(&self, name: &IfName) -> Option<BridgeState> {
+        match self.observed.link(name)?.kind {
+            Kind::Bridge(state) => Some(state),
+            _ => None,
+        }
     }
 
     /// The reason why ports cannot join the bridge: the bridge is refused.
@@ -79,15 +101,11 @@ fn change(
     bridge: &Bridge,
     link: &Link,
     state: BridgeState,
-    filtering: Option<bool>,
     unit: &mut Unit,
 ) {
-    if let (Some(wanted), Some(found)) = (filtering, state.vlan_filtering)
-        && wanted != found
-    {
-        unit.link(view, LinkChange::SetFiltering(name.clone(), wanted));
-    }
-    if filtering.is_some() && state.default_pvid.is_some_and(|pvid| pvid != 0) {
+    // That of another bridge stays: without it, the kernel removes the VLAN from every port at
+    // once, and ports that others add later would have none.
+    if link.is_owned() && state.default_pvid.is_some_and(|pvid| pvid != 0) {
         unit.link(view, LinkChange::SetDefaultPvid(name.clone(), 0));
     }
     let uplink =
@@ -103,5 +121,28 @@ fn change(
     }
     if !link.up {
         unit.link(view, LinkChange::SetUp(name.clone()));
+    }
+}
+
+/// Switches the VLAN filter of bridges that exist, together with the policies of their ports, which
+/// depend on it.
+pub fn switch(view: &View<'_>, plan: &mut Plan) {
+    for (name, bridge) in &view.desired.bridges {
+        let found = view.observed_bridge(name).and_then(|state| state.vlan_filtering);
+        let (Some(wanted), Some(found), None) =
+            (view.filtering(name, bridge), found, view.refuses_bridge(name))
+        else {
+            continue;
+        };
+        if wanted == found {
+            continue;
+        }
+        let mut unit = Unit::new(UnitId::new(Part::Filtering, name), view.desired.segment_of(name));
+        unit.link(view, LinkChange::SetFiltering(name.clone(), wanted));
+        for (port, policy) in view.policies(name, wanted) {
+            unit.needs.insert(UnitId::new(Part::Port, port));
+            unit.datapath(view, DatapathChange::SetPolicy(port.clone(), Box::new(policy)));
+        }
+        plan.push(unit);
     }
 }

@@ -28,9 +28,9 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
             change => altered(view, change),
         });
         let guarded = altered.filter(|name| view.carries_the_node(name));
-        let torn_down = view.torn_down(unit);
-        unit.unconfirmed =
-            guarded.chain(torn_down).filter(|name| !permission.confirmed.contains(name)).collect();
+        let cut_off = view.cuts_off_strangers(unit).filter(|_| !restores);
+        let guarded = guarded.chain(view.torn_down(unit)).chain(cut_off);
+        unit.unconfirmed = guarded.filter(|name| !permission.confirmed.contains(name)).collect();
         if let Some(bridge) = view.bridge_of(&unit.id)
             && !unit.unconfirmed.is_empty()
         {
@@ -64,7 +64,7 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
         let confirm: Vec<_> = names.iter().map(|name| format!("--confirm {name}")).collect();
         unit.finding(
             Code::ConfirmationNeeded,
-            format!("{} is left as it is: {}", unit.subject, view.why_guarded(unit, &names)),
+            format!("{} is left as it is: {}", unit.subject, view.why_guarded(unit)),
             format!(
                 "{}look at `netagent plan`; if the change is intended, netagent apply {} or \
                  netagent confirm {}",
@@ -160,6 +160,15 @@ fn in_use(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
 }
 
 impl View<'_> {
+    /// A link that needs confirmation, with the reason.
+    fn why(&self, name: &IfName) -> String {
+        if self.carries_the_node(name) {
+            format!("{name}, which carries the node's own network")
+        } else {
+            format!("{name}, whose ports that no source names lose VLANs")
+        }
+    }
+
     /// Whether a change plugs in a device that was there before, by the policy that is for it: not
     /// another one that has its name now.
     fn was_plugged_in(&self, change: &LinkChange) -> bool {
@@ -196,7 +205,7 @@ impl View<'_> {
     }
 
     /// The bond that a link is a member of.
-    fn bond_of(&self, name: &IfName) -> Option<&IfName> {
+    pub fn bond_of(&self, name: &IfName) -> Option<&IfName> {
         let controller = self.observed.link(name)?.controller.as_ref()?;
         let link = self.observed.link(controller)?;
         matches!(link.kind, Kind::Bond(_)).then_some(controller)
@@ -219,14 +228,22 @@ impl View<'_> {
         links.map(|(name, _)| name.clone()).collect()
     }
 
-    fn why_guarded(&self, unit: &Unit, names: &[String]) -> String {
-        let names = names.join(" and ");
+    /// Why a unit waits for confirmation.
+    fn why_guarded(&self, unit: &Unit) -> String {
+        let names = || unit.unconfirmed.iter();
         match self.torn_down(unit) {
-            Some(bridge) if unit.unconfirmed.contains(&bridge) => format!(
-                "the change takes down {names}, with its ports: most of what was there is gone \
-                 from the file"
-            ),
-            _ => format!("the change alters {names}, which carries the node's own network"),
+            Some(bridge) if unit.unconfirmed.contains(&bridge) => {
+                let names: Vec<_> = names().map(ToString::to_string).collect();
+                format!(
+                    "the change takes down {}, with its ports: most of what was there is gone from \
+                     the file",
+                    names.join(" and ")
+                )
+            }
+            _ => {
+                let names: Vec<_> = names().map(|name| self.why(name)).collect();
+                format!("the change alters {}", names.join(" and "))
+            }
         }
     }
 
@@ -269,13 +286,17 @@ impl View<'_> {
             desired.or_else(|| of_link(name))
         };
         match id.part {
-            Part::Bridge | Part::OwnVlans | Part::FormerVlans => Some(name.clone()),
+            Part::FormerBridge
+            | Part::Bridge
+            | Part::OwnVlans
+            | Part::FormerVlans
+            | Part::Filtering => Some(name.clone()),
             Part::Takeover => {
                 let mut bonds = self.desired.bonds.iter();
                 bonds.find(|(_, bond)| bond.members.contains(name)).and_then(|(it, _)| of_port(it))
             }
             Part::Host => self.desired.hosts.get(name).map(|host| host.bridge.clone()),
-            Part::Bond | Part::FormerLink => of_port(name),
+            Part::Bond | Part::FormerLink | Part::GivenBack => of_port(name),
             Part::FormerMember => self.bond_of(name).and_then(of_port),
             Part::Port | Part::FormerPort if self.is_uplink(name) => of_port(name),
             Part::Port | Part::FormerPort => None,

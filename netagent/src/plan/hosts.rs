@@ -13,7 +13,7 @@ use crate::{
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
     for (name, bridge) in &view.desired.bridges {
-        if view.filtering(bridge) == Some(true) && view.refuses_bridge(name).is_none() {
+        if view.filtering(name, bridge) == Some(true) && view.refuses_bridge(name).is_none() {
             self_vids(view, name, plan);
         }
     }
@@ -55,7 +55,7 @@ fn self_vids(view: &View<'_>, bridge: &IfName, plan: &mut Plan) {
 pub fn former_vids(view: &View<'_>, plan: &mut Plan) {
     for (name, bridge) in &view.desired.bridges {
         let Some(link) = view.observed.link(name).filter(|link| link.is_owned()) else { continue };
-        if view.filtering(bridge) != Some(true) || view.refuses_bridge(name).is_some() {
+        if view.filtering(name, bridge) != Some(true) || view.refuses_bridge(name).is_some() {
             continue;
         }
         let wanted = view.vids_of_hosts(name);

@@ -3,17 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netagent_common::vlan::Vid;
+use netagent_common::{policy::BRIDGE_STRIPS, vlan::Vid};
 
 use super::{
     Plan, Unit, View, missing,
     policy::{Surroundings, compile},
-    removals, takeover, xdp,
+    removals, strangers, takeover, xdp,
 };
 use crate::{
     change::{DatapathChange, LinkChange},
     names::{IfName, Mac},
-    state::{BridgeState, Code, Finding, Hook, Kind, Link, Part, Port, Role, UnitId, VlanFlags},
+    state::{Code, Finding, Hook, Kind, Link, Part, Port, PortPolicy, Role, UnitId, VlanFlags},
+    vids::VidSet,
 };
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
@@ -50,16 +51,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
         }
         plan.push(unit);
     }
-    for (name, bridge) in view.strangers() {
-        plan.findings.push(Finding::new(
-            view.desired.segment_of(bridge),
-            Code::UnmanagedPort,
-            format!(
-                "{name} is a port of {bridge} that no source names: netagent does not filter it"
-            ),
-            format!("add it to `ports`, or ip link set {name} nomaster"),
-        ));
-    }
+    strangers::report(view, plan);
 }
 
 impl View<'_> {
@@ -117,13 +109,22 @@ impl View<'_> {
 
 fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
     let bridge = &view.desired.bridges[&port.bridge];
-    let aware = view.filtering(bridge) == Some(true);
+    let aware = view.filters_now(&port.bridge, bridge);
+    let will_be_aware = view.filtering(&port.bridge, bridge) == Some(true);
     unit.needs.insert(UnitId::new(Part::Bridge, &port.bridge));
     if let Some(mtu) = port.mtu.filter(|mtu| link.is_some_and(|link| link.mtu != *mtu)) {
         unit.link(view, LinkChange::SetMtu(name.clone(), mtu));
     }
-    programs(view, name, port, link, aware, unit);
     let moves = link.and_then(|link| link.controller.as_ref()) != Some(&port.bridge);
+    let default_pvid = view.adopted(&port.bridge).and_then(|state| state.default_pvid);
+    let default_pvid = default_pvid.and_then(Vid::new).filter(|_| moves);
+    // A port joins in the default PVID of the bridge, whose frames leave untagged. Until it has its
+    // own, its policy takes no untagged frame from the bridge for one of its VLAN.
+    let is_closed = aware && default_pvid.is_some_and(|vid| port.pvid != Some(vid));
+    let policy = view.policy(name, port, aware, will_be_aware);
+    let closed = PortPolicy { flags: policy.flags & !BRIDGE_STRIPS, ..policy.clone() };
+    let is_closed = is_closed && closed != policy;
+    programs(view, name, port, link, if is_closed { &closed } else { &policy }, unit);
     let taken_over = moves && view.is_taken_over(name, &port.bridge);
     if taken_over {
         takeover::before(view, name, &port.bridge, unit);
@@ -131,9 +132,16 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     if moves {
         unit.link(view, LinkChange::AddPort(name.clone(), port.bridge.clone()));
     }
-    if aware {
-        let found = if moves { BTreeMap::new() } else { view.vlans_after(name, &port.bridge) };
-        vids(view, name, port, &found, unit);
+    if aware || will_be_aware {
+        let joined = || {
+            let flags = VlanFlags { pvid: true, untagged: true };
+            default_pvid.map(|vid| (vid, flags)).into_iter().collect()
+        };
+        let found = if moves { joined() } else { view.vlans_after(name, &port.bridge) };
+        vids(view, name, &view.with_strangers(name, port, true), &found, unit);
+    }
+    if is_closed {
+        unit.datapath(view, DatapathChange::SetPolicy(name.clone(), Box::new(policy)));
     }
     if taken_over {
         takeover::after(view, name, &port.bridge, unit);
@@ -180,14 +188,13 @@ fn programs(
     name: &IfName,
     port: &Port,
     link: Option<&Link>,
-    aware: bool,
+    wanted: &PortPolicy,
     unit: &mut Unit,
 ) {
     let known = view.datapath.ports.get(name).filter(|known| {
         // A policy with another interface index belongs to a former device of this name.
         link.is_some_and(|link| link.index == known.ifindex)
     });
-    let wanted = compile(port, view.nics(port), view.around(name, port, aware));
     let (before, after) = (known.map_or(wanted.flags, |known| known.policy.flags), wanted.flags);
     let attached = known.map(|known| known.attached.clone()).unwrap_or_default();
     let expected = |hook: &Hook| {
@@ -202,8 +209,8 @@ fn programs(
             unit.datapath(view, attach(hook, before | after));
         }
     }
-    if known.is_none_or(|known| known.policy != wanted) {
-        unit.datapath(view, DatapathChange::SetPolicy(name.clone(), Box::new(wanted)));
+    if known.is_none_or(|known| known.policy != *wanted) {
+        unit.datapath(view, DatapathChange::SetPolicy(name.clone(), Box::new(wanted.clone())));
     }
     // A new XDP program is attached last.
     let xdp = attached.get(&Hook::UplinkXdp).filter(|hook| expected(hook));
@@ -223,7 +230,7 @@ fn programs(
     }
 }
 
-/// Sets exactly the VIDs of the port, in ranges with equal flags.
+/// Sets exactly the VIDs of the port.
 fn vids(
     view: &View<'_>,
     name: &IfName,
@@ -235,19 +242,31 @@ fn vids(
         pvid: port.pvid == Some(vid),
         untagged: port.pvid == Some(vid) && port.bridge_untags(),
     };
-    let extra = found.keys().filter(|vid| !port.vids.contains(**vid)).copied();
-    for (first, last) in crate::vids::VidSet::from_iter(extra).ranges() {
+    let wanted = port.vids.iter().map(|vid| (vid, flags(vid))).collect();
+    set_vlans(view, name, found, &wanted, unit);
+}
+
+/// Sets exactly these VLANs of a bridge port, in ranges with equal flags.
+pub fn set_vlans(
+    view: &View<'_>,
+    name: &IfName,
+    found: &BTreeMap<Vid, VlanFlags>,
+    wanted: &BTreeMap<Vid, VlanFlags>,
+    unit: &mut Unit,
+) {
+    let extra = found.keys().filter(|vid| !wanted.contains_key(vid)).copied();
+    for (first, last) in VidSet::from_iter(extra).ranges() {
         unit.link(view, LinkChange::RemoveVids(name.clone(), first, last));
     }
-    let missing: BTreeSet<Vid> =
-        port.vids.iter().filter(|vid| found.get(vid) != Some(&flags(*vid))).collect();
-    let (special, ordinary): (Vec<Vid>, Vec<Vid>) =
-        missing.into_iter().partition(|vid| flags(*vid) != VlanFlags::default());
-    for vid in special {
-        unit.link(view, LinkChange::AddVids(name.clone(), vid, vid, flags(vid)));
+    let missing = wanted.iter().filter(|(vid, flags)| found.get(vid) != Some(flags));
+    let (special, ordinary): (Vec<_>, Vec<_>) =
+        missing.partition(|(_, flags)| **flags != VlanFlags::default());
+    for (vid, flags) in special {
+        unit.link(view, LinkChange::AddVids(name.clone(), *vid, *vid, *flags));
     }
-    for (first, last) in crate::vids::VidSet::from_iter(ordinary).ranges() {
-        unit.link(view, LinkChange::AddVids(name.clone(), first, last, VlanFlags::default()));
+    for (first, last) in ordinary.into_iter().map(|(vid, _)| *vid).collect::<VidSet>().ranges() {
+        let flags = VlanFlags::default();
+        unit.link(view, LinkChange::AddVids(name.clone(), first, last, flags));
     }
 }
 
@@ -256,6 +275,33 @@ impl View<'_> {
     fn growth(&self, name: &IfName, port: &Port) -> isize {
         let known = self.datapath.ports.get(name).map(|known| known.policy.bridge_vids().len());
         port.vids.len().cast_signed() - known.unwrap_or_default().cast_signed()
+    }
+
+    /// The policy of a port over a bridge that filters VLANs now or not. A port that has the policy
+    /// for the filter's desired state keeps it.
+    fn policy(&self, name: &IfName, port: &Port, aware: bool, will_be_aware: bool) -> PortPolicy {
+        let compiled = self.compiled(name, port, aware);
+        let settled = (aware != will_be_aware).then(|| self.compiled(name, port, will_be_aware));
+        let known = self.datapath.ports.get(name).map(|known| &known.policy);
+        settled.filter(|settled| known == Some(settled)).unwrap_or(compiled)
+    }
+
+    fn compiled(&self, name: &IfName, port: &Port, aware: bool) -> PortPolicy {
+        let port = self.with_strangers(name, port, aware);
+        compile(&port, self.nics(&port), self.around(name, &port, aware))
+    }
+
+    /// The policies of a bridge's ports for a VLAN filter that is on or off, as far as they change.
+    pub fn policies<'a>(&'a self, bridge: &IfName, aware: bool) -> Vec<(&'a IfName, PortPolicy)> {
+        let ports = self.desired.ports.iter().filter(|(_, port)| port.bridge == *bridge);
+        let present = ports.filter(|(name, port)| {
+            let link = self.observed.link(name);
+            let exists = link.is_some() || self.desired.bonds.contains_key(*name);
+            exists && self.refusal(name, port, link).is_none()
+        });
+        let policies = present.map(|(name, port)| (name, self.compiled(name, port, aware)));
+        let known = |name: &IfName| self.datapath.ports.get(name).map(|known| &known.policy);
+        policies.filter(|(name, policy)| known(name) != Some(policy)).collect()
     }
 
     pub fn around(&self, name: &IfName, port: &Port, aware: bool) -> Surroundings {
@@ -274,7 +320,10 @@ impl View<'_> {
                 .ports
                 .values()
                 .any(|other| other.bridge == port.bridge && other.security.isolated);
-        let host_untagged = host.map(|host| host.vid);
+        // Strangers and addresses of an adopted bridge have the native VLAN untagged.
+        let native = self.desired.bridges[&port.bridge].native;
+        let untagged = native.filter(|_| self.adopted(&port.bridge).is_some());
+        let host_untagged = host.map(|host| host.vid).or(untagged);
         let xdp_frames = match port.role {
             Role::Uplink { .. } => tags_in_bytes,
             Role::Access | Role::Trunk | Role::Tunnel => {
@@ -301,29 +350,15 @@ impl View<'_> {
         }
     }
 
-    /// The VLANs of a port after the bridge's default PVID is removed, which removes its VLAN from
+    /// The VLANs of a port. The default PVID of our bridges is removed, which removes its VLAN from
     /// the port.
     fn vlans_after(&self, port: &IfName, bridge: &IfName) -> BTreeMap<Vid, VlanFlags> {
         let mut vlans = self.observed.link(port).map(|link| link.vlans.clone()).unwrap_or_default();
-        let bridge = self.observed.link(bridge).map(|link| &link.kind);
-        if let Some(Kind::Bridge(BridgeState { default_pvid: Some(pvid), .. })) = bridge
-            && let Some(vid) = Vid::new(*pvid)
-        {
+        let is_ours = self.adopted(bridge).is_none();
+        let pvid = self.observed_bridge(bridge).and_then(|state| state.default_pvid);
+        if let Some(vid) = pvid.filter(|_| is_ours).and_then(Vid::new) {
             vlans.remove(&vid);
         }
         vlans
-    }
-
-    /// Ports of managed bridges that are not in the desired state.
-    fn strangers(&self) -> Vec<(&IfName, &IfName)> {
-        let on_ours = |(name, link)| {
-            let link: &Link = link;
-            let bridge = link.controller.as_ref()?;
-            let ours = self.desired.bridges.contains_key(bridge);
-            let filtered = self.datapath.ports.values().any(|port| port.ifindex == link.index);
-            let known = self.desired.ports.contains_key(name) || filtered;
-            (ours && !known).then_some((name, bridge))
-        };
-        self.observed.links.iter().filter_map(on_ours).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Removes parts that are not desired any more. Only links that the agent created are deleted.
 
-use super::{Plan, Unit, View};
+use super::{Plan, Unit, View, give_back};
 use crate::{
     change::{DatapathChange, LinkChange},
     names::IfName,
@@ -38,13 +38,10 @@ fn former_port(view: &View<'_>, name: &IfName) -> Unit {
     let subject = Subject::Port(name.clone());
     let mut unit = Unit::new(UnitId::new(Part::FormerPort, name), subject);
     // The device of the policy, under its present name.
-    if let Some((device, link)) = view.device_of(name) {
-        let controller = link.controller.as_ref().and_then(|of| view.observed.link(of));
-        if controller.is_some_and(|bridge| matches!(bridge.kind, Kind::Bridge(_))) {
-            unit.link(view, LinkChange::Release(device.clone()));
-        }
+    match view.device_of(name) {
+        Some((device, link)) => give_back::port(view, name, device, link, &mut unit),
+        None => unit.datapath(view, DatapathChange::Forget(name.clone())),
     }
-    unit.datapath(view, DatapathChange::Forget(name.clone()));
     unit
 }
 

@@ -16,6 +16,8 @@ use crate::{
     },
 };
 
+mod adopted;
+mod given_back;
 mod held_back;
 
 const OOB: &str = "

@@ -25,9 +25,9 @@ impl Step {
             self.change,
             Change::Link(
                 LinkChange::AddBridge(..)
-                    | LinkChange::SetFiltering(..)
                     | LinkChange::SetDefaultPvid(..)
-            )
+                    | LinkChange::AddVids(..)
+            ) | Change::Datapath(DatapathChange::SetPolicy(..))
         )
     }
 }

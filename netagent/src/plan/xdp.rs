@@ -33,7 +33,7 @@ pub fn attach(
     }
     let around =
         Surroundings { tags_in_bytes: true, xdp_frames: true, ..view.around(name, port, aware) };
-    let policy = compile(port, view.nics(port), around);
+    let policy = compile(&view.with_strangers(name, port, aware), view.nics(port), around);
     let hook = Hook::UplinkXdp;
     if !view.attached(name, hook) {
         let flags = hook.optional(policy.flags);

@@ -35,6 +35,20 @@ impl Desired {
         }
     }
 
+    /// Whether a device is part of the desired state.
+    pub fn mentions(&self, name: &IfName) -> bool {
+        let is_nic = |port: &Port| match &port.role {
+            Role::Uplink { nics, .. } => nics.contains(name),
+            Role::Access | Role::Trunk | Role::Tunnel => false,
+        };
+        self.bonds.contains_key(name)
+            || self.bonds.values().any(|bond| bond.members.contains(name))
+            || self.bridges.contains_key(name)
+            || self.hosts.contains_key(name)
+            || self.ports.contains_key(name)
+            || self.ports.values().any(is_nic)
+    }
+
     /// The part of the node that findings about a port belong to: an uplink is a part of its segment.
     pub fn subject_of(&self, name: &IfName, port: &Port) -> Subject {
         match port.role {
@@ -69,6 +83,8 @@ pub struct Bridge {
     pub filtering: Filtering,
     /// MTU in bytes; `None`: unchanged.
     pub mtu: Option<u32>,
+    /// The native VLAN, untagged on the wire; `None`: there is none.
+    pub native: Option<Vid>,
     /// The device whose MAC address the bridge has. Without an uplink the bridge keeps its first
     /// address.
     pub mac_of: Option<IfName>,
@@ -77,7 +93,7 @@ pub struct Bridge {
 /// Whether the kernel's VLAN filter of a bridge is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filtering {
-    /// If the kernel supports it.
+    /// On a bridge of the agent: if the kernel supports it. On any other bridge: as it was found.
     Auto,
     /// Yes. It is an error if the kernel does not support it.
     On,

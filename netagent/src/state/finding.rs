@@ -154,7 +154,7 @@ codes! {
     Rejected = "rejected" Refused Error,
     /// This node cannot have the unit as it is desired.
     Refused = "refused" Refused Error,
-    /// The change alters a link that carries the node.
+    /// The change alters a link that carries the node, or ports that no source names lose VLANs.
     ConfirmationNeeded = "confirmation-needed" Waiting Warning,
     /// The device of a port does not exist yet.
     DeviceMissing = "device-missing" Waiting Info,

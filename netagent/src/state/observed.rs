@@ -6,8 +6,9 @@ use std::{
 };
 
 use netagent_common::vlan::Vid;
+use serde::{Deserialize, Serialize};
 
-use super::{Address, Hook, OWNED, PortPolicy, Route};
+use super::{Address, Hook, OWNED, Originals, PortPolicy, Route};
 use crate::{
     bond::{BondOption, Mode},
     names::{Cidr, IfName, Mac},
@@ -54,6 +55,8 @@ pub struct Observed {
     pub multipath: BTreeSet<IfName>,
     /// Features of this kernel.
     pub kernel: Kernel,
+    /// What was there before the first change. The agent keeps it in the state directory.
+    pub originals: Originals,
 }
 
 /// Optional parts of a kernel.
@@ -152,7 +155,7 @@ pub struct Member {
 }
 
 /// The observed state of a bridge. `None`: the kernel does not have the attribute.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BridgeState {
     /// `vlan_filtering`
     pub vlan_filtering: Option<bool>,
@@ -161,7 +164,7 @@ pub struct BridgeState {
 }
 
 /// Flags of a VLAN on a bridge port.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VlanFlags {
     /// Whether untagged frames get this VID.
     pub pvid: bool,

@@ -16,12 +16,16 @@ pub struct UnitId {
 /// The kinds of units, in the order in which they are carried out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
+    /// A bridge that netagent did not create and that is not desired any more.
+    FormerBridge,
     /// A port that has a policy and is not desired any more.
     FormerPort,
     /// A link that the agent created and that is not desired any more.
     FormerLink,
     /// A NIC that leaves a bond.
     FormerMember,
+    /// A device that netagent did not create and that is not desired any more: its attributes.
+    GivenBack,
     /// A bond with its members.
     Bond,
     /// A bridge.
@@ -34,6 +38,8 @@ pub enum Part {
     Port,
     /// A NIC that the node lives on and that joins a bond.
     Takeover,
+    /// The VLAN filter of a bridge that exists: switched after its ports have their VLANs.
+    Filtering,
     /// VLANs that a bridge itself no longer needs.
     FormerVlans,
 }
@@ -41,9 +47,11 @@ pub enum Part {
 impl Part {
     const fn name(self) -> &'static str {
         match self {
+            Self::FormerBridge => "former bridge",
             Self::FormerPort => "former port",
             Self::FormerLink => "former link",
             Self::FormerMember => "former member",
+            Self::GivenBack => "former device",
             Self::Bond => "bond",
             Self::Bridge => "bridge",
             Self::Port => "port",
@@ -51,6 +59,7 @@ impl Part {
             Self::Takeover => "takeover of",
             Self::FormerVlans => "former VLANs of",
             Self::Host => "host interface",
+            Self::Filtering => "VLAN filter of",
         }
     }
 }

@@ -57,6 +57,7 @@ fn a_file_becomes_bonds_bridges_hosts_and_ports() {
         segment: "oob".to_owned(),
         filtering: Filtering::Auto,
         mtu: Some(9000),
+        native: Vid::new(1),
         mac_of: Some(name("oob-bo")),
     };
     assert_eq!(desired.bridges[&name("oob-br")], bridge);

@@ -1,0 +1,97 @@
+//! Originals: the devices that netagent did not create, as they were before its first change. What
+//! netagent no longer manages is given back as it was found.
+
+use std::collections::BTreeMap;
+
+use netagent_common::vlan::Vid;
+use serde::{Deserialize, Serialize};
+
+use super::{BondState, BridgeState, Kind, Link, VlanFlags};
+use crate::{
+    bond::BondOption,
+    names::{IfName, Mac},
+};
+
+/// The originals by device.
+pub type Originals = BTreeMap<IfName, Original>;
+
+/// A device as it was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Original {
+    /// Interface index: another device may have the name later.
+    pub index: u32,
+    /// MTU in bytes.
+    pub mtu: u32,
+    /// Length of the transmit queue in packets.
+    pub txqlen: u32,
+    /// MAC address.
+    pub mac: Mac,
+    /// The bond or bridge of the device.
+    pub controller: Option<IfName>,
+    /// VLANs of a bridge port, or a bridge's own VLANs, in ranges with equal flags.
+    vlans: Vec<(u16, u16, VlanFlags)>,
+    /// A bridge: `vlan_filtering` and `vlan_default_pvid`.
+    pub bridge: Option<BridgeState>,
+    /// A bond: its options.
+    pub bond: Option<Vec<BondOption>>,
+    /// Whether the NIC moves VLAN tags from received frames to the metadata.
+    pub rx_vlan: bool,
+}
+
+impl Original {
+    /// A device as it is now.
+    pub fn of(link: &Link, rx_vlan: bool) -> Self {
+        let flags = |vid: &Vid| link.vlans[vid];
+        let vids: Vec<Vid> = link.vlans.keys().copied().collect();
+        let ranges =
+            vids.chunk_by(|one, next| one.get() + 1 == next.get() && flags(one) == flags(next));
+        let range = |range: &[Vid]| {
+            let (first, last) = (range.first()?, range.last()?);
+            Some((first.get(), last.get(), flags(first)))
+        };
+        let (bridge, bond) = match &link.kind {
+            Kind::Bridge(state) => (Some(*state), None),
+            Kind::Bond(BondState { options, .. }) => (None, Some(options.clone())),
+            Kind::Vlan { .. } | Kind::Other(_) => (None, None),
+        };
+        Self {
+            index: link.index,
+            mtu: link.mtu,
+            txqlen: link.txqlen,
+            mac: link.mac,
+            controller: link.controller.clone(),
+            vlans: ranges.filter_map(range).collect(),
+            bridge,
+            bond,
+            rx_vlan,
+        }
+    }
+
+    /// The VLANs of a bridge port, or a bridge's own VLANs.
+    pub fn vlans(&self) -> BTreeMap<Vid, VlanFlags> {
+        let ranges = self.vlans.iter();
+        ranges
+            .flat_map(|(first, last, flags)| (*first..=*last).map(|vid| (vid, *flags)))
+            .filter_map(|(vid, flags)| Some((Vid::new(vid)?, flags)))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::sample::link;
+
+    #[test]
+    fn vlans_survive_the_file() {
+        let mut tap = link(7, Kind::Other("tun".to_owned()));
+        let pvid = VlanFlags { pvid: true, untagged: true };
+        tap.vlans = [2, 3, 4, 9, 4094].map(|vid| (Vid::new(vid).unwrap(), <_>::default())).into();
+        tap.vlans.insert(Vid::MIN, pvid);
+        let original = Original::of(&tap, true);
+        let text = serde_json::to_string(&original).unwrap();
+        let read: Original = serde_json::from_str(&text).unwrap();
+        assert_eq!((&read, read.vlans()), (&original, tap.vlans));
+        assert_eq!(read.vlans.len(), 4, "{text}");
+    }
+}
