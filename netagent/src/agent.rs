@@ -3,6 +3,7 @@
 mod apply;
 mod ledger;
 mod originals;
+mod roll_back;
 
 use std::{
     collections::BTreeSet,
@@ -277,6 +278,13 @@ impl Agent {
                 break;
             }
             taken += 1;
+        }
+        if let Some(error) = stopped.take() {
+            stopped = Some(if unit.is_whole {
+                self.roll_back(&unit.steps[..taken], error).await
+            } else {
+                error
+            });
         }
         let routes = unit.steps.iter().any(|step| step.change.alters_routes());
         if let Err(error) = self.look_at(&devices, routes).await {

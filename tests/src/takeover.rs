@@ -1,14 +1,17 @@
 //! The node's own addresses and routes move when a link that it lives on joins a segment, and the
 //! node stays reachable meanwhile.
 
-use std::process::{Child, Stdio};
+use std::{
+    fs,
+    process::{Child, Stdio},
+};
 
 use crate::{
     Feature,
     lab::{Netns, seen, sh, wait_for},
-    needs,
+    needs, needs_program,
     node::Node,
-    once,
+    once, soak,
 };
 
 /// A node that is reached over its NICs, as an operator finds it, and the switch, the gateway and
@@ -117,6 +120,49 @@ fn a_nic_without_bond_gives_its_addresses_and_routes_to_the_bridge() {
     // The other addresses are not in the file. They are as they were.
     lab.wait_until_reached("10.0.0.6");
     lab.wait_until_reached("fd00::5");
+}
+
+/// Whatever call fails or is the last one: the next apply completes the takeover, and one that
+/// reports an error has left the node reachable.
+#[test]
+fn a_takeover_that_ends_at_any_call_is_completed_by_the_next() {
+    once();
+    if !needs_program("strace") {
+        return;
+    }
+    let yaml = "clusterNetworks: { mgmt: { uplink: { nics: [eth0], bond: { mode: none } }, \
+                host: { address: 10.0.0.5/24 } } }";
+    let mut injected = 0;
+    for inject in ["signal=KILL", "error=ENOBUFS"] {
+        // Every fifth call; in a soak, each.
+        for number in (1..).step_by(if soak() { 1 } else { 5 }) {
+            let lab = Lab::new(&["eth0"], NIC);
+            lab.node.configure(yaml);
+            let apply = format!("apply -c {} --confirm eth0", lab.node.config());
+            let log = format!("/tmp/{}.strace", lab.node.netns.name);
+            let output = lab.node.netns.output(&format!(
+                "strace -f -q -o {log} -e trace=sendto -e inject=sendto:{inject}:when={number} {}",
+                lab.node.line(&apply)
+            ));
+            let trace = fs::read_to_string(&log).unwrap();
+            fs::remove_file(&log).unwrap();
+            if output.status.code() == Some(3) || output.status.code() == Some(1) {
+                lab.wait_until_reached("10.0.0.5");
+            }
+            let plan = lab.node.netagent(&format!("plan -c {}", lab.node.config()));
+            println!("after {inject} at {number}: {}", String::from_utf8_lossy(&plan.stdout));
+            lab.node.ok(&apply);
+            lab.wait_until_reached("10.0.0.5");
+            lab.assert_moved("mgmt-br");
+            lab.node.assert_settled();
+            if !trace.contains("INJECTED") && !trace.contains("killed by SIGKILL") {
+                break;
+            }
+            injected += 1;
+        }
+    }
+    println!("takeover: ended at {injected} calls");
+    assert!(injected > 10, "{injected}");
 }
 
 /// Two NICs: the second one carries the bond while the first one, which the node lives on, joins.

@@ -40,13 +40,14 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         LinkChange::SetDown(name) => {
             one(link(name).filter(|link| link.up), |_| LinkChange::SetUp(name.clone()))
         }
-        // A NIC that is set down to become a member loses its routes.
+        // A NIC that is set down to become a member loses its routes and its IPv6 addresses.
         LinkChange::AddMember(name, _) => {
+            let back = one(link(name), |link| membership(name, link, observed));
+            let addresses = link(name).into_iter().flat_map(|link| link.addresses.keys());
+            let addresses = addresses.filter(|cidr| cidr.address.is_ipv6());
+            let addresses = addresses.map(|cidr| LinkChange::RestoreAddress(name.clone(), *cidr));
             let routes = observed.routes_of(name).cloned().map(LinkChange::AddRoute);
-            one(link(name), |link| membership(name, link, observed))
-                .into_iter()
-                .chain(routes)
-                .collect()
+            back.into_iter().chain(addresses).chain(routes).collect()
         }
         LinkChange::AddPort(name, _) | LinkChange::Release(name) => {
             one(link(name), |link| membership(name, link, observed))

@@ -307,10 +307,18 @@ impl View<'_> {
     /// reaches the wire through it, has an address or a route.
     fn carries_the_node(&self, name: &IfName) -> bool {
         let Some(link) = self.observed.link(name) else { return false };
-        self.desired.protected.contains(name)
-            || self.is_of_mgmt(name, link)
+        let is_named = self.desired.protected.contains(name) || self.is_of_mgmt(name, link);
+        is_named && !self.is_idle(name, link)
             || self.is_lived_on(name)
             || self.controllers_of(name).into_iter().any(|name| self.is_lived_on(name))
+    }
+
+    /// Whether nothing can be reached over a link yet: a bond or bridge without ports, of an apply
+    /// that was interrupted.
+    fn is_idle(&self, name: &IfName, link: &Link) -> bool {
+        matches!(link.kind, Kind::Bond(_) | Kind::Bridge(_))
+            && link.is_owned()
+            && self.observed.ports_of(name).next().is_none()
     }
 
     /// The bond and the bridge through which a link carries the node. The port of a VM carries

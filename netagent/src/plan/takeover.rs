@@ -78,6 +78,7 @@ fn inherit_mac(view: &View<'_>, nic: &IfName, bond: &IfName, bridge: &IfName, un
 
 /// What must be there before a NIC joins: the addresses and routes on the new interfaces.
 pub fn before(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
+    unit.is_whole = true;
     for Move { from, to, addresses, routes, .. } in moves(view, nic, bridge) {
         let routes = routes.iter().map(|route| format!("route {}", route.over(to)));
         let things = addresses.iter().map(ToString::to_string).chain(routes);
@@ -175,6 +176,7 @@ pub fn former_interfaces<'a>(
 ) -> Vec<&'a Route> {
     let mut moved = Vec::new();
     for from in view.replaced_by(to, host) {
+        unit.is_whole = true;
         let link = &view.observed.links[from];
         let addresses: BTreeSet<Cidr> =
             link.addresses.keys().filter(|it| host.addresses.contains(it)).copied().collect();

@@ -13,30 +13,31 @@ impl View<'_> {
     pub fn torn_down(&self, unit: &Unit) -> Option<IfName> {
         let name = &unit.id.device;
         match unit.id.part {
-            Part::FormerLink => {
+            Part::FormerLink | Part::FormerBridge | Part::GivenBack => {
                 let link = self.observed.link(name)?;
                 let bridge = match &link.kind {
                     Kind::Bridge(_) => name,
                     Kind::Vlan { parent, .. } => parent.as_ref()?,
                     Kind::Bond(_) | Kind::Other(_) => link.controller.as_ref()?,
                 };
-                let goes = self.is_emptied()
-                    || !self.desired.bridges.contains_key(bridge) && self.has_vms(bridge);
-                goes.then(|| bridge.clone())
+                self.is_whole_segment(bridge).then(|| bridge.clone())
             }
             Part::FormerPort => {
                 let (device, link) = self.device_of(name)?;
-                let bridge = link.controller.clone()?;
+                let bridge = link.controller.as_ref()?;
                 let is_vm = !self.is_uplink(name) && !self.desired.ports.contains_key(device);
-                (self.is_emptied() || is_vm && self.loses_most_ports()).then_some(bridge)
+                let goes = self.is_whole_segment(bridge) || is_vm && self.loses_most_ports();
+                goes.then(|| bridge.clone())
             }
             _ => None,
         }
     }
 
-    /// Whether nothing at all is desired, though something was.
-    fn is_emptied(&self) -> bool {
-        self.desired.bridges.is_empty() && self.desired.ports.is_empty()
+    /// Whether the segment of a bridge goes while VMs are on it, or because nothing at all is
+    /// desired.
+    fn is_whole_segment(&self, bridge: &IfName) -> bool {
+        let is_emptied = self.desired.bridges.is_empty() && self.desired.ports.is_empty();
+        is_emptied || !self.desired.bridges.contains_key(bridge) && self.has_vms(bridge)
     }
 
     /// Whether a bridge has a port that is not its uplink, and that stays without a segment.

@@ -41,6 +41,8 @@ pub struct Unit {
     pub subject: Subject,
     /// The steps, in order.
     pub steps: Vec<Step>,
+    /// Whether the steps are undone if one fails: half of them would cut the node off.
+    pub is_whole: bool,
     /// Units that must have been carried out completely, if they have steps.
     pub needs: BTreeSet<UnitId>,
     /// What the steps cost: the links that go down meanwhile.
@@ -58,6 +60,7 @@ impl Unit {
             id,
             subject,
             steps: Vec::new(),
+            is_whole: false,
             needs: BTreeSet::new(),
             impact: Vec::new(),
             unconfirmed: BTreeSet::new(),

@@ -58,7 +58,8 @@ fn given_back(options: &str, filtering: &str, vms: Vec<Vm>) {
     // Where the bridge did not filter, the port's VLANs are given back with the filter.
     assert_eq!(remembered(&lab).contains(&device.to_owned()), filtering == "on");
     lab.assert_nothing_is_lost("the segment is given back", || {
-        lab.node.apply(OTHER);
+        lab.node.configure(OTHER);
+        lab.node.ok(&format!("apply -c {} --confirm vmbr0", lab.node.config()));
         lab.node.assert_settled();
     });
     assert_eq!(state(&lab), found);
