@@ -29,7 +29,8 @@ use crate::{
 ///
 /// Exit codes: 0 done, or nothing to do; 1 an error (one line on stderr); 2 `plan` found something
 /// to do, or wrong usage; 3 done, but a part is Waiting, Degraded or Refused (one line on stderr
-/// for each).
+/// for each); 130 and 143: `apply` was stopped by SIGINT or SIGTERM between two units, and
+/// something is left to do.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {

@@ -21,6 +21,7 @@ pub mod metrics;
 pub mod monitor;
 pub mod names;
 pub mod netlink;
+pub mod output;
 pub mod plan;
 pub mod reason;
 pub mod request;

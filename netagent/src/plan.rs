@@ -15,6 +15,8 @@ mod xdp;
 
 use std::collections::BTreeSet;
 
+#[cfg(test)]
+pub use self::unit::unit;
 pub use self::unit::{Step, Unit};
 use crate::{
     names::IfName,
