@@ -10,8 +10,9 @@ use std::{
 };
 
 use crate::{
-    lab::{Netns, sh, succeeded, wait_for},
-    needs_program,
+    Feature,
+    lab::{Netns, seen, sh, succeeded, wait_for},
+    needs, needs_program,
     node::Node,
     once,
 };
@@ -180,6 +181,31 @@ fn a_signal_stops_an_apply_when_the_segments_that_have_begun_are_complete() {
 }
 
 #[test]
+fn a_signal_before_the_first_change_stops_an_apply_with_nothing_done() {
+    once();
+    let lab = Lab::new(1);
+    let file = fs::read_to_string(lab.node.config()).unwrap();
+    // The apply waits for its file.
+    sh(&format!("rm {0} && mkfifo {0}", lab.node.config()));
+    let before = lab.node.netns.json("ip -d -j link");
+    for (signal, number) in [("TERM", 15), ("INT", 2)] {
+        let child = lab.start();
+        wait_for("the apply handles signals", || {
+            let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+            let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:\t")).unwrap();
+            let caught = u64::from_str_radix(caught, 16).unwrap();
+            seen(status, caught & 1 << (number - 1) != 0)
+        });
+        sh(&format!("kill -{signal} {}", child.id()));
+        fs::write(lab.node.config(), &file).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(128 + number), "{}", text(&ended));
+        assert_eq!(text(&ended), format!("netagent: SIG{signal}: nothing was done\n"));
+        assert_eq!(lab.node.netns.json("ip -d -j link"), before);
+    }
+}
+
+#[test]
 fn help_that_cannot_be_written_is_no_panic() {
     once();
     let node = Node::new();
@@ -257,4 +283,63 @@ fn what_cannot_work_is_refused_before_the_first_change() {
     assert_eq!(output.status.code(), Some(1), "{}", text(&output));
     let status = node.netns.output(&read_only(&node.line("status")));
     assert!(text(&status).contains("Ready"), "{}", text(&status));
+}
+
+#[test]
+fn a_segment_or_port_whose_programs_the_kernel_refuses_is_not_begun() {
+    once();
+    if !needs(&[Feature::StackedTags]) {
+        return;
+    }
+    let (node, others) = (Node::new(), Netns::new("others"));
+    for link in ["eth2", "eth3", "eth4", "vm1", "vm2", "vm3"] {
+        node.netns.veth(link, &others, link);
+    }
+    let file = |segments: &str, networks: &str, ports: &str| {
+        format!(
+            "
+clusterNetworks:
+  oob: {{ uplink: {{ nics: [eth2], bond: {{ mode: none }} }} }}
+{segments}
+networks:
+  q10: {{ clusterNetwork: oob, qinq: 10 }}
+  v100: {{ clusterNetwork: oob, vlan: 100 }}
+{networks}
+ports:
+  - {{ device: vm1, network: v100, security: {{ dhcpGuard: true }} }}
+{ports}
+"
+        )
+    };
+    node.apply(&file("", "", ""));
+    // The programs with these options cannot be loaded any more: their pins are taken.
+    let options =
+        node.netns.sh(&format!("ls -d {0}/port_in-* {0}/uplink_in-*", node.pin("programs/*")));
+    assert_eq!(options.lines().count(), 2, "{options}");
+    for pin in options.lines() {
+        fs::remove_file(pin).unwrap();
+        std::os::unix::fs::symlink("nowhere", pin).unwrap();
+    }
+    node.configure(&file(
+        "  lab: { uplink: { nics: [eth3], bond: { mode: none } } }
+  edge: { uplink: { nics: [eth4], bond: { mode: none } } }",
+        "  q20: { clusterNetwork: lab, qinq: 20 }",
+        "  - { device: vm2, network: v100, security: { dhcpGuard: true } }
+  - { device: vm3, network: v100 }",
+    ));
+    let output = node.netagent(&format!("apply -c {}", node.config()));
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output));
+    let errors = String::from_utf8_lossy(&output.stderr);
+    for part in ["bridge lab-br: pin uplink_in", "port vm2: pin port_in"] {
+        assert!(errors.contains(part), "{part}: {errors}");
+    }
+    // Neither has begun.
+    assert!(node.netns.link("lab-br").is_null());
+    assert!(node.netns.link("eth3")["master"].is_null());
+    assert!(node.netns.link("vm2")["master"].is_null());
+    // Others are as desired, and what was there stays.
+    assert_eq!(node.netns.link("eth4")["master"], "edge-br");
+    for port in ["vm1", "vm3", "eth2"] {
+        assert_eq!(node.netns.link(port)["master"], "oob-br");
+    }
 }

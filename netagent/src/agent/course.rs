@@ -24,7 +24,9 @@ impl Course {
     /// Notes that a unit is being carried out.
     pub fn begin(&mut self, unit: &Unit) {
         self.begun.insert(unit.subject.clone());
-        self.took_away |= matches!(unit.id.part, Part::FormerLink | Part::FormerMember);
+        let is_former =
+            matches!(unit.id.part, Part::FormerPort | Part::FormerLink | Part::FormerMember);
+        self.took_away |= is_former && !is_of_vm(unit);
     }
 
     /// Stop as soon as nothing is half done.
@@ -39,10 +41,13 @@ impl Course {
 
     /// Whether a unit is to be carried out.
     pub fn includes(&self, unit: &Unit) -> bool {
-        let is_of_segment = !matches!(unit.subject, Subject::Port(_));
         let is_begun = self.took_away || self.begun.contains(&unit.subject);
-        !self.stopping || is_of_segment && is_begun
+        !self.stopping || !is_of_vm(unit) && is_begun
     }
+}
+
+fn is_of_vm(unit: &Unit) -> bool {
+    matches!(unit.subject, Subject::Port(_))
 }
 
 #[cfg(test)]
@@ -79,7 +84,12 @@ mod tests {
 
     #[test]
     fn a_stop_after_a_removal_completes_every_segment() {
-        for (part, device) in [(Part::FormerLink, "old-bo"), (Part::FormerMember, "eth0")] {
+        let removals = [
+            (Part::FormerPort, "eth1"),
+            (Part::FormerLink, "old-bo"),
+            (Part::FormerMember, "eth0"),
+        ];
+        for (part, device) in removals {
             let mut course = Course::default();
             course.begin(&unit(part, device, Subject::Node));
             course.stop();

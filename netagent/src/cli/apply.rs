@@ -30,13 +30,18 @@ pub async fn plan(places: &Places, target: &Target) -> Result<ExitCode> {
 }
 
 pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
-    let stop = Stop::open()?;
+    let mut stop = Stop::open()?;
     let sources = Sources::open(&target.config, &places.socket)?;
     let mut agent = Agent::in_charge(&places.pins)?;
     agent.look().await.context("nothing was done")?;
     // Ports that were added at run time stay, though no daemon runs.
     let (desired, of_sources) = sources.on(agent.links());
     agent.prepare(&desired)?;
+    yield_now().await;
+    if let Some(signal) = stop.take() {
+        remark(&format!("{}: nothing was done", name(signal)));
+        return Ok(status(signal));
+    }
     let mut ledger = Ledger::new(target.confirm.iter().cloned().collect());
     let mut steps = Steps { taken: 0, journal: Journal::new(&places.state), stop, stopped: None };
     let applied = agent.apply(&desired, &mut ledger, &mut steps).await;
@@ -69,8 +74,7 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
     let code = match stopped {
         Some(signal) => {
             remark(&left_undone(signal, &applied.plan));
-            // As shells report a process that a signal has ended.
-            ExitCode::from(128 + u8::try_from(signal).unwrap_or_default())
+            status(signal)
         }
         None => unwell(unwell_findings.into_iter()),
     };
@@ -85,12 +89,21 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
     Ok(code)
 }
 
+fn name(signal: i32) -> &'static str {
+    if signal == libc::SIGINT { "SIGINT" } else { "SIGTERM" }
+}
+
+/// The exit code of an apply that a signal has stopped: as shells report a process that it ends.
+fn status(signal: i32) -> ExitCode {
+    ExitCode::from(128 + u8::try_from(signal).unwrap_or_default())
+}
+
 /// The number of units that a line names.
 const NAMED: usize = 5;
 
 /// The line about an apply that a signal has stopped.
 fn left_undone(signal: i32, plan: &Plan) -> String {
-    let name = if signal == libc::SIGINT { "SIGINT" } else { "SIGTERM" };
+    let name = name(signal);
     let units: Vec<String> = plan
         .units
         .iter()
