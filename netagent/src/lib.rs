@@ -15,6 +15,7 @@ pub mod daemon;
 pub mod datapath;
 pub mod fdb;
 pub mod health;
+pub mod import;
 pub mod intent;
 pub mod logging;
 pub mod metrics;

@@ -23,6 +23,7 @@ mod bond;
 mod change;
 mod flood;
 mod forward;
+mod import;
 mod interrupted;
 mod lacp;
 mod leak;
