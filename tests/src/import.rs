@@ -63,13 +63,9 @@ fn a_bridge_without_filter_is_taken_over() {
     for link in ["eth2", "tap1", "tap2"] {
         node.netns.veth(link, &others, link);
     }
-    node.netns.sh(
-        "ip link add vmbr0 type bridge && ip link set vmbr0 up
-         bridge vlan add dev vmbr0 vid 1 self 2>/dev/null
-         [ ! -e /sys/class/net/vmbr0/bridge/default_pvid ] || ip link set vmbr0 type bridge vlan_default_pvid 0
+    node.netns.sh("ip link add vmbr0 type bridge && ip link set vmbr0 up
          for port in eth2 tap1 tap2; do ip link set $port master vmbr0; done
-         ip address add 10.0.0.5/24 dev vmbr0 && ip route add default via 10.0.0.1",
-    );
+         ip address add 10.0.0.5/24 dev vmbr0 && ip route add default via 10.0.0.1");
     others.sh("ip address add 10.0.0.1/24 dev eth2");
     node.netns.wait_for_carriers();
     let file = node.ok("import");

@@ -116,13 +116,17 @@ impl Node {
 
 /// A node with a NIC without a bond and a bridge that does not filter.
 fn plain() -> Node {
-    Node::new()
-        .port("eth0", "", "vmbr0", "")
+    let mut node = Node::new()
+        .port("eth0", "", "vmbr0", "1pu")
         .port("eth9", "", "", "")
         .bridge("vmbr0", false, "", &["192.0.2.5/24", "2001:db8::5/64"])
-        .port("tap1", "tun", "vmbr0", "")
-        .port("veth2", "veth", "vmbr0", "")
-        .vlan("vmbr0.7", "vmbr0", 7, &["10.7.0.1/24"])
+        .port("tap1", "tun", "vmbr0", "1pu")
+        .port("veth2", "veth", "vmbr0", "1pu")
+        .vlan("vmbr0.7", "vmbr0", 7, &["10.7.0.1/24"]);
+    // As the kernel makes it.
+    let state = BridgeState { vlan_filtering: Some(false), default_pvid: Some(1) };
+    node.0.links.get_mut(&name("vmbr0")).unwrap().kind = Kind::Bridge(state);
+    node
 }
 
 /// Harvester's management network, and a network of VMs.
@@ -279,7 +283,7 @@ fn each_difference_that_is_left_is_explained() {
 fn what_needs_confirmation_and_what_is_not_read_is_said() {
     let mut node = plain();
     let bridge = node.0.links.get_mut(&name("vmbr0")).unwrap();
-    bridge.kind = Kind::Bridge(BridgeState { vlan_filtering: Some(false), default_pvid: Some(1) });
+    bridge.kind = Kind::Bridge(BridgeState { vlan_filtering: Some(true), default_pvid: Some(1) });
     node.0.default_routes.insert(name("vmbr0"));
     let text = node.import(&Choices::default());
     assert!(text.contains("\n# - vmbr0 carries the node itself: apply needs --confirm vmbr0\n"));

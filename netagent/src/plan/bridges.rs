@@ -87,7 +87,9 @@ fn change(
     {
         unit.link(view, LinkChange::SetFiltering(name.clone(), wanted));
     }
-    if filtering.is_some() && state.default_pvid.is_some_and(|pvid| pvid != 0) {
+    // It does nothing where the bridge does not filter: a bridge of somebody else keeps it.
+    let applies = filtering == Some(true) || filtering.is_some() && link.is_owned();
+    if applies && state.default_pvid.is_some_and(|pvid| pvid != 0) {
         unit.link(view, LinkChange::SetDefaultPvid(name.clone(), 0));
     }
     let uplink =
