@@ -89,8 +89,8 @@ impl Shape {
 pub struct Networks {
     /// Name by segment and shape.
     names: BTreeMap<(String, Shape), String>,
-    /// Lines in the order of the segments.
-    networks: Vec<String>,
+    /// The networks in the file, in the order of the segments.
+    lines: Vec<String>,
     ports: Vec<String>,
 }
 
@@ -138,7 +138,7 @@ impl Networks {
         let free = |name: &String| !self.names.values().any(|taken| taken == name);
         let name = [short, long].into_iter().chain(numbered).find(free).unwrap_or_default();
         let keys = key.1.keys(&segment.name).join(", ");
-        self.networks.push(format!("  {name}: {{ {keys} }}{remark}"));
+        self.lines.push(format!("  {name}: {{ {keys} }}{remark}"));
         self.names.insert(key, name.clone());
         name
     }
@@ -172,7 +172,7 @@ impl Networks {
     /// The networks and ports in the file.
     pub fn text(&self) -> String {
         let mut text = String::new();
-        for (title, lines) in [("networks", &self.networks), ("ports", &self.ports)] {
+        for (title, lines) in [("networks", &self.lines), ("ports", &self.ports)] {
             if !lines.is_empty() {
                 let _infallible = writeln!(text, "{title}:\n{}", lines.join("\n"));
             }
