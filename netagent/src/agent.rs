@@ -1,12 +1,13 @@
 //! Brings the parts together: looks at the node, plans, and carries out units.
 
 mod apply;
+mod course;
 mod ledger;
 mod originals;
 mod roll_back;
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     path::Path,
     time::{Instant, SystemTime},
 };
@@ -22,13 +23,13 @@ pub use self::{
 };
 use crate::{
     change::{Change, Optional},
-    datapath::{Datapath, fdb::Stations, log, pins::Pins, programs},
+    datapath::{Datapath, fdb::Stations, log, pins::Pins, programs, rights},
     fdb::Bridges,
     names::IfName,
     netlink::{Changes, Netlink},
     plan::{Permission, Plan, Step, Unit, plan, waits_for_its_bridge},
     snapshot::Snapshot,
-    state::{Desired, Observed, ObservedDatapath, Outcome, TcFilters},
+    state::{Desired, Hook, Observed, ObservedDatapath, Outcome, Subject, TcFilters},
 };
 
 /// An agent on this node.
@@ -108,9 +109,42 @@ impl Agent {
         if level > 0 { log::spawn(&Pins::new(pins)) } else { Ok(()) }
     }
 
-    /// Makes this the only agent that changes the node; an error where there is another.
-    pub fn take_charge(&mut self) -> Result<()> {
-        self.datapath.take_charge()
+    /// Opens this node to change it, as its only agent. Fails with nothing changed where the rights
+    /// or the pin directory do not allow it, and where there is another agent.
+    pub fn in_charge(pins: &Path) -> Result<Self> {
+        rights::check()?;
+        Pins::new(pins).check_layout()?;
+        let mut agent = Self::open(pins)?;
+        agent.datapath.take_charge()?;
+        Ok(agent)
+    }
+
+    /// Loads the programs and maps that a desired state needs whatever the node is like, before
+    /// anything is changed.
+    pub fn prepare(&mut self, desired: &Desired) -> Result<()> {
+        if desired.ports.is_empty() {
+            return Ok(());
+        }
+        self.datapath.load().context("nothing was done")
+    }
+
+    /// Loads the other programs that a plan needs. Returns why a part of the node cannot have its
+    /// own.
+    fn prepare_plan(&mut self, plan: &Plan) -> BTreeMap<Subject, String> {
+        let mut results: BTreeMap<(Hook, u32), Option<String>> = BTreeMap::new();
+        let mut unfit = BTreeMap::new();
+        for unit in &plan.units {
+            for (hook, flags) in unit.steps.iter().filter_map(|step| step.change.program()) {
+                let result = results.entry((hook, flags)).or_insert_with(|| {
+                    let error = self.datapath.load_with(hook, flags).err()?;
+                    Some(format!("{error:#}"))
+                });
+                if let Some(error) = result {
+                    unfit.entry(unit.subject.clone()).or_insert_with(|| error.clone());
+                }
+            }
+        }
+        unfit
     }
 
     /// Looks at the whole node.
@@ -325,6 +359,7 @@ impl Agent {
 
     /// Takes programs and pins away, even such as this build cannot read.
     pub async fn detach(pins: &Path) -> Result<()> {
+        rights::check()?;
         let mut datapath = Datapath::unread(&Pins::new(pins));
         datapath.take_charge()?;
         let links = Netlink::open()?.observe().await?;

@@ -110,6 +110,14 @@ impl Mode {
     }
 }
 
+/// The modes with a preferred member.
+pub const PRIMARY_MODES: &[Mode] = &[Mode::ActiveBackup, Mode::BalanceTlb, Mode::BalanceAlb];
+/// The modes with ARP monitoring.
+pub const ARP_MODES: &[Mode] =
+    &[Mode::BalanceRr, Mode::ActiveBackup, Mode::BalanceXor, Mode::Broadcast];
+/// The modes that select a member by a hash.
+pub const HASH_MODES: &[Mode] = &[Mode::BalanceXor, Mode::Lacp, Mode::BalanceTlb];
+
 /// An option of a bond with its value. Times are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum BondOption {

@@ -220,6 +220,17 @@ impl Change {
         )
     }
 
+    /// The program that the step needs, with its optional flags; none for a step that its unit can
+    /// do without.
+    pub fn program(&self) -> Option<(Hook, u32)> {
+        match self {
+            Self::Datapath(DatapathChange::Attach(_, hook, flags)) if self.optional().is_none() => {
+                Some((*hook, *flags))
+            }
+            Self::Datapath(_) | Self::Link(_) => None,
+        }
+    }
+
     /// The devices that the change alters.
     pub fn devices(&self) -> Vec<&IfName> {
         match self {

@@ -1,6 +1,7 @@
 //! The command line: what can be asked.
 
 mod apply;
+mod import;
 mod local;
 mod print;
 mod remote;
@@ -29,7 +30,8 @@ use crate::{
 ///
 /// Exit codes: 0 done, or nothing to do; 1 an error (one line on stderr); 2 `plan` found something
 /// to do, or wrong usage; 3 done, but a part is Waiting, Degraded or Refused (one line on stderr
-/// for each).
+/// for each); 130 and 143: `apply` was stopped by SIGINT or SIGTERM between two units, and
+/// something is left to do.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -79,6 +81,19 @@ enum Command {
     },
     /// Print what `apply` would do. Exit 0: nothing; 2: something.
     Plan(Target),
+    /// Print the node as it is, as a file that changes nothing but what netagent adds.
+    ///
+    /// Comments name what the file cannot express, what the first apply changes all the same, and
+    /// what else on this node manages the devices.
+    Import {
+        /// A bridge port that is the uplink; can be repeated. Default: the bond, the NIC or the
+        /// VLAN interface on the bridge.
+        #[arg(long, value_name = "DEVICE")]
+        uplink: Vec<IfName>,
+        /// A bridge to import; can be repeated. Default: all that have an uplink.
+        #[arg(long, value_name = "DEVICE")]
+        bridge: Vec<IfName>,
+    },
     /// Make the node as the file declares it, once. What it attaches stays.
     Apply(Target),
     /// Validate a file; needs no root.
@@ -217,6 +232,7 @@ async fn on_the_node(command: Command, places: Places) -> Result<ExitCode> {
         }
         Command::Plan(target) => apply::plan(&places, &target).await,
         Command::Apply(target) => apply::apply(&places, &target).await,
+        Command::Import { uplink, bridge } => import::import(&places, uplink, bridge).await,
         Command::Status { config, json } => remote::status(&places, config.as_deref(), json).await,
         Command::Show { what, json } => remote::show(&places, what, json).await,
         Command::Reload => remote::reload(&places).await,

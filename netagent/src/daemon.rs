@@ -21,6 +21,7 @@ use tracing::{error, info};
 use self::{desk::Desk, signals::Signals};
 pub use self::{
     journal::{HistoryEntry, Journal},
+    signals::Stop,
     sources::Sources,
 };
 use crate::{
@@ -71,11 +72,11 @@ struct Daemon {
 /// Runs until it is told to stop. What is attached stays attached.
 pub async fn run(options: Options) -> Result<()> {
     let signals = Signals::open()?;
-    let mut agent = Agent::open(&options.pins)?;
     let sources = Sources::open(&options.config, &options.socket)?;
-    agent.take_charge()?;
+    let mut agent = Agent::in_charge(&options.pins)?;
     agent.remember_in(&options.state)?;
     agent.log_programs(&options.pins)?;
+    agent.prepare(&sources.desired())?;
     let mut watch = Watch::open()?;
     let (sender, requests) = mpsc::channel(64);
     if let Some(address) = sources.metrics() {

@@ -15,6 +15,7 @@ mod offload;
 mod pairs;
 pub mod pins;
 pub mod programs;
+pub mod rights;
 pub mod samples;
 mod table;
 
@@ -54,6 +55,8 @@ pub struct Datapath {
     open: Option<(Maps, Table)>,
     /// Exclusive lock on the pin directory.
     charge: Option<File>,
+    /// Whether this process made the pin directory, and has loaded nothing yet.
+    is_new: bool,
 }
 
 impl Datapath {
@@ -71,7 +74,13 @@ impl Datapath {
 
     /// The datapath without its maps, for removing pins that this build cannot read.
     pub fn unread(pins: &Pins) -> Self {
-        Self { pins: pins.clone(), programs: Programs::new(pins), open: None, charge: None }
+        Self {
+            pins: pins.clone(),
+            programs: Programs::new(pins),
+            open: None,
+            charge: None,
+            is_new: false,
+        }
     }
 
     /// Sets the level at which the programs log; see [`log`].
@@ -81,7 +90,7 @@ impl Datapath {
 
     /// Makes the pin directory and locks it: no other agent can change it.
     pub fn take_charge(&mut self) -> Result<()> {
-        self.pins.create()?;
+        self.is_new = self.pins.create()?;
         self.charge = Some(self.pins.lock()?);
         let Some((maps, table)) = &mut self.open else { return Ok(()) };
         // An agent that was killed may not have made these keys.
@@ -96,8 +105,24 @@ impl Datapath {
         }
     }
 
-    /// Loads programs and maps, unless they are loaded.
-    fn load(&mut self) -> Result<()> {
+    /// Loads programs and maps, unless they are loaded: this kernel accepts them, and has memory
+    /// for the maps. If not, nothing is left behind.
+    pub fn load(&mut self) -> Result<()> {
+        let result = self.load_all();
+        if result.is_err() && self.is_new {
+            let _the_first_error_counts = self.pins.remove_all();
+        }
+        self.is_new &= result.is_err();
+        result
+    }
+
+    /// Loads a program with the code for some optional flags, unless it is loaded.
+    pub fn load_with(&mut self, hook: Hook, flags: u32) -> Result<()> {
+        self.load()?;
+        self.programs.load_with(hook, flags)
+    }
+
+    fn load_all(&mut self) -> Result<()> {
         self.pins.create()?;
         self.programs.load()?;
         if self.open.is_none() {

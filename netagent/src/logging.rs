@@ -9,6 +9,8 @@ use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
+use crate::output;
+
 /// The options of the log, which goes to stderr.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
@@ -45,7 +47,9 @@ impl Options {
             .with_context(|| format!("--log-level {:?}", self.log_level))?;
         let log = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(io::stderr)
+            .with_writer(|| output::Log)
+            // It would print them by `eprintln!`, which panics where stderr cannot be written.
+            .log_internal_errors(false)
             .with_ansi(io::stderr().is_terminal())
             .with_target(false);
         match (self.log_format, is_journal()) {

@@ -1,19 +1,20 @@
 //! The `netagent` command: parse, do, one line for an error.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use clap::Parser as _;
-use netagent::cli::Cli;
+use netagent::{
+    cli::Cli,
+    output::{self, Stream},
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = cli.log.start().and_then(|()| cli.run());
-    result.unwrap_or_else(|error| {
-        // There may be nobody who reads it.
-        let _unread = writeln!(io::stderr(), "netagent: {error:#}");
+    let code = result.unwrap_or_else(|error| {
+        output::send(Stream::Err, format!("netagent: {error:#}\n"));
         ExitCode::FAILURE
-    })
+    });
+    output::flush_briefly();
+    code
 }

@@ -22,10 +22,13 @@ use self::{
     event::Event,
     output::{Output, Reader},
 };
-use crate::datapath::{
-    clock::{boot_time, wall_time},
-    pins::Pins,
-    samples::Samples,
+use crate::{
+    datapath::{
+        clock::{boot_time, wall_time},
+        pins::Pins,
+        samples::Samples,
+    },
+    output::{Stream, send},
 };
 
 pub use self::options::Options;
@@ -48,7 +51,7 @@ pub async fn run(pins: &Path, options: &Options) -> Result<()> {
     let left = options.count.unwrap_or(u64::MAX);
     let mut monitor =
         Monitor { samples, capture, output: Output::new(options.json), left, shown: 0 };
-    eprintln!("showing drops, at most {LIMIT} per second and port; Ctrl-C ends it");
+    note(&format!("showing drops, at most {LIMIT} per second and port; Ctrl-C ends it"));
     let mut period = interval(PERIOD);
     let mut state = State::Reading;
     while state != State::Done {
@@ -135,9 +138,14 @@ impl Monitor {
         while self.samples.take().is_some() {
             rest += 1;
         }
-        eprintln!("{}", summary(self.shown, self.samples.unsampled()?, rest));
+        note(&summary(self.shown, self.samples.unsampled()?, rest));
         Ok(())
     }
+}
+
+/// Prints a line to stderr.
+fn note(line: &str) {
+    send(Stream::Err, format!("{line}\n"));
 }
 
 /// The last line: the number of drops shown, and of drops not shown by cause.

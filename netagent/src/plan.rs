@@ -20,6 +20,8 @@ mod xdp;
 use std::collections::BTreeSet;
 
 pub use self::give_back::waits as waits_for_its_bridge;
+#[cfg(test)]
+pub use self::unit::unit;
 pub use self::unit::{Step, Unit};
 use crate::{
     names::IfName,

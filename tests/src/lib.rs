@@ -24,6 +24,8 @@ mod bond;
 mod change;
 mod flood;
 mod forward;
+mod import;
+mod interrupted;
 mod lacp;
 mod leak;
 mod metrics;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, ops::ControlFlow};
 
-use super::{Agent, Ledger};
+use super::{Agent, Ledger, course::Course};
 use crate::{
     plan::{Plan, Step, Unit},
     state::{Code, Desired, Outcome},
@@ -17,7 +17,8 @@ pub trait Progress {
     /// A step was taken.
     fn outcome(&mut self, outcome: Outcome);
 
-    /// A unit has ended. `Break` stops the apply between two units.
+    /// A unit has ended. `Break` stops the apply between two units, once every segment that has
+    /// begun is complete.
     fn between(
         &mut self,
         agent: &mut Agent,
@@ -42,6 +43,7 @@ impl Agent {
         ledger: &mut Ledger,
         progress: &mut impl Progress,
     ) -> Applied {
+        let mut course = Course::default();
         for _ in 0..ROUNDS {
             let plan = self.plan(desired, ledger.permission());
             if let Err(error) = self.remember(&plan) {
@@ -52,15 +54,24 @@ impl Agent {
                 return self.end(desired, ledger, false);
             }
             ledger.begin(&plan);
+            let unfit = self.prepare_plan(&plan);
             let mut incomplete = BTreeSet::new();
             let mut worked = false;
             for unit in in_order(&plan, ledger) {
-                if unit.steps.is_empty() {
+                if unit.steps.is_empty() || !course.includes(unit) {
+                    continue;
+                }
+                if let Some(error) = unfit.get(&unit.subject) {
+                    if unit.is_runnable() && ledger.may_try(unit) {
+                        ledger.failed(unit, Code::StepFailed, format!("{}: {error}", unit.id));
+                    }
+                    incomplete.insert(unit.id.clone());
                     continue;
                 }
                 let blocked = unit.needs.iter().any(|id| incomplete.contains(id));
                 let mut left = 0;
                 if unit.is_runnable() && !blocked && ledger.may_try(unit) {
+                    course.begin(unit);
                     let repair = ledger.is_settled(&unit.id);
                     let (taken, error) =
                         self.carry_out(unit, repair, |outcome| progress.outcome(outcome)).await;
@@ -73,7 +84,7 @@ impl Agent {
                         }
                     }
                     if progress.between(self, ledger).await.is_break() {
-                        return self.end(desired, ledger, true);
+                        course.stop();
                     }
                 }
                 if unit.steps[left..].iter().any(Step::is_needed) {
@@ -81,8 +92,11 @@ impl Agent {
                 }
             }
             if !worked {
-                return self.end(desired, ledger, false);
+                return self.end(desired, ledger, course.is_stopping());
             }
+        }
+        if course.is_stopping() {
+            return self.end(desired, ledger, true);
         }
         let plan = self.plan(desired, ledger.permission());
         for unit in plan.units.iter().filter(|unit| unit.is_runnable()) {

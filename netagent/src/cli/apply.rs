@@ -1,18 +1,20 @@
 //! `netagent plan` and `netagent apply`: once, without a daemon.
 
-use std::{future::ready, ops::ControlFlow, process::ExitCode};
+use std::{ops::ControlFlow, process::ExitCode};
 
 use anyhow::{Context as _, Result, bail};
+use tokio::task::yield_now;
 
 use super::{
     Places, Target,
-    print::{print, progress, unwell},
+    print::{print, progress, remark, unwell},
 };
 use crate::{
     agent::{Agent, Ledger, Progress},
-    daemon::{Journal, Sources},
+    daemon::{Journal, Sources, Stop},
     health::{self, Evidence},
     names::IfName,
+    output,
     plan::{Permission, Plan},
     state::{Code, Finding, Observed, Outcome},
 };
@@ -31,16 +33,22 @@ pub async fn plan(places: &Places, target: &Target) -> Result<ExitCode> {
 }
 
 pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
+    let mut stop = Stop::open()?;
     let sources = Sources::open(&target.config, &places.socket)?;
-    let mut agent = Agent::open(&places.pins)?;
-    agent.take_charge()?;
+    let mut agent = Agent::in_charge(&places.pins)?;
     agent.remember_in(&places.state)?;
     agent.look().await.context("nothing was done")?;
     known(&target.confirm, agent.links()).context("nothing was done")?;
     // Ports that were added at run time stay, though no daemon runs.
     let (desired, of_sources) = sources.on(agent.links());
+    agent.prepare(&desired)?;
+    yield_now().await;
+    if let Some(signal) = stop.take() {
+        remark(&format!("{}: nothing was done", name(signal)));
+        return Ok(status(signal));
+    }
     let mut ledger = Ledger::new(target.confirm.iter().cloned().collect());
-    let mut steps = Steps { taken: 0, journal: Journal::new(&places.state) };
+    let mut steps = Steps { taken: 0, journal: Journal::new(&places.state), stop, stopped: None };
     let applied = agent.apply(&desired, &mut ledger, &mut steps).await;
     agent.look().await.context("applied; look at the result")?;
     let of_plan = applied.plan.findings().chain(ledger.findings());
@@ -51,19 +59,68 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
         datapath: agent.ports(),
         known: &known,
     });
+    // Others can take charge while somebody reads the result.
+    drop(agent);
     let of_apply = |finding: &&Finding| !finding.code.depends_on_the_wire();
     let unwell_findings: Vec<&Finding> = health.unwell().filter(of_apply).collect();
     let remarks = health.findings.iter().filter(|finding| !unwell_findings.contains(finding));
     let mut lines: Vec<String> = remarks.map(|finding| format!("# {finding}")).collect();
+    let left = applied.plan.units.iter().filter(|unit| unit.is_runnable()).count();
+    let stopped = steps.stopped.filter(|_| applied.interrupted && left > 0);
     let result = match (unwell_findings.is_empty(), steps.taken) {
+        _ if stopped.is_some() => "stopped before the end",
         (true, 0) => "nothing to do",
         (true, _) => "done, and verified",
         (false, 0) => "nothing was done",
         (false, _) => "done, except for what stderr names",
     };
     lines.push(result.to_owned());
-    print(&(lines.join("\n") + "\n"))?;
-    Ok(unwell(unwell_findings.into_iter()))
+    progress(&lines.join("\n"));
+    let code = match stopped {
+        Some(signal) => {
+            remark(&left_undone(signal, &applied.plan));
+            status(signal)
+        }
+        None => unwell(unwell_findings.into_iter()),
+    };
+    // Nothing is left to be done: a signal ends the wait for a reader.
+    tokio::select! {
+        biased;
+        written = output::flushed() => if let Err(error) = written {
+            remark(&format!("the node is as the exit code says, but stdout is not complete: {error}"));
+        },
+        _ = steps.stop.next() => {}
+    }
+    Ok(code)
+}
+
+fn name(signal: i32) -> &'static str {
+    if signal == libc::SIGINT { "SIGINT" } else { "SIGTERM" }
+}
+
+/// The exit code of an apply that a signal has stopped: as shells report a process that it ends.
+fn status(signal: i32) -> ExitCode {
+    ExitCode::from(128 + u8::try_from(signal).unwrap_or_default())
+}
+
+/// The number of units that a line names.
+const NAMED: usize = 5;
+
+/// The line about an apply that a signal has stopped.
+fn left_undone(signal: i32, plan: &Plan) -> String {
+    let name = name(signal);
+    let units: Vec<String> = plan
+        .units
+        .iter()
+        .filter(|unit| unit.is_runnable())
+        .map(|unit| unit.id.to_string())
+        .collect();
+    let more = match units.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = units[..units.len().min(NAMED)].join(", ");
+    format!("{name}: stopped between units; not done: {named}{more}: `netagent apply` continues")
 }
 
 /// Refuses a confirmation of a link that does not exist: a name that is misspelt confirms nothing.
@@ -78,6 +135,9 @@ fn known(confirmed: &[IfName], links: &Observed) -> Result<()> {
 struct Steps {
     taken: usize,
     journal: Journal,
+    stop: Stop,
+    /// The signal that asked to stop.
+    stopped: Option<i32>,
 }
 
 impl Progress for Steps {
@@ -90,8 +150,13 @@ impl Progress for Steps {
         }
     }
 
-    fn between(&mut self, _: &mut Agent, _: &Ledger) -> impl Future<Output = ControlFlow<()>> {
-        ready(ControlFlow::Continue(()))
+    async fn between(&mut self, _: &mut Agent, _: &Ledger) -> ControlFlow<()> {
+        // Lets the runtime take signals: steps of the datapath do not wait for anything.
+        yield_now().await;
+        if self.stopped.is_none() {
+            self.stopped = self.stop.take();
+        }
+        if self.stopped.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 }
 
@@ -111,4 +176,34 @@ fn text(plan: &Plan) -> String {
     let findings = plan.findings().filter(|finding| finding.code != Code::ConfirmationNeeded);
     lines.extend(findings.map(|finding| format!("# {finding}")));
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        change::{Change, LinkChange},
+        plan::{Step, unit},
+        state::{Part, Subject},
+    };
+
+    #[test]
+    fn the_line_about_a_stop_names_what_is_left_and_is_bounded() {
+        let mut plan = Plan::default();
+        for number in 1..=7 {
+            let device = format!("tap{number}");
+            let subject = Subject::Port(device.parse().unwrap());
+            let mut unit = unit(Part::Port, &device, subject);
+            let up = Change::Link(LinkChange::SetUp(device.parse().unwrap()));
+            unit.steps.push(Step { change: up, before: Vec::new() });
+            plan.units.push(unit);
+        }
+        // Nothing of it can be done.
+        plan.units[0].steps.clear();
+        assert_eq!(
+            left_undone(libc::SIGTERM, &plan),
+            "SIGTERM: stopped between units; not done: port tap2, port tap3, port tap4, port \
+             tap5, port tap6 and 1 more: `netagent apply` continues"
+        );
+    }
 }

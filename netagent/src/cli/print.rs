@@ -1,33 +1,36 @@
-//! Output that cannot end the process: a reader that has seen enough (`| head`) is not an error.
+//! What commands print.
 
-use std::{
-    io::{self, Write as _},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 
-use crate::{health::Health, state::Finding};
+use crate::{
+    health::Health,
+    output::{self, Stream},
+    state::Finding,
+};
 
-/// Prints to stdout.
+/// Prints to stdout. A reader that has seen enough (`| head`) is not an error.
 pub fn print(text: &str) -> Result<()> {
-    let mut stdout = io::stdout();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error).context("print"),
-        _ => Ok(()),
-    }
+    output::send(Stream::Out, text);
+    output::flush().context("print")
 }
 
-/// Prints a line about progress. A line that cannot be printed stops nothing: the work goes on.
+/// Prints a line about progress. The work does not wait for it.
 pub fn progress(line: &str) {
-    let _unread = writeln!(io::stdout(), "{line}");
+    output::send(Stream::Out, format!("{line}\n"));
+}
+
+/// Prints a line to stderr.
+pub fn remark(line: &str) {
+    output::send(Stream::Err, format!("netagent: {line}\n"));
 }
 
 /// Prints what is not as desired to stderr, and gives the exit code that says so.
 pub fn unwell<'a>(findings: impl Iterator<Item = &'a Finding>) -> ExitCode {
     let mut code = ExitCode::SUCCESS;
     for finding in findings {
-        let _unread = writeln!(io::stderr(), "netagent: {}: {finding}", finding.code.name());
+        remark(&format!("{}: {finding}", finding.code.name()));
         code = ExitCode::from(NOT_AS_DESIRED);
     }
     code

@@ -92,6 +92,8 @@ pub struct UplinkKeys {
 pub struct BondKeys {
     /// The mode; `none`: no bond, the one NIC itself is the uplink. Default: active-backup.
     pub mode: Option<Scalar<BondMode>>,
+    /// The bond's name. Default: `<name>-bo`.
+    pub name: Option<Scalar<IfName>>,
     /// Interval of the link check. Default: 100ms, or no link check with `arpInterval`.
     pub miimon: Option<Scalar<Millis>>,
     /// Delay between link up and the use of a NIC; a multiple of `miimon`. Default: 0.

@@ -90,6 +90,7 @@ fn uplink(keys: UplinkKeys) -> UplinkIntent {
 fn bond(keys: BondKeys) -> BondIntent {
     let BondKeys {
         mode,
+        name,
         miimon,
         updelay,
         downdelay,
@@ -105,6 +106,7 @@ fn bond(keys: BondKeys) -> BondIntent {
     } = keys;
     BondIntent {
         mode: scalar(mode).map_or(Some(Mode::ActiveBackup), |BondMode(mode)| mode),
+        name: scalar(name),
         miimon: scalar(miimon).map(|time| time.0),
         updelay: scalar(updelay).map(|time| time.0),
         downdelay: scalar(downdelay).map(|time| time.0),

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use netagent_common::LAYOUT;
 use rustix::{
-    fs::{FsWord, statfs},
+    fs::{FsWord, StatVfsMountFlags, statfs, statvfs},
     process::geteuid,
 };
 
@@ -46,8 +46,8 @@ impl Pins {
         check(&self.root)
     }
 
-    /// Makes the directories, with mode 0700.
-    pub fn create(&self) -> Result<()> {
+    /// Makes the directories, with mode 0700. Returns whether there was nothing before.
+    pub fn create(&self) -> Result<bool> {
         let parent = self.base.parent().unwrap_or(Path::new("/"));
         if !is_bpffs(parent) {
             bail!(
@@ -55,13 +55,43 @@ impl Pins {
                 self.base.display()
             );
         }
+        let is_new = !fs::exists(&self.base).unwrap_or(false);
         // Nothing is made in a directory of another user.
         make(&self.base)?;
         check(&self.base)?;
+        check_writable(&self.base)?;
         for directory in [&self.root, &self.maps(), &self.programs(), &self.root.join("links")] {
             make(directory)?;
         }
-        self.check()
+        self.check()?;
+        Ok(is_new)
+    }
+
+    /// Refuses pins of a version with another layout: its programs are still attached.
+    pub fn check_layout(&self) -> Result<()> {
+        let layouts = self.layouts().with_context(|| format!("read {}", self.base.display()))?;
+        match layouts.iter().find(|layout| **layout != self.root) {
+            Some(other) => bail!(
+                "{} belongs to another version of netagent, whose programs may be attached: \
+                 `netagent detach` removes it",
+                other.display()
+            ),
+            None => Ok(()),
+        }
+    }
+
+    /// The directories of all versions, `v` and a number.
+    fn layouts(&self) -> io::Result<Vec<PathBuf>> {
+        let entries = match fs::read_dir(&self.base) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries?,
+        };
+        let is_layout = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            let number = name.and_then(|name| name.strip_prefix('v'));
+            number.is_some_and(|number| number.parse::<u32>().is_ok())
+        };
+        Ok(entries.flatten().map(|entry| entry.path()).filter(is_layout).collect())
     }
 
     /// Takes the exclusive lock on the pin directory, which is held until the result is dropped.
@@ -111,8 +141,10 @@ impl Pins {
     /// Removes everything: that detaches the programs that links hold. Continues after an error.
     pub fn remove_all(&self) -> Result<()> {
         let mut failed = Vec::new();
-        remove(&self.root, &mut failed);
-        let _other_layouts_may_be_there = fs::remove_dir(&self.base);
+        for layout in self.layouts().unwrap_or_default() {
+            remove(&layout, &mut failed);
+        }
+        let _foreign_pins_may_be_there = fs::remove_dir(&self.base);
         if failed.is_empty() { Ok(()) } else { bail!("remove pins: {}", failed.join("; ")) }
     }
 }
@@ -132,9 +164,26 @@ fn check(directory: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a file system that is mounted read-only: what is pinned there already can be used, and
+/// nothing else.
+fn check_writable(directory: &Path) -> Result<()> {
+    let stat = statvfs(directory).with_context(|| format!("look at {}", directory.display()))?;
+    if stat.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        bail!("{}: {READ_ONLY}", directory.display());
+    }
+    Ok(())
+}
+
+/// Why a BPF file system is read-only, and what to do.
+const READ_ONLY: &str = "the BPF file system is mounted read-only: mount -o remount,rw \
+                         /sys/fs/bpf; in a systemd unit, ProtectKernelTunables=no";
+
 /// Makes a directory with mode 0700, if it does not exist.
 pub fn make(directory: &Path) -> Result<()> {
     match fs::DirBuilder::new().mode(0o700).create(directory) {
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+            bail!("create {}: {READ_ONLY}", directory.display())
+        }
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             Err(error).with_context(|| format!("create {}", directory.display()))
         }

@@ -19,7 +19,7 @@ use aya::{
 };
 use aya_obj::programs::XdpAttachType;
 
-use super::{link, log, maps, pins::Pins};
+use super::{link, log, maps, pins::Pins, rights};
 use crate::{
     names::IfName,
     state::{ClsactSide, Hook, TcFilter},
@@ -152,6 +152,12 @@ impl Programs {
         self.load_some(&Hook::ALL, 0)
     }
 
+    /// Loads a program with the code for some optional flags and pins it, unless it is pinned.
+    pub fn load_with(&self, hook: Hook, flags: u32) -> Result<()> {
+        let there = fs::exists(self.pin(hook, flags))?;
+        if there { Ok(()) } else { self.load_some(&[hook], flags) }
+    }
+
     /// Loads programs with the code for some optional flags, and pins them.
     fn load_some(&self, hooks: &[Hook], flags: u32) -> Result<()> {
         maps::check(&self.pins)?;
@@ -159,14 +165,15 @@ impl Programs {
         for hook in hooks {
             let name = hook.program();
             let path = self.pin(*hook, flags);
+            let refused = || format!("load {name}{}", rights::remark());
             let program = object.program_mut(name).with_context(|| format!("find {name}"))?;
             match program {
                 Program::SchedClassifier(program) => {
-                    program.load().with_context(|| format!("load {name}"))?;
+                    program.load().with_context(refused)?;
                     program.pin(&path)
                 }
                 Program::Xdp(program) => {
-                    program.load().with_context(|| format!("load {name}"))?;
+                    program.load().with_context(refused)?;
                     program.pin(&path)
                 }
                 _ => bail!("{name} is of an unexpected type"),
@@ -179,10 +186,8 @@ impl Programs {
     /// Attaches a program with the code for some optional flags to a device, or replaces the
     /// attached program.
     pub fn attach(&self, device: &IfName, ifindex: u32, hook: Hook, flags: u32) -> Result<()> {
+        self.load_with(hook, flags)?;
         let path = self.pin(hook, flags);
-        if !fs::exists(&path)? {
-            self.load_some(&[hook], flags)?;
-        }
         self.pins.create_device(device)?;
         let pin = self.pins.link(device, hook);
         let held = link::read(&pin).with_context(|| format!("open {}", pin.display()))?;

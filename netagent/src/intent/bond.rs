@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use super::{items::BondIntent, problem::Problem};
 use crate::{
-    bond::{BondOption, FailOverMac, Mode},
+    bond::{ARP_MODES, BondOption, FailOverMac, HASH_MODES, Mode, PRIMARY_MODES},
     names::IfName,
 };
 
@@ -13,11 +13,6 @@ use crate::{
 const MIIMON_MS: u32 = 100;
 /// `BOND_MAX_ARP_TARGETS` in include/net/bonding.h.
 const MAX_ARP_TARGETS: usize = 16;
-
-const PRIMARY_MODES: &[Mode] = &[Mode::ActiveBackup, Mode::BalanceTlb, Mode::BalanceAlb];
-const ARP_MODES: &[Mode] =
-    &[Mode::BalanceRr, Mode::ActiveBackup, Mode::BalanceXor, Mode::Broadcast];
-const HASH_MODES: &[Mode] = &[Mode::BalanceXor, Mode::Lacp, Mode::BalanceTlb];
 
 /// A bond's options, the mode first; `None`: no bond.
 pub fn options(bond: &BondIntent, nics: &[IfName]) -> Result<Option<Vec<BondOption>>, Problem> {
@@ -163,6 +158,7 @@ fn check_no_bond(bond: &BondIntent, nics: &[IfName]) -> Result<(), Problem> {
     }
     let BondIntent {
         mode: _,
+        name,
         miimon,
         updelay,
         downdelay,
@@ -177,6 +173,7 @@ fn check_no_bond(bond: &BondIntent, nics: &[IfName]) -> Result<(), Problem> {
         ad_select,
     } = bond;
     let options = [
+        ("name", name.is_some()),
         ("miimon", miimon.is_some()),
         ("updelay", updelay.is_some()),
         ("downdelay", downdelay.is_some()),

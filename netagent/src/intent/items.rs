@@ -65,6 +65,8 @@ pub struct UplinkIntent {
 pub struct BondIntent {
     /// The mode; `None`: no bond, the one NIC itself is the uplink.
     pub mode: Option<Mode>,
+    /// The bond's name. Default: `<cluster network>-bo`.
+    pub name: Option<IfName>,
     /// `miimon`
     pub miimon: Option<u32>,
     /// `updelay`

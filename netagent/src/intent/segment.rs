@@ -7,7 +7,7 @@ use netagent_common::vlan::Vid;
 use super::{
     bond,
     claims::Claim,
-    items::{Native, SegmentIntent, UplinkIntent},
+    items::{BondIntent, Native, SegmentIntent, UplinkIntent},
     problem::{Problem, Site},
 };
 use crate::{
@@ -61,16 +61,7 @@ impl Segment {
     /// Checks a cluster network by itself.
     pub fn new(site: &Site, intent: &SegmentIntent) -> Result<Self, Problem> {
         let bridge = bridge_name(intent)?;
-        // dev_alloc_name in net/core/dev.c.
-        if bridge.as_str().contains('%') {
-            return Err(Problem::new(
-                "bridge",
-                format!(
-                    "\"{bridge}\" has a '%', which the kernel replaces with a number; use a name \
-                     without"
-                ),
-            ));
-        }
+        check_placeholder("bridge", &bridge)?;
         let uplink =
             intent.uplink.as_ref().map(|uplink| Uplink::new(&intent.name, uplink)).transpose()?;
         Ok(Self {
@@ -133,7 +124,7 @@ impl Uplink {
         check_native("uplink.nativeTagged", intent.native, intent.native_tagged)?;
         let bond = bond(intent)?;
         Ok(Self {
-            device: if bond.is_some() { bond_name(segment)? } else { first.clone() },
+            device: if bond.is_some() { bond_name(segment, &intent.bond)? } else { first.clone() },
             nics: intent.nics.clone(),
             bond,
             mtu: intent.mtu,
@@ -185,11 +176,12 @@ pub fn claims(site: &Site, intent: &SegmentIntent) -> Vec<Claim> {
 
 /// The claim to the bond, if there is one and its name is valid.
 pub fn bond_claim(site: &Site, intent: &SegmentIntent) -> Option<Claim> {
-    intent.uplink.as_ref()?.bond.mode?;
+    let bond = &intent.uplink.as_ref()?.bond;
+    bond.mode?;
     Some(Claim {
-        device: bond_name(&intent.name).ok()?,
+        device: bond_name(&intent.name, bond).ok()?,
         purpose: format!("the bond of cluster network {}", intent.name),
-        site: site.clone(),
+        site: site.at(if bond.name.is_some() { "uplink.bond.name" } else { "" }),
     })
 }
 
@@ -210,8 +202,21 @@ pub fn bridge_name(intent: &SegmentIntent) -> Result<IfName, Problem> {
     }
 }
 
-fn bond_name(segment: &str) -> Result<IfName, Problem> {
-    device(segment, "bo")
+fn bond_name(segment: &str, intent: &BondIntent) -> Result<IfName, Problem> {
+    let Some(name) = &intent.name else { return device(segment, "bo") };
+    check_placeholder("uplink.bond.name", name)?;
+    Ok(name.clone())
+}
+
+/// Refuses a name that the kernel does not take as it is (dev_alloc_name in net/core/dev.c).
+fn check_placeholder(key: &str, name: &IfName) -> Result<(), Problem> {
+    if name.as_str().contains('%') {
+        let text = format!(
+            "\"{name}\" has a '%', which the kernel replaces with a number; use a name without"
+        );
+        return Err(Problem::new(key, text));
+    }
+    Ok(())
 }
 
 fn device(segment: &str, suffix: &str) -> Result<IfName, Problem> {

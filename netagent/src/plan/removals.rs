@@ -35,7 +35,9 @@ pub fn renamed(view: &View<'_>, name: &IfName, plan: &mut Plan) {
 }
 
 fn former_port(view: &View<'_>, name: &IfName) -> Unit {
-    let subject = Subject::Port(name.clone());
+    let known = view.datapath.ports.get(name);
+    let is_uplink = known.is_some_and(|port| port.policy.mode() == "uplink");
+    let subject = if is_uplink { Subject::Node } else { Subject::Port(name.clone()) };
     let mut unit = Unit::new(UnitId::new(Part::FormerPort, name), subject);
     // The device of the policy, under its present name.
     match view.device_of(name) {

@@ -99,3 +99,9 @@ impl Unit {
         self.finding(Code::Refused, text, remedy);
     }
 }
+
+/// A unit without steps, for tests.
+#[cfg(test)]
+pub fn unit(part: crate::state::Part, device: &str, subject: Subject) -> Unit {
+    Unit::new(UnitId::new(part, &device.parse().unwrap()), subject)
+}

@@ -1,0 +1,181 @@
+//! What else manages the devices, by the files that it leaves, and what to write there so that it
+//! does not undo what netagent does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{names::IfName, state::Observed};
+
+/// What manages devices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Manager {
+    /// NetworkManager
+    NetworkManager,
+    /// systemd-networkd
+    Networkd,
+    /// netplan, which writes the files of the two above
+    Netplan,
+    /// ifupdown, ifupdown2, ifupdown-ng
+    Ifupdown,
+    /// wicked
+    Wicked,
+}
+
+/// The files from which the managers are read.
+#[derive(Clone, Debug, Default)]
+pub struct Files {
+    /// `/run/NetworkManager/devices`, by interface index.
+    pub network_manager: BTreeMap<u32, String>,
+    /// `/run/systemd/netif/links`, by interface index.
+    pub networkd: BTreeMap<u32, String>,
+    /// `/etc/netplan`
+    pub netplan: Vec<String>,
+    /// `/etc/network/interfaces` and what is beside it.
+    pub interfaces: Vec<String>,
+    /// `/run/network/ifstate`
+    pub ifstate: String,
+    /// The names in `/etc/sysconfig/network`, where wicked runs.
+    pub wicked: BTreeSet<String>,
+}
+
+/// The managers of the devices.
+#[derive(Clone, Debug, Default)]
+pub struct Managers(BTreeSet<(IfName, Manager)>);
+
+impl Managers {
+    /// Reads the managers of the links from their files.
+    pub fn of(observed: &Observed, files: &Files) -> Self {
+        let mut found = BTreeSet::new();
+        for (name, link) in &observed.links {
+            let of_networkd = files.networkd.get(&link.index).map(String::as_str);
+            let by = [
+                (
+                    Manager::NetworkManager,
+                    files.network_manager.get(&link.index).is_some_and(|text| {
+                        text.lines().any(|line| line == "managed=true" || line == "managed=1")
+                    }),
+                ),
+                (
+                    Manager::Networkd,
+                    of_networkd.is_some_and(|text| {
+                        ["configuring", "configured", "failed"].iter().any(|state| {
+                            text.lines().any(|line| line == format!("ADMIN_STATE={state}"))
+                        })
+                    }),
+                ),
+                (Manager::Netplan, files.netplan.iter().any(|text| netplan_has(text, name))),
+                (
+                    Manager::Ifupdown,
+                    ifstate_has(&files.ifstate, name)
+                        || files.interfaces.iter().any(|text| stanza_of(text, name)),
+                ),
+                (Manager::Wicked, files.wicked.contains(&format!("ifcfg-{name}"))),
+            ];
+            let by = by.into_iter().filter(|(_, manages)| *manages);
+            found.extend(by.map(|(manager, _)| (name.clone(), manager)));
+        }
+        found.retain(|(name, _)| name.as_str() != "lo");
+        Self(found)
+    }
+
+    /// The devices with their managers.
+    pub fn iter(&self) -> impl Iterator<Item = (&IfName, Manager)> {
+        self.0.iter().map(|(name, manager)| (name, *manager))
+    }
+
+    /// What to write so that the managers of these devices leave them to netagent, as comments.
+    pub fn advice(&self, devices: &BTreeSet<IfName>) -> String {
+        let mut by_manager: BTreeMap<Manager, Vec<String>> = BTreeMap::new();
+        for (name, manager) in self.iter().filter(|(name, _)| devices.contains(*name)) {
+            by_manager.entry(manager).or_default().push(name.to_string());
+        }
+        by_manager.iter().map(|(manager, names)| manager.advice(names)).collect()
+    }
+}
+
+impl Manager {
+    fn advice(self, names: &[String]) -> String {
+        let listed = names.join(", ");
+        match self {
+            Self::NetworkManager => format!(
+                "#\n# NetworkManager manages {listed}. So that the two do not fight, write to\n\
+                 # /etc/NetworkManager/conf.d/netagent.conf before `netagent apply`:\n\
+                 #   [keyfile]\n\
+                 #   unmanaged-devices={}\n",
+                names
+                    .iter()
+                    .map(|name| format!("interface-name:{name}"))
+                    .collect::<Vec<_>>()
+                    .join(";")
+            ),
+            Self::Networkd => format!(
+                "#\n# systemd-networkd manages {listed}. So that the two do not fight, write to\n\
+                 # /etc/systemd/network/00-netagent.network before `netagent apply`:\n\
+                 #   [Match]\n\
+                 #   Name={}\n\
+                 #   [Link]\n\
+                 #   Unmanaged=yes\n",
+                names.join(" ")
+            ),
+            Self::Netplan => format!(
+                "#\n# netplan declares {listed}: remove them from the files in /etc/netplan before\n\
+                 # `netagent apply`, and do not run `netplan apply` for them.\n"
+            ),
+            Self::Ifupdown => format!(
+                "#\n# ifupdown manages {listed}: remove their `auto`, `allow-hotplug` and `iface` stanzas from\n\
+                 # /etc/network/interfaces and interfaces.d before `netagent apply`. Do not run `ifdown`\n\
+                 # for them, which takes them down.\n"
+            ),
+            Self::Wicked => format!(
+                "#\n# wicked manages {listed}: remove {} from\n\
+                 # /etc/sysconfig/network before `netagent apply`.\n",
+                names.iter().map(|name| format!("ifcfg-{name}")).collect::<Vec<_>>().join(", ")
+            ),
+        }
+    }
+}
+
+/// Whether a file of netplan has the device as a key.
+fn netplan_has(text: &str, name: &IfName) -> bool {
+    let key =
+        |line: &str| Some(line.split_once(':')?.0.trim().trim_matches(['"', '\'']).to_owned());
+    text.lines().filter_map(key).any(|key| key == name.as_str())
+}
+
+/// Whether ifupdown has brought the device up: lines such as `eth0=home`.
+fn ifstate_has(text: &str, name: &IfName) -> bool {
+    text.lines().any(|line| line.split_once('=').is_some_and(|(device, _)| device == name.as_str()))
+}
+
+/// Whether interfaces(5) has a stanza for the device.
+fn stanza_of(text: &str, name: &IfName) -> bool {
+    text.lines().any(|line| {
+        let mut words = line.split_whitespace();
+        words.next() == Some("iface") && words.next() == Some(name.as_str())
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_advice_says_what_to_write_for_each_manager() {
+        let name = |text: &str| text.parse::<IfName>().unwrap();
+        let managers = Managers(BTreeSet::from([
+            (name("eth0"), Manager::NetworkManager),
+            (name("br0"), Manager::NetworkManager),
+            (name("eth0"), Manager::Networkd),
+            (name("eth9"), Manager::Wicked),
+        ]));
+        let advice = managers.advice(&BTreeSet::from([name("eth0"), name("br0")]));
+        for part in [
+            "#   unmanaged-devices=interface-name:br0;interface-name:eth0\n",
+            "#   Name=eth0\n",
+            "#   Unmanaged=yes\n",
+        ] {
+            assert!(advice.contains(part), "{advice}");
+        }
+        assert!(!advice.contains("wicked"), "not a device of the file: {advice}");
+        assert!(advice.lines().all(|line| line.starts_with('#')), "{advice}");
+    }
+}
