@@ -128,7 +128,7 @@ fn left(
     let mut programs = 0;
     for step in plan.units.iter().flat_map(|unit| &unit.steps) {
         match &step.change {
-            Change::Link(change) => lines.push(match reason(change, observed) {
+            Change::Link(change) => lines.push(match reason(change) {
                 Some(reason) => format!("{change}: {reason}"),
                 None => change.to_string(),
             }),
@@ -158,19 +158,12 @@ fn left(
 }
 
 /// Why netagent makes a change of links although the file says what was found.
-fn reason(change: &LinkChange, observed: &Observed) -> Option<&'static str> {
+const fn reason(change: &LinkChange) -> Option<&'static str> {
     Some(match change {
         LinkChange::SetDefaultPvid(..) => {
             "each port has exactly its own VLANs; this takes the default PVID from all ports"
         }
-        LinkChange::AddVids(port, vid, ..) => {
-            let has = observed.link(port).is_some_and(|link| link.vlans.contains_key(vid));
-            if has {
-                "comes back after the default PVID"
-            } else {
-                "a port has it, the uplink lacks it"
-            }
-        }
+        LinkChange::AddVids(..) => "a port has it, the uplink lacks it",
         LinkChange::RemoveVids(..) => "no network above has it",
         LinkChange::AddSelfVid(..) => "the VLAN of the node's own interface",
         LinkChange::SetBondOption(..) => "a bond without a link check uses a failed NIC",

@@ -48,8 +48,8 @@ impl Host<'_> {
         let others: Vec<String> = others
             .into_iter()
             .map(|route| {
-                let via = route.via.map(|via| format!(", via: {}", yaml::scalar(&via)));
-                format!("{{ to: {}{} }}", yaml::scalar(&route.to), via.unwrap_or_default())
+                let via = route.via.map(|via| format!(", via: {}", yaml::scalar(via)));
+                format!("{{ to: {}{} }}", yaml::scalar(route.to), via.unwrap_or_default())
             })
             .collect();
         if !others.is_empty() {

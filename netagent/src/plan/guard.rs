@@ -121,7 +121,10 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::SetDefaultPvid(name, _)
         | LinkChange::RemoveSelfVid(name, _)
         | LinkChange::RemoveAddress(name, _) => vec![name.clone()],
-        LinkChange::RemoveRoute(route) => vec![route.device.clone()],
+        // One that is there only for a part of the unit is not in use yet.
+        LinkChange::RemoveRoute(route) if view.observed.routes.contains(route) => {
+            vec![route.device.clone()]
+        }
         // A bond that loses a member changes. A port that leaves its bridge changes itself.
         LinkChange::Release(name) => vec![view.bond_of(name).unwrap_or(name).clone()],
         LinkChange::AddMember(name, bond) => {
@@ -145,6 +148,7 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::RestoreAddress(..)
         | LinkChange::CopyAddress(..)
         | LinkChange::AddRoute(_)
+        | LinkChange::RemoveRoute(_)
         | LinkChange::AwaitCarrier(_)
         | LinkChange::Resolve(..) => vec![],
     }

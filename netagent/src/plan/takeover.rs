@@ -155,9 +155,11 @@ fn announce(view: &View<'_>, to: &IfName, host: &Host, unit: &mut Unit) {
 pub fn leftovers(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
     for Move { from, to, addresses, routes, .. } in moves(view, nic, bridge) {
         let there = view.observed.link(to);
-        for route in routes.into_iter().filter(|route| view.has_route(to, route)) {
-            unit.link(view, LinkChange::RemoveRoute(route.clone()));
-        }
+        let is_there = |route: &&Route| {
+            view.has_route(to, route) || view.has_route(to, &behind(&route.over(to)))
+        };
+        let routes: Vec<_> = routes.into_iter().filter(is_there).collect();
+        give_up(view, from, to, &routes, unit);
         for address in addresses {
             if there.is_some_and(|link| link.addresses.contains_key(&address)) {
                 unit.link(view, LinkChange::RemoveAddress(from.clone(), address));
