@@ -80,7 +80,14 @@ enum Command {
         json: bool,
     },
     /// Print what `apply` would do. Exit 0: nothing; 2: something.
-    Plan(Target),
+    Plan {
+        #[command(flatten)]
+        target: Target,
+        /// Print JSON, as `GET /v1/plan` of the control socket: for each unit its steps, what
+        /// restores the state before each step, what it costs, and which links need confirmation.
+        #[arg(short, long)]
+        json: bool,
+    },
     /// Print the node as it is, as a file that changes nothing but what netagent adds.
     ///
     /// Comments name what the file cannot express, what the first apply changes all the same, and
@@ -230,7 +237,7 @@ async fn on_the_node(command: Command, places: Places) -> Result<ExitCode> {
             daemon::run(options).await?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Plan(target) => apply::plan(&places, &target).await,
+        Command::Plan { target, json } => apply::plan(&places, &target, json).await,
         Command::Apply(target) => apply::apply(&places, &target).await,
         Command::Import { uplink, bridge } => import::import(&places, uplink, bridge).await,
         Command::Status { config, json } => remote::status(&places, config.as_deref(), json).await,

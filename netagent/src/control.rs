@@ -22,7 +22,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tokio::net::UnixListener;
 
-pub use self::reports::Confirmation;
+pub use self::reports::{Confirmation, PlanReport};
 use crate::request::Sender;
 
 /// Where the socket is, unless configured otherwise.

@@ -6,6 +6,7 @@ mod bridges;
 mod give_back;
 mod guard;
 mod hosts;
+mod lived_on;
 mod policy;
 mod ports;
 mod removals;

@@ -25,6 +25,12 @@ pub fn settle(node: &Node, yaml: &str) -> String {
     printed
 }
 
+/// Applies a file without cluster networks, which needs the confirmation of the bridge.
+fn take_down(node: &Node) {
+    node.configure("clusterNetworks: {}\n");
+    node.ok(&format!("apply -c {} --confirm oob-br", node.config()));
+}
+
 /// Asserts options of the bond as `ip -d link` reports them; null: not reported.
 fn assert_options(node: &Node, expected: &Map<String, Value>, why: &str) {
     let link = node.netns.link("oob-bo");
@@ -73,7 +79,7 @@ fn every_mode_is_created_with_its_options() {
         node.apply(&file("eth2, eth3", bond));
         assert_options(&node, &serde_json::from_str(expected).unwrap(), bond);
         assert_eq!(node.netns.members("oob-bo"), ["eth2", "eth3"], "{bond}");
-        node.apply("clusterNetworks: {}\n");
+        take_down(&node);
         assert_eq!(node.netns.link("oob-bo"), Value::Null);
     }
 }
@@ -234,7 +240,8 @@ fn removed_cluster_network_takes_only_its_own_links() {
     node.netns
         .sh("ip link set eth5 down master foreign-bo && ip link set foreign-bo master foreign-br");
     settle(&node, &file("eth2, eth3", "mode: 802.3ad"));
-    settle(&node, "clusterNetworks: {}\n");
+    take_down(&node);
+    node.assert_settled();
     for gone in ["oob-bo", "oob-br"] {
         assert_eq!(node.netns.link(gone), Value::Null, "{gone}");
     }

@@ -122,6 +122,79 @@ fn a_nic_without_bond_gives_its_addresses_and_routes_to_the_bridge() {
     lab.wait_until_reached("fd00::5");
 }
 
+/// What others add to the node's interface stays; what the agent added is repaired, and goes with
+/// the file.
+#[test]
+fn addresses_of_others_stay_and_those_of_the_file_are_repaired() {
+    once();
+    let lab = Lab::new(&["eth0"], "");
+    let (node, netns) = (&lab.node, &lab.node.netns);
+    let file = |host: &str| {
+        format!(
+            "clusterNetworks: {{ mgmt: {{ uplink: {{ nics: [eth0], bond: {{ mode: none }} }}, \
+             host: {{ {host} }} }} }}\nmetrics: {{ listen: none }}\n"
+        )
+    };
+    let routes = "gateway: 10.0.0.1, routes: [{ to: 203.0.113.0/24, via: 10.0.0.1 }]";
+    node.configure(&file(&format!("address: [10.0.0.5/24, 10.0.0.6/24], {routes}")));
+    let _daemon = node.run();
+    lab.wait_until_reached("10.0.0.6");
+    netns.sh("ip address add 10.0.0.100/32 dev mgmt-br");
+    netns.sh("ip address add 10.0.0.77/24 dev mgmt-br valid_lft 300 preferred_lft 300");
+    for damage in [
+        "ip address del 10.0.0.6/24 dev mgmt-br",
+        "ip route del default",
+        "ip route del 203.0.113.0/24",
+    ] {
+        netns.sh(damage);
+        wait_for(&format!("repaired: {damage}"), || {
+            let shown = netns.sh("ip -o -4 address show dev mgmt-br; ip route");
+            let words = ["10.0.0.6/24", "default via 10.0.0.1", "203.0.113.0/24 via 10.0.0.1"];
+            let there = words.iter().all(|words| shown.contains(words));
+            seen(shown, there)
+        });
+    }
+    lab.wait_until_reached("10.0.0.6");
+    // The file loses an address and a route.
+    node.configure(&file("address: 10.0.0.5/24, gateway: 10.0.0.1"));
+    assert_eq!(node.netagent("reload").status.code(), Some(3), "it waits for confirmation");
+    node.ok("confirm mgmt-br");
+    let shown = netns.sh("ip -o -4 address show dev mgmt-br; ip route");
+    for there in ["10.0.0.5/24", "10.0.0.100/32", "10.0.0.77/24", "default via 10.0.0.1"] {
+        assert!(shown.contains(there), "{there}: {shown}");
+    }
+    assert!(!shown.contains("10.0.0.6") && !shown.contains("203.0.113.0"), "{shown}");
+    // Only what the file has.
+    node.configure(&file("address: 10.0.0.5/24, gateway: 10.0.0.1, keepForeign: false"));
+    assert_eq!(node.netagent("reload").status.code(), Some(3));
+    node.ok("confirm mgmt-br");
+    let shown = netns.sh("ip -o -4 address show dev mgmt-br");
+    assert!(!shown.contains("10.0.0.100") && !shown.contains("10.0.0.77"), "{shown}");
+    lab.wait_until_reached("10.0.0.5");
+}
+
+/// A template that rendered nothing.
+#[test]
+fn an_empty_file_takes_nothing_down() {
+    once();
+    let lab = Lab::new(&["eth0"], "");
+    let yaml = "clusterNetworks: { oob: { uplink: { nics: [eth0], bond: { mode: none } } } }";
+    lab.node.apply(yaml);
+    for empty in ["{}", "networks: {}", "clusterNetworks: {}", "ports: []"] {
+        lab.node.configure(empty);
+        let apply = format!("apply -c {}", lab.node.config());
+        let output = lab.node.netagent(&apply);
+        let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(3), "{empty}: {errors}");
+        assert!(errors.contains("netagent apply --confirm oob-br"), "{errors}");
+        assert_eq!(lab.node.netns.link("eth0")["master"], "oob-br", "{empty}");
+    }
+    let misspelt = lab.node.refused(&format!("apply -c {} --confirm oob-bt", lab.node.config()));
+    assert!(misspelt.contains("--confirm oob-bt: no such link"), "{misspelt}");
+    lab.node.ok(&format!("apply -c {} --confirm oob-br", lab.node.config()));
+    assert!(lab.node.netns.link("oob-br").is_null());
+}
+
 /// Whatever call fails or is the last one: the next apply completes the takeover, and one that
 /// reports an error has left the node reachable.
 #[test]
@@ -182,6 +255,32 @@ fn a_nic_that_joins_a_bond_gives_its_addresses_and_routes_to_the_bridge() {
     assert_eq!(lab.node.netns.link("mgmt-br")["address"], mac);
     lab.wait_until_reached("10.0.0.6");
     lab.wait_until_reached("fd00::5");
+}
+
+/// A NIC whose segment is not complete stays where it is, and the node with it.
+#[test]
+fn a_nic_does_not_join_a_segment_that_could_not_be_built() {
+    once();
+    if !needs(&[Feature::Bonding, Feature::Tcx]) {
+        return;
+    }
+    let lab = Lab::new(&["eth0", "eth1"], NIC);
+    let yaml = "clusterNetworks: { mgmt: { uplink: { nics: [eth0, eth1] }, \
+                host: { address: 10.0.0.5/24 } } }";
+    lab.node.configure(yaml);
+    let apply = format!("apply -c {} --confirm eth0", lab.node.config());
+    // The programs of the bond cannot be pinned.
+    let pins = lab.node.pin("links");
+    lab.node.netns.sh(&format!("install -d -m 700 {0} {0}/v1 {pins}", lab.node.pins.display()));
+    std::os::unix::fs::symlink("nowhere", format!("{pins}/mgmt-bo")).unwrap();
+    let output = lab.node.netagent(&apply);
+    assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(lab.node.netns.link("eth0")["master"].is_null());
+    lab.wait_until_reached("10.0.0.5");
+    fs::remove_file(format!("{pins}/mgmt-bo")).unwrap();
+    lab.node.ok(&apply);
+    lab.wait_until_reached("10.0.0.5");
+    lab.assert_moved("mgmt-br");
 }
 
 /// The VLAN interface on the NIC goes: it would take the frames of its VLAN before the bridge.

@@ -55,7 +55,7 @@ impl Agent {
             }
             ledger.begin(&plan);
             let unfit = self.prepare_plan(&plan);
-            let mut incomplete = BTreeSet::new();
+            let (mut incomplete, mut unfinished) = (BTreeSet::new(), BTreeSet::new());
             let mut worked = false;
             for unit in in_order(&plan, ledger) {
                 if unit.steps.is_empty() || !course.includes(unit) {
@@ -66,9 +66,12 @@ impl Agent {
                         ledger.failed(unit, Code::StepFailed, format!("{}: {error}", unit.id));
                     }
                     incomplete.insert(unit.id.clone());
+                    unfinished.insert(unit.id.clone());
                     continue;
                 }
-                let blocked = unit.needs.iter().any(|id| incomplete.contains(id));
+                // What must not be done by half waits for every step of what it needs.
+                let lacks = if unit.is_whole { &unfinished } else { &incomplete };
+                let blocked = !unit.needs.is_disjoint(lacks);
                 let mut left = 0;
                 if unit.is_runnable() && !blocked && ledger.may_try(unit) {
                     course.begin(unit);
@@ -86,6 +89,9 @@ impl Agent {
                     if progress.between(self, ledger).await.is_break() {
                         course.stop();
                     }
+                }
+                if left < unit.steps.len() {
+                    unfinished.insert(unit.id.clone());
                 }
                 if unit.steps[left..].iter().any(Step::is_needed) {
                     incomplete.insert(unit.id.clone());

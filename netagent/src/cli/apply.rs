@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     agent::{Agent, Ledger, Progress},
+    control::PlanReport,
     daemon::{Journal, Sources, Stop},
     health::{self, Evidence},
     names::IfName,
@@ -19,7 +20,7 @@ use crate::{
     state::{Code, Finding, Observed, Outcome},
 };
 
-pub async fn plan(places: &Places, target: &Target) -> Result<ExitCode> {
+pub async fn plan(places: &Places, target: &Target, json: bool) -> Result<ExitCode> {
     let sources = Sources::open(&target.config, &places.socket)?;
     let mut agent = Agent::open(&places.pins)?;
     agent.remember_in(&places.state)?;
@@ -28,7 +29,12 @@ pub async fn plan(places: &Places, target: &Target) -> Result<ExitCode> {
     let (desired, _) = sources.on(agent.links());
     let confirmed = target.confirm.iter().cloned().collect();
     let plan = agent.plan(&desired, &Permission { confirmed, ..Permission::default() });
-    print(&text(&plan))?;
+    let text = if json {
+        serde_json::to_string_pretty(&PlanReport::of(&plan))? + "\n"
+    } else {
+        text(&plan)
+    };
+    print(&text)?;
     Ok(ExitCode::from(if plan.is_empty() { 0 } else { 2 }))
 }
 

@@ -12,7 +12,10 @@ use netagent_common::{
     vlan::Vid,
 };
 
-use crate::state::{Admit, FastPath, Port, PortPolicy, PriorityTags, Role, Storm};
+use crate::{
+    names::IfName,
+    state::{Admit, FastPath, Port, PortPolicy, PriorityTags, Role, Storm},
+};
 
 /// The facts outside a port that its policy depends on.
 #[derive(Clone, Copy)]
@@ -96,4 +99,26 @@ fn cut(text: &str, most: usize) -> String {
         end -= 1;
     }
     text[..end].to_owned()
+}
+
+/// What a change of a policy means for a port, for an operator: old and new.
+pub fn differences(name: &IfName, old: &PortPolicy, new: &PortPolicy) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut differ = |what: &str, old: String, new: String| {
+        if old != new {
+            lines.push(format!("{name}: {what} {old} → {new}"));
+        }
+    };
+    let vlans = |policy: &PortPolicy| match policy.bridge_vids() {
+        none if none.is_empty() => "none".to_owned(),
+        some => some.to_string(),
+    };
+    let untagged =
+        |policy: &PortPolicy| policy.pvid.map_or_else(|| "none".to_owned(), |vid| vid.to_string());
+    differ("network", old.network.clone(), new.network.clone());
+    differ("VLAN", vlans(old), vlans(new));
+    if old.mode() != "access" || new.mode() != "access" {
+        differ("VLAN of untagged frames", untagged(old), untagged(new));
+    }
+    lines
 }

@@ -7,7 +7,7 @@ use netagent_common::{policy::BRIDGE_STRIPS, vlan::Vid};
 
 use super::{
     Plan, Unit, View, missing,
-    policy::{Surroundings, compile},
+    policy::{Surroundings, compile, differences},
     removals, strangers, takeover, xdp,
 };
 use crate::{
@@ -208,6 +208,9 @@ fn programs(
         if hook.optional(before | after) != hook.optional(before) {
             unit.datapath(view, attach(hook, before | after));
         }
+    }
+    if let Some(known) = known {
+        unit.impact.extend(differences(name, &known.policy, wanted));
     }
     if known.is_none_or(|known| known.policy != *wanted) {
         unit.datapath(view, DatapathChange::SetPolicy(name.clone(), Box::new(wanted.clone())));

@@ -14,12 +14,7 @@ impl View<'_> {
         let name = &unit.id.device;
         match unit.id.part {
             Part::FormerLink | Part::FormerBridge | Part::GivenBack => {
-                let link = self.observed.link(name)?;
-                let bridge = match &link.kind {
-                    Kind::Bridge(_) => name,
-                    Kind::Vlan { parent, .. } => parent.as_ref()?,
-                    Kind::Bond(_) | Kind::Other(_) => link.controller.as_ref()?,
-                };
+                let bridge = self.bridge_over(name)?;
                 self.is_whole_segment(bridge).then(|| bridge.clone())
             }
             Part::FormerPort => {
@@ -30,6 +25,16 @@ impl View<'_> {
                 goes.then(|| bridge.clone())
             }
             _ => None,
+        }
+    }
+
+    /// The bridge that a link is a part of: a NIC by its bond.
+    fn bridge_over<'a>(&'a self, name: &'a IfName) -> Option<&'a IfName> {
+        let link = self.observed.link(name)?;
+        match &link.kind {
+            Kind::Bridge(_) => Some(name),
+            Kind::Vlan { parent, .. } => parent.as_ref(),
+            Kind::Bond(_) | Kind::Other(_) => self.bridge_over(link.controller.as_ref()?),
         }
     }
 

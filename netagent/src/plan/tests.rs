@@ -19,6 +19,7 @@ use crate::{
 mod adopted;
 mod given_back;
 mod held_back;
+mod takeover;
 
 const OOB: &str = "
 clusterNetworks:
@@ -214,6 +215,8 @@ fn change_of_one_vlan_touches_only_its_port_and_the_uplink() {
     policy tap7: access in corp-net, vids 200, pvid 200, admit untagged-and-priority
     bridge vlan del dev tap7 vid 100
     bridge vlan add dev tap7 vid 200 pvid untagged
+    # oob-bo: VLAN 1,100 → 1,200
+    # tap7: VLAN 100 → 200
     ");
 }
 

@@ -10,8 +10,9 @@ use std::{
 };
 
 use crate::{
+    Feature,
     frame::{BROADCAST, C, Frame, TEST},
-    lab::{Netns, wait_for},
+    lab::{Netns, kernel_has, wait_for},
     node::Node,
     wire::Wire,
 };
@@ -176,13 +177,15 @@ impl Lab {
         let sent = meanwhile(all, work);
         let numbers: BTreeSet<u32> = (1..sent).collect();
         let mut lost = Vec::new();
+        // Seen on 6.1, which has no TCX: a frame of a VM is lost now and then.
+        let most = if kernel_has(Feature::Tcx) { 0 } else { 2 };
         let at_nic = frames(&self.nic);
         for (vm, wire) in &self.vms {
             let complete = |direction: &str, got: &[Frame], source: [u8; 6], vid: u16| {
                 let of_vm = got.iter().filter(|frame| frame.source == source && tag(frame) == vid);
                 let got: BTreeSet<u32> = of_vm.map(Frame::number).collect();
                 let missing = numbers.difference(&got).count();
-                (missing > 0).then(|| format!("{} {direction}: {missing}", vm.device()))
+                (missing > most).then(|| format!("{} {direction}: {missing}", vm.device()))
             };
             lost.extend(complete("sent", &at_nic, vm.mac(), vm.wire));
             let own: Vec<_> =

@@ -1,0 +1,138 @@
+//! Links that the node lives on: what moves, in which order, and what it needs.
+
+use super::*;
+use crate::names::Cidr;
+
+fn cidr(text: &str) -> Cidr {
+    text.parse().unwrap()
+}
+
+/// A node that is reached over one link: an address, a lease, and a default route.
+fn lived_on(device: &str) -> Observed {
+    let mut observed = fresh();
+    if let Some((parent, number)) = device.split_once('.') {
+        let (parent, number) = (name(parent), vid(number.parse().unwrap()));
+        let mut vlan = link(30, Kind::Vlan { parent: Some(parent.clone()), vid: number });
+        vlan.lower = Some(parent);
+        observed.links.insert(name(device), vlan);
+    }
+    let link = observed.links.get_mut(&name(device)).unwrap();
+    link.addresses.insert(cidr("10.0.0.5/24"), Address::default());
+    link.addresses.insert(cidr("10.0.0.77/24"), Address { expires: true, ..Address::default() });
+    observed.routes.insert(default_route(device));
+    observed
+}
+
+const BOND: &str = "
+clusterNetworks:
+  mgmt: { uplink: { nics: [eth2, eth3], xdp: off }, host: { address: 10.0.0.5/24 } }
+";
+
+#[test]
+fn nic_that_the_node_lives_on_joins_last_and_brings_its_addresses() {
+    let plan = planned(&desired(BOND), &lived_on("eth2"), &ObservedDatapath::default());
+    let takeover = plan.units.last().unwrap();
+    assert_eq!(takeover.id.to_string(), "takeover of eth2");
+    assert!(takeover.is_whole, "half of it would cut the node off");
+    let steps: Vec<_> = takeover.steps.iter().map(|step| step.change.to_string()).collect();
+    insta::assert_snapshot!(steps.join("\n"), @"");
+    // The other NIC has joined before, and nothing else is left to the NIC's unit.
+    let joins = |change: &Change| change.to_string() == "ip link set eth3 down master mgmt-bo";
+    let bond = plan.units.iter().find(|unit| unit.id.to_string() == "bond mgmt-bo").unwrap();
+    assert!(bond.steps.iter().any(|step| joins(&step.change)));
+    assert_eq!(plan.unconfirmed(), [name("eth2")].into());
+    assert!(takeover.impact.contains(&"eth2 → mgmt-br: 10.0.0.77/24 moves".to_owned()));
+}
+
+/// The addresses that the file does not have belong to another VLAN than the new interface.
+#[test]
+fn only_addresses_of_the_file_move_to_another_vlan() {
+    let file = BOND.replace("host: {", "host: { vlan: 10,");
+    let plan = planned(&desired(&file), &lived_on("eth2"), &ObservedDatapath::default());
+    let takeover = plan.units.last().unwrap();
+    let text = |change: &Change| change.to_string();
+    let steps: Vec<String> = takeover.steps.iter().map(|step| text(&step.change)).collect();
+    assert!(steps.contains(&"ip address add 10.0.0.5/24 dev mgmt-br.10".to_owned()), "{steps:?}");
+    assert!(!steps.iter().any(|step| step.contains("10.0.0.77")), "{steps:?}");
+    assert!(takeover.impact.contains(&"10.0.0.77/24 on eth2 stops to work".to_owned()));
+}
+
+#[test]
+fn vlan_interface_on_a_nic_is_replaced_by_that_of_the_bridge() {
+    let file = BOND.replace("host: {", "host: { vlan: 10,");
+    let plan = planned(&desired(&file), &lived_on("eth2.10"), &ObservedDatapath::default());
+    let steps: Vec<_> = changes(&plan).iter().map(ToString::to_string).collect();
+    let at = |step: &str| steps.iter().position(|other| other == step);
+    let copied = at("ip address add 10.0.0.77/24 dev mgmt-br.10 <as on eth2.10>");
+    let joined = at("ip link set eth2 down master mgmt-bo");
+    let deleted = at("ip link delete eth2.10");
+    assert!(copied.is_some() && copied < joined && joined < deleted, "{steps:?}");
+    // The NIC carries the node though it has no address of its own.
+    assert!(plan.unconfirmed().contains(&name("eth2")));
+    assert!(plan.unconfirmed().contains(&name("eth2.10")));
+}
+
+/// The node lives on a VLAN interface of a NIC that a segment without the node takes.
+#[test]
+fn nic_below_a_link_that_the_node_lives_on_needs_confirmation() {
+    let file = "clusterNetworks: { oob: { uplink: { nics: [eth2], bond: { mode: none } } } }";
+    let plan = planned(&desired(file), &lived_on("eth2.10"), &ObservedDatapath::default());
+    assert!(plan.unconfirmed().contains(&name("eth2")), "{:?}", plan.unconfirmed());
+    let needed = found(&plan, Code::ConfirmationNeeded);
+    assert!(needed.iter().any(|text| text.contains("10.0.0.5/24 on eth2.10 stops to work")));
+}
+
+#[test]
+fn addresses_and_routes_of_others_stay_on_the_nodes_interface() {
+    let file = "clusterNetworks: { lab: { host: { address: 10.0.0.5/24 } } }";
+    let mut observed = fresh();
+    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) };
+    let mut link = link(21, Kind::Bridge(bridge));
+    (link.alias, link.vlans) = (
+        Some("netagent".to_owned()),
+        BTreeMap::from([(Vid::MIN, VlanFlags { pvid: true, untagged: true })]),
+    );
+    let owned = Address { owned: true, expires: false };
+    link.addresses = BTreeMap::from([
+        (cidr("10.0.0.5/24"), owned),
+        (cidr("10.0.0.6/24"), owned),
+        (cidr("10.0.0.100/32"), Address::default()),
+    ]);
+    observed.links.insert(name("lab-br"), link);
+    let ours = Route { protocol: crate::state::PROTOCOL, ..default_route("lab-br") };
+    let theirs = Route { metric: 50, ..default_route("lab-br") };
+    observed.routes = BTreeSet::from([ours, theirs]);
+    let left = |file: &str| {
+        let plan = planned(&desired(file), &observed, &ObservedDatapath::default());
+        changes(&plan).iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let former = ["ip address del 10.0.0.6/24 dev lab-br", "ip route del default via 10.0.0.1 dev lab-br"];
+    assert_eq!(left(file), former);
+    let alone = file.replace("/24 }", "/24, keepForeign: false }");
+    assert_eq!(left(&alone), ["ip address del 10.0.0.100/32 dev lab-br", former[0], former[1]]);
+}
+
+#[test]
+fn most_of_the_ports_go_only_with_confirmation_of_their_bridge() {
+    let ports = |names: &[&str]| {
+        let one = |port: &&str| format!("  - {{ device: {port}, network: corp-net }}\n");
+        let (head, _) = OOB.split_once("  - { device").unwrap();
+        desired(&format!("{head}{}", names.iter().map(one).collect::<String>()))
+    };
+    let (mut observed, _) = settled();
+    for (index, tap) in [(10, "tap8"), (11, "tap9")] {
+        let like = observed.links[&name("tap7")].clone();
+        observed.links.insert(name(tap), Link { index, ..like });
+    }
+    let datapath = carried_out(&ports(&["tap7", "tap8", "tap9"]), &observed);
+    let waits = |left: &[&str]| planned(&ports(left), &observed, &datapath).unconfirmed();
+    assert_eq!(waits(&["tap7", "tap8"]), BTreeSet::new());
+    assert_eq!(waits(&["tap9"]), [name("oob-br")].into());
+    // A segment with the VMs on it.
+    let other = desired("clusterNetworks: { lab: {} }");
+    let plan = planned(&other, &observed, &datapath);
+    assert_eq!(plan.unconfirmed(), [name("oob-br")].into());
+    let runnable = plan.units.iter().filter(|unit| unit.is_runnable());
+    let runnable: Vec<_> = runnable.map(|unit| unit.id.to_string()).collect();
+    assert_eq!(runnable, ["bridge lab-br"]);
+}
