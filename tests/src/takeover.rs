@@ -132,7 +132,7 @@ fn addresses_of_others_stay_and_those_of_the_file_are_repaired() {
     let file = |host: &str| {
         format!(
             "clusterNetworks: {{ mgmt: {{ uplink: {{ nics: [eth0], bond: {{ mode: none }} }}, \
-             host: {{ {host} }} }} }}\nmetrics: {{ listen: none }}\n"
+             host: {{ {host} }} }} }}\n"
         )
     };
     let routes = "gateway: 10.0.0.1, routes: [{ to: 203.0.113.0/24, via: 10.0.0.1 }]";

@@ -65,8 +65,7 @@ impl Lab {
     pub fn new(options: &str, vms: Vec<Vm>) -> Self {
         let (node, others) = (Node::new(), Netns::new("others"));
         let aware = options == "vlan_filtering 1";
-        let options =
-            if crate::lab::kernel_has(crate::Feature::VlanFiltering) { options } else { "" };
+        let options = if kernel_has(Feature::VlanFiltering) { options } else { "" };
         node.netns.sh(&format!("ip link add vmbr0 type bridge {options} && ip link set vmbr0 up"));
         node.netns.veth("nic", &others, "nic");
         node.netns.sh("ip link set nic master vmbr0");
