@@ -80,15 +80,13 @@ networks: {{ beside: {{ clusterNetwork: mgmt, vlan: 20 }} }}
     node.assert_settled();
     // With confirmation, every change is carried out.
     for (yaml, links) in cases.iter().rev() {
-        let confirm = |links: &[&str]| {
-            links.iter().flat_map(|link| [" --confirm ", *link]).collect::<String>()
-        };
         node.configure(yaml);
         // The plan also reverts the previous case.
         let mut all = vec!["mgmt-bo", "mgmt-br", "mgmt-br.10", "mgmt-br.20", "eth9"];
+        all.extend_from_slice(links);
         all.retain(|link| !node.netns.link(link).is_null());
-        let all = confirm(&all);
-        node.ok(&format!("apply -c {}{all}{}", node.config(), confirm(links)));
+        let confirm: String = all.iter().flat_map(|link| [" --confirm ", *link]).collect();
+        node.ok(&format!("apply -c {}{confirm}", node.config()));
         node.assert_settled();
     }
     assert_eq!(node.netns.link("mgmt-bo"), serde_json::Value::Null);

@@ -300,7 +300,8 @@ impl View<'_> {
                 bonds.find(|(_, bond)| bond.members.contains(name)).and_then(|(it, _)| of_port(it))
             }
             Part::Host => self.desired.hosts.get(name).map(|host| host.bridge.clone()),
-            Part::Bond | Part::FormerLink | Part::GivenBack => of_port(name),
+            Part::Bond | Part::FormerLink => of_port(name),
+            Part::GivenBack => self.bridge_over(name).cloned(),
             Part::FormerMember => self.bond_of(name).and_then(of_port),
             Part::Port | Part::FormerPort if self.is_uplink(name) => of_port(name),
             Part::Port | Part::FormerPort => None,

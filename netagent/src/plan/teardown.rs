@@ -29,7 +29,7 @@ impl View<'_> {
     }
 
     /// The bridge that a link is a part of: a NIC by its bond.
-    fn bridge_over<'a>(&'a self, name: &'a IfName) -> Option<&'a IfName> {
+    pub fn bridge_over<'a>(&'a self, name: &'a IfName) -> Option<&'a IfName> {
         let link = self.observed.link(name)?;
         match &link.kind {
             Kind::Bridge(_) => Some(name),
