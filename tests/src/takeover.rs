@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    os::unix::fs::{DirBuilderExt as _, symlink},
     process::{Child, Stdio},
 };
 
@@ -271,14 +272,15 @@ fn a_nic_does_not_join_a_segment_that_could_not_be_built() {
     let apply = format!("apply -c {} --confirm eth0", lab.node.config());
     // The programs of the bond cannot be pinned.
     let pins = lab.node.pin("links");
-    lab.node.netns.sh(&format!("install -d -m 700 {0} {0}/v1 {pins}", lab.node.pins.display()));
-    std::os::unix::fs::symlink("nowhere", format!("{pins}/mgmt-bo")).unwrap();
+    fs::DirBuilder::new().mode(0o700).recursive(true).create(&pins).unwrap();
+    symlink("nowhere", format!("{pins}/mgmt-bo")).unwrap();
     let output = lab.node.netagent(&apply);
     assert_eq!(output.status.code(), Some(3), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(lab.node.netns.link("eth0")["master"].is_null());
     lab.wait_until_reached("10.0.0.5");
     fs::remove_file(format!("{pins}/mgmt-bo")).unwrap();
-    lab.node.ok(&apply);
+    // The bond exists now, with the other NIC.
+    lab.node.ok(&format!("{apply} --confirm mgmt-bo --confirm mgmt-br"));
     lab.wait_until_reached("10.0.0.5");
     lab.assert_moved("mgmt-br");
 }
