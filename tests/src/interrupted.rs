@@ -74,6 +74,19 @@ ports:
     }
 }
 
+impl Lab {
+    /// Starts an apply, sends it a signal after its first step, and reads its output to the end.
+    fn start_and_signal(&self, signal: &str) -> (Child, String) {
+        let mut child = self.start();
+        let (line, mut rest) = first_line(&mut child);
+        assert!(line.starts_with("ip link add"), "{line}");
+        sh(&format!("kill -{signal} {}", child.id()));
+        let mut output = String::new();
+        rest.read_to_string(&mut output).unwrap();
+        (child, output)
+    }
+}
+
 /// Reads the first line of a child's stdout: the first step has been taken.
 fn first_line(child: &mut Child) -> (String, impl std::io::Read + use<>) {
     let mut reader = BufReader::new(child.stdout.take().unwrap());
@@ -141,14 +154,9 @@ fn an_apply_outlives_its_terminal() {
     once();
     let lab = Lab::new(6);
     for signal in ["HUP", "TSTP", "QUIT", "XFSZ"] {
-        let mut child = lab.start();
-        let (line, mut rest) = first_line(&mut child);
-        assert!(line.starts_with("ip link add"), "{line}");
-        sh(&format!("kill -{signal} {}", child.id()));
-        let mut output = String::new();
-        rest.read_to_string(&mut output).unwrap();
+        let (child, output) = lab.start_and_signal(signal);
         assert!(output.ends_with("done, and verified\n"), "{signal}: {output}");
-        assert!(child.wait().unwrap().success(), "{signal}");
+        assert!(child.wait_with_output().unwrap().status.success(), "{signal}");
         lab.node.assert_settled();
         lab.reset();
     }
@@ -159,12 +167,7 @@ fn a_signal_stops_an_apply_when_the_segments_that_have_begun_are_complete() {
     once();
     let lab = Lab::new(40);
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        let mut child = lab.start();
-        let (line, mut rest) = first_line(&mut child);
-        assert!(line.starts_with("ip link add"), "{line}");
-        sh(&format!("kill -{signal} {}", child.id()));
-        let mut output = String::new();
-        rest.read_to_string(&mut output).unwrap();
+        let (child, output) = lab.start_and_signal(signal);
         assert!(output.ends_with("stopped before the end\n"), "{output}");
         let ended = child.wait_with_output().unwrap();
         let errors = text(&ended);

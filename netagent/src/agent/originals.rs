@@ -1,5 +1,5 @@
 //! The file of originals: written before the first change of a device, so that it can be given back
-//! though the agent restarts. A boot makes the devices anew, and ends the file.
+//! though the agent restarts. After a reboot the file is no longer valid.
 
 use std::{
     collections::BTreeSet,

@@ -24,7 +24,8 @@ pub struct Host<'a> {
 const PROTOCOLS: [u8; 3] = [3, 4, PROTOCOL];
 
 impl Host<'_> {
-    /// The addresses that the file can have: others expire, and whoever added them renews them.
+    /// The addresses that the file can have. An address that expires is renewed by a DHCP client
+    /// or by router advertisements.
     fn addresses(&self) -> Vec<&Cidr> {
         let lasting = self.link.addresses.iter().filter(|(_, address)| !address.expires);
         lasting.map(|(cidr, _)| cidr).collect()

@@ -49,8 +49,8 @@ pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr, Address)> {
 /// second, and the file says whose address it is.
 pub(super) fn owned(index: u32, Cidr { address, prefix }: Cidr) -> Request {
     let mut payload = header(index, address, prefix);
-    wire::push(&mut payload, IFA_LOCAL, &octets(address));
-    wire::push(&mut payload, IFA_ADDRESS, &octets(address));
+    wire::push(&mut payload, IFA_LOCAL, &wire::octets(address));
+    wire::push(&mut payload, IFA_ADDRESS, &wire::octets(address));
     wire::push(&mut payload, IFA_FLAGS, &IFA_F_NODAD.to_ne_bytes());
     wire::push(&mut payload, IFA_PROTO, &[PROTOCOL]);
     Request { kind: libc::RTM_NEWADDR, payload }
@@ -78,11 +78,4 @@ fn header(index: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
     let family = u8::try_from(family).unwrap_or_default();
     // family, prefix length, flags, scope, index
     [&[family, prefix, 0, RT_SCOPE_UNIVERSE][..], &index.to_ne_bytes()].concat()
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
 }

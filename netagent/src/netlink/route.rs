@@ -126,14 +126,14 @@ pub(super) fn request(kind: u16, route: &Route, index: u32) -> Request {
         wire::push(&mut payload, RTA_EXPIRES, &(expires / TICKS).max(1).to_ne_bytes());
     }
     if route.to.prefix > 0 {
-        wire::push(&mut payload, RTA_DST, &octets(route.to.address));
+        wire::push(&mut payload, RTA_DST, &wire::octets(route.to.address));
     }
     match route.via {
         Some(IpAddr::V6(via)) if route.to.address.is_ipv4() => {
             let family = u16::try_from(AF_INET6).unwrap_or_default().to_ne_bytes();
             wire::push(&mut payload, RTA_VIA, &[&family[..], &via.octets()].concat());
         }
-        Some(via) => wire::push(&mut payload, RTA_GATEWAY, &octets(via)),
+        Some(via) => wire::push(&mut payload, RTA_GATEWAY, &wire::octets(via)),
         None => {}
     }
     if route.metric > 0 {
@@ -142,13 +142,6 @@ pub(super) fn request(kind: u16, route: &Route, index: u32) -> Request {
     wire::push(&mut payload, RTA_TABLE, &route.table.to_ne_bytes());
     wire::push(&mut payload, RTA_OIF, &index.to_ne_bytes());
     Request { kind, payload }
-}
-
-fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
 }
 
 /// The header of a route that the kernel has not told.

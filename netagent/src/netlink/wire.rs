@@ -1,6 +1,8 @@
 //! Reads attributes from the bytes of a message. Only the needed attributes are decoded, so an
 //! unknown one, of a newer kernel or a rare kind of link, cannot hide the link.
 
+use std::net::IpAddr;
+
 use rtnetlink::packet_core::{NlaBuffer, NlasIterator};
 
 /// The attributes in these bytes, as far as they are well-formed.
@@ -38,6 +40,14 @@ pub(super) fn push(bytes: &mut Vec<u8>, kind: u16, value: &[u8]) {
     bytes.extend(kind.to_ne_bytes());
     bytes.extend(value);
     bytes.resize(bytes.len().next_multiple_of(4), 0);
+}
+
+/// The bytes of an address, as an attribute has them.
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }
 
 /// The number at this offset, in host byte order.

@@ -101,7 +101,8 @@ impl<'a> View<'a> {
         })
     }
 
-    /// The addresses on a NIC, or on a VLAN interface on it, that an interface of its segment takes.
+    /// The addresses on a NIC, or on a VLAN interface on it, that an interface of its segment
+    /// takes.
     pub fn taken_from(&self, nic: &IfName) -> BTreeSet<(IfName, Cidr)> {
         let Some((nic, _)) = self.observed.links.get_key_value(nic) else { return BTreeSet::new() };
         let mut uplinks = self.desired.ports.values();
@@ -115,6 +116,7 @@ impl<'a> View<'a> {
         taken.collect()
     }
 
+    /// Whether a link belongs to this bond or bridge.
     pub fn is_in(&self, name: &IfName, controller: &IfName) -> bool {
         let link = self.observed.link(name);
         link.is_some_and(|link| link.controller.as_ref() == Some(controller))

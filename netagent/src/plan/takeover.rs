@@ -51,8 +51,8 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
     }
 }
 
-/// Gives the MAC address of the first NIC that the node lives on to the bond and its bridge, so that
-/// the node keeps its address. Not earlier: until the NIC joins, frames with its address from the
+/// Gives the MAC address of the first NIC that the node lives on to the bond and its bridge, so
+/// that the node keeps its address. Not earlier: until the NIC joins, frames with its address from the
 /// bond's other NICs would tell the switch that the node is there.
 fn inherit_mac(view: &View<'_>, nic: &IfName, bond: &IfName, bridge: &IfName, unit: &mut Unit) {
     let desired = &view.desired.bonds[bond];
@@ -71,7 +71,8 @@ pub fn before(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
     unit.is_whole = true;
     unit.needs.extend([Part::Bridge, Part::OwnVlans].map(|part| UnitId::new(part, bridge)));
     unit.needs.extend(view.hosts_on(bridge).map(|(to, _)| UnitId::new(Part::Host, to)));
-    for Move { from, to, addresses, routes, .. } in moves(view, nic, bridge) {
+    let moves = moves(view, nic, bridge);
+    for Move { from, to, addresses, routes, .. } in &moves {
         let routes = routes.iter().map(|route| format!("route {}", route.over(to)));
         let things = addresses.iter().map(ToString::to_string).chain(routes);
         let moved = things.map(|thing| format!("{from} → {to}: {thing} moves"));
@@ -82,7 +83,7 @@ pub fn before(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
     for (to, host) in view.hosts_on(bridge).filter(|(to, _)| view.carrier_of(to) == Some(nic)) {
         hosts::addresses(view, to, host, unit);
     }
-    for Move { from, to, addresses, routes, .. } in moves(view, nic, bridge) {
+    for Move { from, to, addresses, routes, .. } in moves {
         let (there, host) = (view.observed.link(to), &view.desired.hosts[to]);
         for address in addresses {
             let is_there = there.is_some_and(|link| link.addresses.contains_key(&address));
@@ -90,29 +91,38 @@ pub fn before(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
                 unit.link(view, LinkChange::CopyAddress(from.clone(), to.clone(), address));
             }
         }
-        for route in routes.into_iter().filter(|route| !view.has_route(to, route)) {
-            unit.link(view, LinkChange::AddRoute(behind(&route.over(to))));
-        }
+        take_routes(view, to, &routes, unit);
+    }
+}
+
+/// Adds the routes of another link behind those that are there.
+fn take_routes(view: &View<'_>, to: &IfName, routes: &[&Route], unit: &mut Unit) {
+    for route in routes.iter().filter(|route| !view.has_route(to, route)) {
+        unit.link(view, LinkChange::AddRoute(behind(&route.over(to))));
     }
 }
 
 /// What goes when a NIC has joined, and routes that could not be there before.
 pub fn after(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
     let moves = moves(view, nic, bridge);
-    for Move { from, to, addresses, routes, delete } in &moves {
-        give_up(view, from, to, routes, unit);
-        if *delete {
-            unit.link(view, LinkChange::Delete((*from).clone()));
-            continue;
-        }
-        for address in addresses {
-            unit.link(view, LinkChange::RemoveAddress((*from).clone(), *address));
-        }
-    }
+    moves.iter().for_each(|it| let_go(view, it, unit));
     for (to, host) in view.hosts_on(bridge).filter(|(to, _)| view.carrier_of(to) == Some(nic)) {
         let here = moves.iter().filter(|it| it.to == to).flat_map(|it| it.routes.iter().copied());
         hosts::routes(view, to, host, &here.collect::<Vec<_>>(), unit);
         announce(view, to, host, unit);
+    }
+}
+
+/// Removes what another link has taken.
+fn let_go(view: &View<'_>, moved: &Move<'_>, unit: &mut Unit) {
+    let Move { from, to, addresses, routes, delete } = moved;
+    give_up(view, from, to, routes, unit);
+    if *delete {
+        unit.link(view, LinkChange::Delete((*from).clone()));
+        return;
+    }
+    for address in addresses {
+        unit.link(view, LinkChange::RemoveAddress((*from).clone(), *address));
     }
 }
 
@@ -164,7 +174,7 @@ pub fn leftovers(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit
 /// or the interface of another VLAN. Returns the routes that move.
 pub fn former_interfaces<'a>(
     view: &View<'a>,
-    to: &IfName,
+    to: &'a IfName,
     host: &Host,
     unit: &mut Unit,
 ) -> Vec<&'a Route> {
@@ -178,20 +188,11 @@ pub fn former_interfaces<'a>(
             link.addresses.keys().filter(|it| host.addresses.contains(it)).copied().collect();
         let routes: Vec<&Route> =
             view.observed.routes_of(from).filter(|route| reaches(&addresses, route)).collect();
-        for route in &routes {
-            if !view.has_route(to, route) {
-                unit.link(view, LinkChange::AddRoute(behind(&route.over(to))));
-            }
-        }
-        give_up(view, from, to, &routes, unit);
-        moved.extend(routes);
-        if view.is_former(from) {
-            unit.link(view, LinkChange::Delete(from.clone()));
-            continue;
-        }
-        for address in addresses {
-            unit.link(view, LinkChange::RemoveAddress(from.clone(), address));
-        }
+        take_routes(view, to, &routes, unit);
+        let addresses = addresses.into_iter().collect();
+        let former = Move { from, to, addresses, routes, delete: view.is_former(from) };
+        let_go(view, &former, unit);
+        moved.extend(former.routes);
     }
     moved
 }
