@@ -75,8 +75,7 @@ pub fn before(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
     for Move { from, to, addresses, routes, .. } in &moves {
         let routes = routes.iter().map(|route| format!("route {}", route.over(to)));
         let things = addresses.iter().map(ToString::to_string).chain(routes);
-        let moved = things.map(|thing| format!("{from} → {to}: {thing} moves"));
-        unit.impact.extend(moved);
+        unit.impact.extend(things.map(|thing| format!("{from} → {to}: {thing} moves")));
     }
     let lost = view.lost_with(nic).into_iter().map(|address| format!("{address} stops to work"));
     unit.impact.extend(lost);
@@ -105,7 +104,9 @@ fn take_routes(view: &View<'_>, to: &IfName, routes: &[&Route], unit: &mut Unit)
 /// What goes when a NIC has joined, and routes that could not be there before.
 pub fn after(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
     let moves = moves(view, nic, bridge);
-    moves.iter().for_each(|it| let_go(view, it, unit));
+    for it in &moves {
+        let_go(view, it, unit);
+    }
     for (to, host) in view.hosts_on(bridge).filter(|(to, _)| view.carrier_of(to) == Some(nic)) {
         let here = moves.iter().filter(|it| it.to == to).flat_map(|it| it.routes.iter().copied());
         hosts::routes(view, to, host, &here.collect::<Vec<_>>(), unit);
