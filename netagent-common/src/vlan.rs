@@ -15,7 +15,28 @@ pub const VID_MASK: u16 = 0x0fff;
 
 /// A VLAN identifier that can be configured: 1 to 4094.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "user",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(into = "u16", try_from = "u16")
+)]
 pub struct Vid(u16);
+
+#[cfg(feature = "user")]
+impl From<Vid> for u16 {
+    fn from(vid: Vid) -> Self {
+        vid.0
+    }
+}
+
+#[cfg(feature = "user")]
+impl TryFrom<u16> for Vid {
+    type Error = &'static str;
+
+    fn try_from(vid: u16) -> Result<Self, Self::Error> {
+        Self::new(vid).ok_or("a VID is a number from 1 to 4094")
+    }
+}
 
 impl Vid {
     /// The lowest VID.

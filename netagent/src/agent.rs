@@ -3,6 +3,7 @@
 mod apply;
 mod course;
 mod ledger;
+mod on_trial;
 mod originals;
 mod roll_back;
 
@@ -16,10 +17,14 @@ use anyhow::{Context as _, Result};
 use netagent_common::{forward::FdbEntry, policy::UPLINK};
 use tracing::warn;
 
-use self::originals::{OriginalsFile, first_changed};
 pub use self::{
     apply::{Applied, Progress},
     ledger::Ledger,
+    roll_back::Undone,
+};
+use self::{
+    on_trial::OnTrial,
+    originals::{OriginalsFile, first_changed},
 };
 use crate::{
     change::{Change, Optional},
@@ -42,6 +47,8 @@ pub struct Agent {
     stale: bool,
     /// The devices as they were found. `None`: nothing is changed, or nothing is given back.
     originals: Option<OriginalsFile>,
+    /// Whether changes are on trial.
+    trials: OnTrial,
 }
 
 /// The node as netlink and the datapath show it.
@@ -60,12 +67,14 @@ impl Agent {
             seen: Seen::default(),
             stale: true,
             originals: None,
+            trials: OnTrial::default(),
         })
     }
 
     /// Remembers devices as they were found, in the state directory.
     pub fn remember_in(&mut self, directory: &Path) -> Result<()> {
         self.originals = Some(OriginalsFile::read(directory)?);
+        self.trials.directory = Some(directory.to_owned());
         self.recall();
         Ok(())
     }
@@ -277,7 +286,8 @@ impl Agent {
         let mut without: BTreeSet<Optional> = BTreeSet::new();
         let mut devices: BTreeSet<IfName> = BTreeSet::new();
         let (mut taken, mut stopped, mut without_member) = (0, None, None);
-        for Step { change, before: _ } in &unit.steps {
+        let noted = self.trials.noted();
+        for Step { change, before } in &unit.steps {
             let optional = change.optional();
             if optional.as_ref().is_some_and(|optional| without.contains(optional)) {
                 taken += 1;
@@ -285,7 +295,12 @@ impl Agent {
             }
             devices.extend(change.devices().into_iter().cloned());
             let (at, started) = (SystemTime::now(), Instant::now());
-            let result = self.take(change).await.with_context(|| format!("at `{change}`"));
+            let result = match self.trials.note(&unit.id, before) {
+                Ok(()) => self.take(change).await,
+                // What cannot be undone is not done.
+                Err(error) => Err(error),
+            };
+            let result = result.with_context(|| format!("at `{change}`"));
             tell(Outcome {
                 unit: unit.id.clone(),
                 step: change.to_string(),
@@ -315,7 +330,7 @@ impl Agent {
         }
         if let Some(error) = stopped.take() {
             stopped = Some(if unit.is_whole {
-                self.roll_back(&unit.steps[..taken], error).await
+                self.roll_back(&unit.steps[..taken], noted, error).await
             } else {
                 error
             });

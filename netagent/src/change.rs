@@ -6,6 +6,7 @@ mod text;
 use std::net::IpAddr;
 
 use netagent_common::{policy::TAGS_IN_BYTES, vlan::Vid};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     bond::BondOption,
@@ -14,7 +15,7 @@ use crate::{
 };
 
 /// A change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Change {
     /// A change of links, carried out by netlink.
     Link(LinkChange),
@@ -23,7 +24,7 @@ pub enum Change {
 }
 
 /// A change of links.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum LinkChange {
     /// Creates a bond with these options, down, without members.
     AddBond(IfName, Vec<BondOption>),
@@ -68,8 +69,9 @@ pub enum LinkChange {
     RemoveSelfVid(IfName, Vid),
     /// Adds an address that the agent owns.
     AddAddress(IfName, Cidr),
-    /// Adds an address that somebody else owns.
-    RestoreAddress(IfName, Cidr),
+    /// Adds an address again, with everything that the kernel said of it in this message
+    /// (`struct ifaddrmsg`, [`Address`](crate::state::Address)).
+    RestoreAddress(IfName, Cidr, Vec<u8>),
     /// Adds an address of a link, with its lifetime, to another link: from, to.
     CopyAddress(IfName, IfName, Cidr),
     /// Removes an address.
@@ -85,7 +87,7 @@ pub enum LinkChange {
 }
 
 /// A change of the datapath.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum DatapathChange {
     /// Sets the policy of a port. The NICs of an uplink refer to its policy.
     SetPolicy(IfName, Box<PortPolicy>),
@@ -167,7 +169,7 @@ impl LinkChange {
             | Self::AddSelfVid(name, ..)
             | Self::RemoveSelfVid(name, _)
             | Self::AddAddress(name, _)
-            | Self::RestoreAddress(name, _)
+            | Self::RestoreAddress(name, ..)
             | Self::AwaitCarrier(name)
             | Self::Resolve(name, _)
             | Self::RemoveAddress(name, _) => vec![name],

@@ -3,6 +3,7 @@
 mod apply;
 mod import;
 mod local;
+mod on_trial;
 mod print;
 mod remote;
 
@@ -30,8 +31,9 @@ use crate::{
 ///
 /// Exit codes: 0 done, or nothing to do; 1 an error (one line on stderr); 2 `plan` found something
 /// to do, or wrong usage; 3 done, but a part is Waiting, Degraded or Refused (one line on stderr
-/// for each); 130 and 143: `apply` was stopped by SIGINT or SIGTERM between two units, and
-/// something is left to do.
+/// for each); 4: the change was rolled back, as nobody confirmed it or the gateway did not answer;
+/// 130 and 143: `apply` was stopped by SIGINT or SIGTERM between two units, and something is left to
+/// do.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -69,7 +71,17 @@ struct Places {
 enum Command {
     /// The daemon: apply, watch, repair, serve metrics and the control socket. SIGHUP reads the
     /// file again.
-    Run(Target),
+    ///
+    /// A change of what the node lives on is on trial: it is rolled back unless `netagent confirm`
+    /// comes within 120 s, or if the default gateway does not answer any more. After a reboot, the
+    /// file that was confirmed last is in force.
+    Run {
+        #[command(flatten)]
+        target: Target,
+        /// Changes of what the node lives on are final, without a trial.
+        #[arg(long)]
+        no_rollback: bool,
+    },
     /// Print the state of each segment and port, and why. Exit 0: all as desired; 3: not.
     Status {
         /// The file to compare the node with, where no daemon runs.
@@ -102,7 +114,31 @@ enum Command {
         bridge: Vec<IfName>,
     },
     /// Make the node as the file declares it, once. What it attaches stays.
-    Apply(Target),
+    ///
+    /// A change of what the node lives on is on trial for 120 s: `apply` waits for `netagent
+    /// confirm`, asks the default gateway and the file's `probes` meanwhile, and otherwise restores
+    /// what was there. So does Ctrl-C. If `apply` is killed, the next start of netagent, or
+    /// `netagent rollback`, restores it.
+    Apply {
+        #[command(flatten)]
+        target: Target,
+        /// Put the change on trial for this many seconds, whatever it alters.
+        #[arg(long = "try", value_name = "SECONDS", num_args = 0..=1, default_missing_value = "120",
+            value_parser = clap::value_parser!(u32).range(1..=86400))]
+        try_for: Option<u32>,
+        /// A change of what the node lives on is final, without a trial.
+        #[arg(long, conflicts_with = "try_for")]
+        no_rollback: bool,
+    },
+    /// The same as `apply --try`.
+    Try {
+        #[command(flatten)]
+        target: Target,
+        /// For how many seconds.
+        #[arg(long, value_name = "SECONDS", default_value_t = 120,
+            value_parser = clap::value_parser!(u32).range(1..=86400))]
+        time: u32,
+    },
     /// Validate a file; needs no root.
     Check {
         /// The file.
@@ -110,13 +146,25 @@ enum Command {
         config: PathBuf,
     },
     /// Let the daemon read its file again, and print the result.
-    Reload,
-    /// Confirm a change of links that carry the node, for which the daemon waits.
-    Confirm {
-        /// The links, as `netagent status` names them.
-        #[arg(required = true, value_name = "LINK")]
-        links: Vec<IfName>,
+    Reload {
+        /// Put the change on trial for this many seconds, whatever it alters.
+        #[arg(long = "try", value_name = "SECONDS", num_args = 0..=1, default_missing_value = "120",
+            value_parser = clap::value_parser!(u32).range(1..=86400))]
+        try_for: Option<u32>,
     },
+    /// Keep the change that is on trial; or, with a link or an ID, allow a change of links that
+    /// carry the node, for which the daemon waits.
+    Confirm {
+        /// The links of a change that waits, as `netagent status` names them.
+        #[arg(value_name = "LINK")]
+        links: Vec<IfName>,
+        /// The change that waits, as `netagent status` names it: it is allowed only if it still is
+        /// the same.
+        #[arg(long, value_name = "ID", conflicts_with = "links")]
+        change: Option<String>,
+    },
+    /// Undo the change that is on trial, now.
+    Rollback,
     /// Add, delete and list ports of the running daemon.
     #[command(subcommand)]
     Port(Port),
@@ -226,24 +274,36 @@ impl Cli {
 
 async fn on_the_node(command: Command, places: Places) -> Result<ExitCode> {
     match command {
-        Command::Run(target) => {
+        Command::Run { target, no_rollback } => {
             let options = daemon::Options {
                 config: target.config,
                 pins: places.pins,
                 socket: places.socket,
                 state: places.state,
                 confirmed: target.confirm.into_iter().collect(),
+                rollback: !no_rollback,
             };
             daemon::run(options).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Plan { target, json } => apply::plan(&places, &target, json).await,
-        Command::Apply(target) => apply::apply(&places, &target).await,
+        Command::Apply { target, try_for, no_rollback } => {
+            let trial = match (try_for, no_rollback) {
+                (Some(seconds), _) => apply::Trial::Always(seconds),
+                (None, false) => apply::Trial::OfTheNode,
+                (None, true) => apply::Trial::Never,
+            };
+            apply::apply(&places, &target, trial).await
+        }
+        Command::Try { target, time } => {
+            apply::apply(&places, &target, apply::Trial::Always(time)).await
+        }
         Command::Import { uplink, bridge } => import::import(&places, uplink, bridge).await,
         Command::Status { config, json } => remote::status(&places, config.as_deref(), json).await,
         Command::Show { what, json } => remote::show(&places, what, json).await,
-        Command::Reload => remote::reload(&places).await,
-        Command::Confirm { links } => remote::confirm(&places, links).await,
+        Command::Reload { try_for } => remote::reload(&places, try_for).await,
+        Command::Confirm { links, change } => remote::confirm(&places, links, change).await,
+        Command::Rollback => remote::rollback(&places).await,
         Command::Port(port) => remote::port(&places, port).await,
         Command::Monitor(options) => {
             monitor::run(&places.pins, &options).await?;

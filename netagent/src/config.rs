@@ -8,7 +8,7 @@
 use std::{
     fs::File,
     io::{ErrorKind, Read},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::Path,
 };
 
@@ -46,6 +46,10 @@ pub struct Config {
     pub intent: Intent,
     /// The address of the metrics server; `None`: no server.
     pub metrics: Option<SocketAddr>,
+    /// Addresses that must stay reachable when a change is tried.
+    pub probes: Vec<IpAddr>,
+    /// The text of the file.
+    pub text: String,
 }
 
 impl Config {
@@ -67,7 +71,7 @@ pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
     let (config, tree) = items(text, name)?;
     let (_, rejections) = intent::judge(std::slice::from_ref(&config.intent));
     match rejections.into_iter().next() {
-        None => Ok(config),
+        None => Ok(Config { text: text.to_owned(), ..config }),
         Some(rejection) => Err(error(rejection, &config.intent, &tree, name)),
     }
 }

@@ -4,6 +4,7 @@
 mod commands;
 mod desk;
 mod journal;
+mod on_trial;
 mod runtime_ports;
 mod signals;
 mod sources;
@@ -18,7 +19,7 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use self::{desk::Desk, signals::Signals};
+use self::{desk::Desk, on_trial::Trials, signals::Signals};
 pub use self::{
     journal::{HistoryEntry, Journal},
     signals::Stop,
@@ -31,6 +32,7 @@ use crate::{
     fdb::{self, Bridges},
     names::IfName,
     netlink::{Changes, Watch},
+    plan::Plan,
     server,
     state::{Code, Finding, Subject},
 };
@@ -54,6 +56,8 @@ pub struct Options {
     pub state: PathBuf,
     /// Links that carry the node and that any change may alter.
     pub confirmed: BTreeSet<IfName>,
+    /// Whether changes of what the node lives on are rolled back unless they are confirmed.
+    pub rollback: bool,
 }
 
 struct Daemon {
@@ -61,6 +65,9 @@ struct Daemon {
     ledger: Ledger,
     sources: Sources,
     desk: Desk,
+    trials: Trials,
+    /// Links that carry the node and that any change may alter.
+    confirmed: BTreeSet<IfName>,
     /// The bridges that the FDB mirror follows.
     mirror: watch::Sender<Bridges>,
     /// What has changed since the last look.
@@ -72,7 +79,7 @@ struct Daemon {
 /// Runs until it is told to stop. What is attached stays attached.
 pub async fn run(options: Options) -> Result<()> {
     let signals = Signals::open()?;
-    let sources = Sources::open(&options.config, &options.socket)?;
+    let mut sources = Sources::open(&options.config, &options.socket)?;
     let mut agent = Agent::in_charge(&options.pins)?;
     agent.remember_in(&options.state)?;
     agent.log_programs(&options.pins)?;
@@ -90,12 +97,20 @@ pub async fn run(options: Options) -> Result<()> {
     info!("control socket at {}", options.socket.display());
     tokio::spawn(control::serve(socket, sender, options.pins.clone()));
     let mirror = fdb::spawn(&Pins::new(&options.pins))?;
-    let desk = Desk::new(requests, signals, Journal::new(&options.state));
+    let mut desk = Desk::new(requests, signals, Journal::new(&options.state));
+    let trials =
+        Trials::start(&options.state, options.rollback, &mut agent, &mut sources, &mut desk)
+            .await?;
+    let mut ledger = Ledger::new(options.confirmed.clone());
+    trials.allow(&mut ledger, &sources);
+    trials.arm(&mut agent, &sources, None);
     let mut daemon = Daemon {
         agent,
-        ledger: Ledger::new(options.confirmed),
+        ledger,
         sources,
         desk,
+        trials,
+        confirmed: options.confirmed,
         mirror,
         changes: Changes { everything: true, ..Changes::default() },
         due: Some(Instant::now()),
@@ -107,7 +122,7 @@ pub async fn run(options: Options) -> Result<()> {
         // Some may have come during an apply.
         daemon.desk.serve(&mut daemon.agent).await;
         while let Some(command) = daemon.desk.next_command() {
-            daemon.execute(command);
+            daemon.execute(command).await;
         }
         if daemon.desk.stopping() {
             info!("stopping; the links, programs and counters stay");
@@ -115,12 +130,16 @@ pub async fn run(options: Options) -> Result<()> {
         }
         let retry = daemon.ledger.next_retry().map(Instant::from_std);
         let due = [daemon.due, retry].into_iter().flatten().min();
+        let judgement = daemon.trials.due();
         tokio::select! {
             // Requests and signals before work.
             biased;
             () = daemon.desk.wait() => {}
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 daemon.reconcile().await;
+            }
+            () = sleep_until(judgement.unwrap_or_else(Instant::now)), if judgement.is_some() => {
+                daemon.judge_trial().await;
             }
             changes = watch.changed() => {
                 daemon.changes.merge(changes?);
@@ -157,6 +176,11 @@ impl Daemon {
             }
         }
         let desired = self.desk.desired();
+        if self.sources.file().is_none() {
+            let known = self.sources.findings();
+            self.desk.applied(&self.agent, Plan::default(), known, started.elapsed());
+            return;
+        }
         let applied = self.agent.apply(&desired, &mut self.ledger, &mut self.desk).await;
         self.follow_bridges();
         if applied.interrupted {
@@ -164,7 +188,9 @@ impl Daemon {
             self.due = Some(Instant::now());
             return;
         }
+        self.note_applied(!applied.plan.unconfirmed().is_empty());
         let mut known: Vec<Finding> = self.sources.findings();
+        known.extend(Trials::finding(&self.agent));
         known.extend(applied.plan.findings().cloned());
         known.extend(self.ledger.findings().cloned());
         self.desk.applied(&self.agent, applied.plan, known, started.elapsed());

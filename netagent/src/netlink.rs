@@ -16,6 +16,7 @@ mod filter;
 mod link;
 mod observe;
 mod probe;
+mod reach;
 mod request;
 mod route;
 mod socket;
@@ -41,6 +42,7 @@ use rtnetlink::{
 pub use self::{
     failure::Failure,
     fdb::{FdbEvent, FdbWatch},
+    reach::NextHop,
     watch::{Changes, Watch},
 };
 use self::{

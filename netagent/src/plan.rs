@@ -25,6 +25,7 @@ pub use self::give_back::waits as waits_for_its_bridge;
 pub use self::unit::unit;
 pub use self::unit::{Step, Unit};
 use crate::{
+    fnv,
     names::IfName,
     state::{Code, Desired, Finding, Observed, ObservedDatapath, Subject, UnitId},
 };
@@ -62,6 +63,31 @@ impl Plan {
     /// The links that carry the node and that nobody has confirmed.
     pub fn unconfirmed(&self) -> BTreeSet<IfName> {
         self.units.iter().flat_map(|unit| unit.unconfirmed.clone()).collect()
+    }
+
+    /// The ID of the change that a part of the node waits for: other steps have another one.
+    pub fn change_id(&self, subject: &Subject) -> String {
+        let units = self.units.iter().filter(|unit| {
+            unit.subject == *subject && !unit.unconfirmed.is_empty() && !unit.steps.is_empty()
+        });
+        let steps = units.flat_map(|unit| &unit.steps).map(|step| format!("{}\n", step.change));
+        let hash = fnv::hash(steps.flat_map(String::into_bytes));
+        format!("{:08x}", hash >> 32)
+    }
+
+    /// The links of the change with this ID that need confirmation.
+    pub fn links_of_change(&self, id: &str) -> Option<BTreeSet<IfName>> {
+        let waiting = self.units.iter().filter(|unit| !unit.unconfirmed.is_empty());
+        let subjects: BTreeSet<&Subject> = waiting.map(|unit| &unit.subject).collect();
+        let subject = subjects.into_iter().find(|subject| self.change_id(subject) == id)?;
+        let units = self.units.iter().filter(|unit| unit.subject == *subject);
+        Some(units.flat_map(|unit| unit.unconfirmed.clone()).collect())
+    }
+
+    /// The links that carry the node and that the plan alters, as far as it may be carried out.
+    pub fn touches(&self) -> BTreeSet<IfName> {
+        let runnable = self.units.iter().filter(|unit| unit.is_runnable());
+        runnable.flat_map(|unit| unit.touches.clone()).collect()
     }
 
     /// Adds a unit, unless it is empty.

@@ -74,14 +74,27 @@ pub enum Request {
 /// Something to be done.
 #[derive(Clone, Debug)]
 pub enum Command {
-    /// Reads the file again.
-    Reload,
+    /// Reads the file again. With a time, whatever changes is on trial for that long.
+    Reload(Option<Duration>),
     /// Adds a port.
     AddPort(Box<PortIntent>),
     /// Deletes a port that was added.
     DeletePort(IfName),
-    /// Confirms a change of links that carry the node.
-    Confirm(BTreeSet<IfName>),
+    /// Confirms a change that waits, before it is carried out.
+    Confirm(Waiting),
+    /// Keeps the change that is on trial.
+    Keep,
+    /// Undoes the change that is on trial.
+    RollBack,
+}
+
+/// A change that waits for confirmation.
+#[derive(Clone, Debug)]
+pub enum Waiting {
+    /// That of these links.
+    Links(BTreeSet<IfName>),
+    /// The one with this ID.
+    Change(String),
 }
 
 /// The answer to a command that was carried out.

@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use netagent_common::vlan::Vid;
+use serde::{Deserialize, Serialize};
 
 /// A set of VIDs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VidSet(BTreeSet<Vid>);
 
 impl VidSet {

@@ -28,7 +28,7 @@ pub fn settle(node: &Node, yaml: &str) -> String {
 /// Applies a file without cluster networks, which needs the confirmation of the bridge.
 fn take_down(node: &Node) {
     node.configure("clusterNetworks: {}\n");
-    node.ok(&format!("apply -c {} --confirm oob-br", node.config()));
+    node.ok(&format!("apply -c {} --no-rollback --confirm oob-br", node.config()));
 }
 
 /// Asserts options of the bond as `ip -d link` reports them; null: not reported.

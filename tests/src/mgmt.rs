@@ -86,7 +86,7 @@ networks: {{ beside: {{ clusterNetwork: mgmt, vlan: 20 }} }}
         all.extend_from_slice(links);
         all.retain(|link| !node.netns.link(link).is_null());
         let confirm: String = all.iter().flat_map(|link| [" --confirm ", *link]).collect();
-        node.ok(&format!("apply -c {}{confirm}", node.config()));
+        node.ok(&format!("apply -c {} --no-rollback{confirm}", node.config()));
         node.assert_settled();
     }
     assert_eq!(node.netns.link("mgmt-bo"), serde_json::Value::Null);

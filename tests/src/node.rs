@@ -81,6 +81,16 @@ impl Node {
         errors
     }
 
+    /// Allows a change of what the node lives on, for which the daemon waits, and keeps it when it
+    /// is on trial.
+    pub fn allow_and_keep(&self, link: &str) {
+        let allowed = self.netagent(&format!("confirm {link}"));
+        let errors = String::from_utf8_lossy(&allowed.stderr).into_owned();
+        assert_eq!(allowed.status.code(), Some(3), "{errors}");
+        assert!(errors.contains("on-trial: "), "{errors}");
+        self.ok("confirm");
+    }
+
     /// Writes the configuration file and applies it.
     pub fn apply(&self, yaml: &str) -> String {
         self.configure(yaml);

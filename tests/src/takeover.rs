@@ -1,113 +1,23 @@
 //! The node's own addresses and routes move when a link that it lives on joins a segment, and the
 //! node stays reachable meanwhile.
 
+pub mod lab;
+mod on_trial;
+
 use std::{
     fs,
     os::unix::fs::{DirBuilderExt as _, symlink},
-    process::{Child, Stdio},
 };
 
+use self::lab::{Lab, NIC};
 use crate::{
     Feature,
-    lab::{Netns, seen, sh, wait_for},
-    needs, needs_program,
-    node::Node,
-    once, soak,
+    lab::{seen, wait_for},
+    needs, needs_program, once, soak,
 };
-
-/// A node that is reached over its NICs, as an operator finds it, and the switch, the gateway and
-/// the world behind it.
-struct Lab {
-    node: Node,
-    outside: Netns,
-}
-
-/// Where the node sends what is not for its neighbours.
-const WORLD: &str = "198.51.100.1";
-
-impl Lab {
-    fn new(nics: &[&str], set_up: &str) -> Self {
-        let lab = Self { node: Node::new(), outside: Netns::new("outside") };
-        let (node, outside) = (&lab.node.netns, &lab.outside);
-        node.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0");
-        outside
-            .sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0");
-        outside.sh("ip link add sw type bridge && ip link set sw up");
-        for nic in nics {
-            node.veth(nic, outside, nic);
-            outside.sh(&format!("ip link set {nic} master sw"));
-        }
-        outside.sh(&format!(
-            "ip address add 10.0.0.1/24 dev sw; ip address add fd00::1/64 dev sw nodad; \
-             ip address add {WORLD}/32 dev lo"
-        ));
-        node.sh(set_up);
-        node.wait_for_carriers();
-        outside.wait_for_bridge_ports();
-        lab
-    }
-
-    /// Waits until the node is reached at an address, and reaches the world.
-    fn wait_until_reached(&self, address: &str) {
-        for (netns, to) in [(&self.outside, address), (&self.node.netns, WORLD)] {
-            wait_for(&format!("an answer from {to}"), || {
-                let output = netns.output(&format!("ping -c 1 -W 1 {to}"));
-                let text = String::from_utf8_lossy(&output.stdout).into_owned();
-                seen(
-                    format!("{text}\n{}", self.node.netns.sh("ip address; ip route; ip -6 route")),
-                    output.status.success(),
-                )
-            });
-        }
-    }
-
-    /// Applies a file with confirmations while the node is pinged from outside. Returns how many
-    /// answers were missed, one of them each 20 ms.
-    fn take_over(&self, yaml: &str, confirm: &str, address: &str) -> u32 {
-        self.wait_until_reached(address);
-        let pinger = Pinger::start(&self.outside, address);
-        self.node.configure(yaml);
-        let plan = self.node.netagent(&format!("plan -c {}", self.node.config()));
-        let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
-        let waits = self.node.netagent(&format!("apply -c {}", self.node.config()));
-        assert_eq!(waits.status.code(), Some(3), "unconfirmed: {plan}");
-        let applied = self.node.ok(&format!("apply -c {} {confirm}", self.node.config()));
-        self.wait_until_reached(address);
-        let missed = pinger.missed();
-        self.node.assert_settled();
-        println!("takeover: {missed} of the answers missed, one each 20 ms\n{applied}");
-        missed
-    }
-}
-
-struct Pinger(Child);
-
-impl Pinger {
-    fn start(netns: &Netns, to: &str) -> Self {
-        let mut ping = netns.command(&format!("exec ping -q -i 0.02 {to}"));
-        Self(ping.stdout(Stdio::piped()).spawn().unwrap())
-    }
-
-    /// Ends, and returns how many answers are missing.
-    fn missed(self) -> u32 {
-        sh(&format!("kill -INT {}", self.0.id()));
-        let output = self.0.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let line = text.lines().find(|line| line.contains("packets transmitted")).unwrap();
-        let numbers: Vec<u32> = line.split(' ').filter_map(|word| word.parse().ok()).collect();
-        // The last request may still be on its way.
-        (numbers[0] - numbers[1]).saturating_sub(1)
-    }
-}
 
 /// More than any change of these labs costs: their NICs need no time to negotiate.
 const MOST: u32 = 50;
-
-const NIC: &str = "ip address add 10.0.0.5/24 dev eth0; ip address add 10.0.0.6/24 dev eth0; \
-                   ip address add fd00::5/64 dev eth0 nodad; \
-                   ip route add default via 10.0.0.1 metric 100 mtu 1400; \
-                   ip -6 route add default via fd00::1; \
-                   ip route add 203.0.113.0/24 via 10.0.0.1 table 100";
 
 #[test]
 fn a_nic_without_bond_gives_its_addresses_and_routes_to_the_bridge() {
@@ -159,7 +69,7 @@ fn addresses_of_others_stay_and_those_of_the_file_are_repaired() {
     // The file loses an address and a route.
     node.configure(&file("address: 10.0.0.5/24, gateway: 10.0.0.1"));
     assert_eq!(node.netagent("reload").status.code(), Some(3), "it waits for confirmation");
-    node.ok("confirm mgmt-br");
+    node.allow_and_keep("mgmt-br");
     let shown = netns.sh("ip -o -4 address show dev mgmt-br; ip route");
     for there in ["10.0.0.5/24", "10.0.0.100/32", "10.0.0.77/24", "default via 10.0.0.1"] {
         assert!(shown.contains(there), "{there}: {shown}");
@@ -168,7 +78,7 @@ fn addresses_of_others_stay_and_those_of_the_file_are_repaired() {
     // Only what the file has.
     node.configure(&file("address: 10.0.0.5/24, gateway: 10.0.0.1, keepForeign: false"));
     assert_eq!(node.netagent("reload").status.code(), Some(3));
-    node.ok("confirm mgmt-br");
+    node.allow_and_keep("mgmt-br");
     let shown = netns.sh("ip -o -4 address show dev mgmt-br");
     assert!(!shown.contains("10.0.0.100") && !shown.contains("10.0.0.77"), "{shown}");
     lab.wait_until_reached("10.0.0.5");
@@ -212,7 +122,7 @@ fn a_takeover_that_ends_at_any_call_is_completed_by_the_next() {
         for number in (1..).step_by(if soak() { 1 } else { 5 }) {
             let lab = Lab::new(&["eth0"], NIC);
             lab.node.configure(yaml);
-            let apply = format!("apply -c {} --confirm eth0", lab.node.config());
+            let apply = format!("apply -c {} --no-rollback --confirm eth0", lab.node.config());
             let log = format!("/tmp/{}.strace", lab.node.netns.name);
             let output = lab.node.netns.output(&format!(
                 "strace -f -q -o {log} -e trace=sendto -e inject=sendto:{inject}:when={number} {}",
@@ -269,7 +179,7 @@ fn a_nic_does_not_join_a_segment_that_could_not_be_built() {
     let yaml = "clusterNetworks: { mgmt: { uplink: { nics: [eth0, eth1] }, \
                 host: { address: 10.0.0.5/24 } } }";
     lab.node.configure(yaml);
-    let apply = format!("apply -c {} --confirm eth0", lab.node.config());
+    let apply = format!("apply -c {} --no-rollback --confirm eth0", lab.node.config());
     // The programs of the bond cannot be pinned.
     let pins = lab.node.pin("links");
     fs::DirBuilder::new().mode(0o700).recursive(true).create(&pins).unwrap();
@@ -331,7 +241,7 @@ impl Lab {
         let node = &self.node.netns;
         self.node.configure(yaml);
         self.node.ok(&format!(
-            "apply -c {} --confirm mgmt-br {}",
+            "apply -c {} --no-rollback --confirm mgmt-br {}",
             self.node.config(),
             if node.sh("ip link").contains("mgmt-br.20") {
                 "--confirm mgmt-br.20"
@@ -355,26 +265,5 @@ impl Lab {
         let default = node.sh("ip route show default");
         assert_eq!(default.lines().count(), 1, "{default}");
         assert!(default.contains(&format!("dev {to} ")), "{default}");
-    }
-}
-
-impl Lab {
-    fn assert_moved(&self, to: &str) {
-        let node = &self.node.netns;
-        assert_eq!(node.sh("ip -o address show dev eth0 scope global").trim(), "");
-        assert_eq!(node.sh("ip route show dev eth0; ip -6 route show dev eth0 default"), "");
-        let expect = |line: &str, words: &str| {
-            let shown = node.sh(line);
-            assert!(shown.contains(words), "{line}: {words}\n{shown}");
-        };
-        expect(&format!("ip route show default dev {to}"), "via 10.0.0.1 metric 100 mtu 1400");
-        // After an interruption, the metric that the route has until the NIC has joined may stay.
-        expect(&format!("ip -6 route show default dev {to}"), "via fd00::1 metric 102");
-        expect("ip route show table 100", &format!("203.0.113.0/24 via 10.0.0.1 dev {to}"));
-        for address in ["10.0.0.5/24", "10.0.0.6/24", "fd00::5/64"] {
-            expect(&format!("ip address show dev {to}"), address);
-        }
-        let defaults = node.sh("ip route show default; ip -6 route show default");
-        assert_eq!(defaults.lines().count(), 2, "{defaults}");
     }
 }

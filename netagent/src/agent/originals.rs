@@ -3,9 +3,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    fs, io,
     path::{Path, PathBuf},
 };
 
@@ -17,6 +15,7 @@ use crate::{
     names::IfName,
     plan::Plan,
     state::{Link, Observed, ObservedDatapath, Original, Originals},
+    store,
 };
 
 /// The file.
@@ -35,8 +34,7 @@ struct Content {
 impl OriginalsFile {
     /// Reads the file of a state directory, which need not exist yet.
     pub fn read(directory: &Path) -> Result<Self> {
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-        Self::of_boot(directory, boot.context("read the boot id")?)
+        Self::of_boot(directory, store::boot_id()?)
     }
 
     fn of_boot(directory: &Path, boot: String) -> Result<Self> {
@@ -83,24 +81,12 @@ impl OriginalsFile {
     }
 
     fn replace(&mut self, content: Content) -> Result<()> {
-        save(&self.path, &content).with_context(|| {
+        store::replace(&self.path, &content).with_context(|| {
             format!("{}: keep the devices as they were found (--state)", self.path.display())
         })?;
         self.content = content;
         Ok(())
     }
-}
-
-/// Writes the file in one step. It need not survive the loss of power, which ends the boot.
-fn save(path: &Path, content: &Content) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    }
-    let temporary = path.with_extension("new");
-    let mut file =
-        File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(&serde_json::to_vec(content)?)?;
-    fs::rename(&temporary, path)
 }
 
 /// The devices that a plan changes for the first time, as they are now. Not those that netagent

@@ -1,15 +1,37 @@
-//! Undoing the steps of a unit that must not end half way.
+//! Undoing: the steps of a unit that must not end half way, and a trial that nobody confirmed.
 
-use anyhow::Error;
+use std::{
+    collections::BTreeSet,
+    time::{Instant, SystemTime},
+};
+
+use anyhow::{Error, Result};
 use tracing::{info, warn};
 
 use super::Agent;
-use crate::plan::Step;
+use crate::{
+    change::Change,
+    datapath::Datapath,
+    names::IfName,
+    plan::Step,
+    state::Outcome,
+    trial::{Decided, Done, UndoLog},
+};
+
+/// How a trial ended that was to be undone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undone {
+    /// Somebody had confirmed it.
+    Confirmed,
+    /// It was undone, except for these changes.
+    Except(Vec<String>),
+}
 
 impl Agent {
     /// Undoes steps, the last one first, and returns the error that made it necessary. A step that
-    /// cannot be undone does not keep the others from being undone.
-    pub(super) async fn roll_back(&mut self, steps: &[Step], error: Error) -> Error {
+    /// cannot be undone does not keep the others from being undone. `noted` is the length of the
+    /// undo log before the steps.
+    pub(super) async fn roll_back(&mut self, steps: &[Step], noted: usize, error: Error) -> Error {
         let mut failed = Vec::new();
         for change in steps.iter().rev().flat_map(|step| &step.before) {
             match self.take(change).await {
@@ -21,8 +43,55 @@ impl Agent {
             }
         }
         match failed.as_slice() {
-            [] => error.context("rolled back"),
+            [] => {
+                if let Err(error) = self.trials.forget_after(noted) {
+                    warn!("{error:#}");
+                }
+                error.context("rolled back")
+            }
             failed => error.context(format!("rolled back, except for: {}", failed.join("; "))),
         }
     }
+
+    /// Undoes a trial, the last step first. If the process ends meanwhile, the next one continues.
+    pub async fn undo(
+        &mut self,
+        mut log: UndoLog,
+        mut tell: impl FnMut(Outcome),
+    ) -> Result<Undone> {
+        if log.decide()? == Decided::Confirmed {
+            return Ok(Undone::Confirmed);
+        }
+        let mut failed = Vec::new();
+        let mut devices: BTreeSet<IfName> = BTreeSet::new();
+        while let Some(Done { unit, undo }) = log.last()? {
+            for change in &undo {
+                devices.extend(change.devices().into_iter().cloned());
+                let (at, started) = (SystemTime::now(), Instant::now());
+                let result = self.take(change).await;
+                if result.is_err() && !is_moot(change) {
+                    failed.push(change.to_string());
+                }
+                tell(Outcome {
+                    unit: unit.clone(),
+                    step: format!("roll back: {change}"),
+                    kind: change.kind(),
+                    repair: false,
+                    error: result.err().map(|error| format!("{error:#}")),
+                    optional: true,
+                    at,
+                    took: started.elapsed(),
+                });
+            }
+            log.truncate(log.steps() - 1)?;
+        }
+        log.remove()?;
+        self.look().await?;
+        Ok(Undone::Except(failed))
+    }
+}
+
+/// Whether a change is about a device that has gone meanwhile.
+fn is_moot(change: &Change) -> bool {
+    change.devices().into_iter().any(|device| Datapath::index_now(device).is_none())
 }

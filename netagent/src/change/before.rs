@@ -5,8 +5,8 @@ use netagent_common::vlan::Vid;
 use super::{Change, DatapathChange, LinkChange};
 use crate::{
     bond::BondOption,
-    names::{Cidr, IfName},
-    state::{Kind, Link, Observed, ObservedDatapath, VlanFlags},
+    names::IfName,
+    state::{Kind, Link, Observed, ObservedDatapath, Route, VlanFlags},
 };
 
 /// The changes that restore the state before a change of links; empty if nothing needs to be
@@ -43,9 +43,10 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         // A NIC that is set down to become a member loses its routes and its IPv6 addresses.
         LinkChange::AddMember(name, _) => {
             let back = one(link(name), |link| membership(name, link, observed));
-            let addresses = link(name).into_iter().flat_map(|link| link.addresses.keys());
-            let addresses = addresses.filter(|cidr| cidr.address.is_ipv6());
-            let addresses = addresses.map(|cidr| LinkChange::RestoreAddress(name.clone(), *cidr));
+            let addresses = link(name).into_iter().flat_map(|link| restore(name, link));
+            let addresses = addresses.filter(
+                |back| matches!(back, LinkChange::RestoreAddress(_, it, _) if it.address.is_ipv6()),
+            );
             let routes = observed.routes_of(name).cloned().map(LinkChange::AddRoute);
             back.into_iter().chain(addresses).chain(routes).collect()
         }
@@ -72,17 +73,21 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
             }]
         }
         LinkChange::AddAddress(name, address)
-        | LinkChange::RestoreAddress(name, address)
+        | LinkChange::RestoreAddress(name, address, _)
         | LinkChange::CopyAddress(_, name, address) => {
             vec![LinkChange::RemoveAddress(name.clone(), *address)]
         }
+        // The kernel removes routes with the address: those that prefer it as source, or all of
+        // the link with its last address.
         LinkChange::RemoveAddress(name, address) => {
             let known = link(name).and_then(|link| link.addresses.get(address));
-            vec![if known.is_some_and(|known| known.owned) {
-                LinkChange::AddAddress(name.clone(), *address)
-            } else {
-                LinkChange::RestoreAddress(name.clone(), *address)
-            }]
+            let back = known.map(|known| {
+                LinkChange::RestoreAddress(name.clone(), *address, known.message.clone())
+            });
+            let is_of_family =
+                |route: &&Route| route.to.address.is_ipv4() == address.address.is_ipv4();
+            let routes = observed.routes_of(name).filter(is_of_family).cloned();
+            back.into_iter().chain(routes.map(LinkChange::AddRoute)).collect()
         }
         LinkChange::AddRoute(route) => vec![LinkChange::RemoveRoute(route.clone())],
         LinkChange::RemoveRoute(route) => vec![LinkChange::AddRoute(route.clone())],
@@ -158,10 +163,19 @@ fn create(name: &IfName, link: &Link, observed: &Observed) -> Vec<LinkChange> {
     if link.up {
         changes.push(LinkChange::SetUp(name.clone()));
     }
-    let restore = |address: &Cidr| LinkChange::RestoreAddress(name.clone(), *address);
-    changes.extend(link.addresses.keys().map(restore));
+    changes.extend(restore(name, link));
     changes.extend(observed.routes_of(name).cloned().map(LinkChange::AddRoute));
     changes
+}
+
+/// Adds the addresses of a link again, in their order.
+fn restore(name: &IfName, link: &Link) -> Vec<LinkChange> {
+    let mut addresses: Vec<_> = link.addresses.iter().collect();
+    addresses.sort_by_key(|(_, known)| known.secondary);
+    let back = addresses.into_iter().map(|(address, known)| {
+        LinkChange::RestoreAddress(name.clone(), *address, known.message.clone())
+    });
+    back.collect()
 }
 
 fn bond_option(name: &IfName, option: &BondOption, link: &Link) -> Vec<LinkChange> {

@@ -62,7 +62,7 @@ impl fmt::Display for LinkChange {
             Self::RemoveSelfVid(bridge, vid) => {
                 write!(f, "bridge vlan del dev {bridge} vid {vid} self")
             }
-            Self::AddAddress(name, address) | Self::RestoreAddress(name, address) => {
+            Self::AddAddress(name, address) | Self::RestoreAddress(name, address, _) => {
                 write!(f, "ip address add {address} dev {name}")
             }
             Self::CopyAddress(from, to, address) => {

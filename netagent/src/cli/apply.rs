@@ -1,16 +1,18 @@
 //! `netagent plan` and `netagent apply`: once, without a daemon.
 
-use std::{ops::ControlFlow, process::ExitCode};
+use std::{collections::BTreeSet, ops::ControlFlow, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::task::yield_now;
 
 use super::{
     Places, Target,
+    on_trial::{self, Ended},
     print::{print, progress, remark, unwell},
 };
 use crate::{
     agent::{Agent, Ledger, Progress},
+    config::Config,
     control::PlanReport,
     daemon::{Journal, Sources, Stop},
     health::{self, Evidence},
@@ -18,6 +20,8 @@ use crate::{
     output,
     plan::{Permission, Plan},
     state::{Code, Finding, Observed, Outcome},
+    store,
+    trial::{self, Records, Terms},
 };
 
 pub async fn plan(places: &Places, target: &Target, json: bool) -> Result<ExitCode> {
@@ -38,23 +42,54 @@ pub async fn plan(places: &Places, target: &Target, json: bool) -> Result<ExitCo
     Ok(ExitCode::from(if plan.is_empty() { 0 } else { 2 }))
 }
 
-pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
-    let mut stop = Stop::open()?;
+/// Which changes are on trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trial {
+    /// All, for this many seconds.
+    Always(u32),
+    /// Those of what the node lives on.
+    OfTheNode,
+    /// None.
+    Never,
+}
+
+impl Trial {
+    fn terms(self, file: &Config) -> Option<Terms> {
+        let (time, always) = match self {
+            Self::Always(seconds) => (Duration::from_secs(seconds.into()), true),
+            Self::OfTheNode => (trial::DEFAULT_TIME, false),
+            Self::Never => return None,
+        };
+        Some(Terms { text: file.text.clone(), time, always, probes: file.probes.clone() })
+    }
+}
+
+/// The exit code of an apply that was rolled back.
+const ROLLED_BACK: u8 = 4;
+
+pub async fn apply(places: &Places, target: &Target, trial: Trial) -> Result<ExitCode> {
+    let stop = Stop::open()?;
     let sources = Sources::open(&target.config, &places.socket)?;
     let mut agent = Agent::in_charge(&places.pins)?;
     agent.remember_in(&places.state)?;
     agent.look().await.context("nothing was done")?;
+    let mut steps = Steps { taken: 0, journal: Journal::new(&places.state), stop, stopped: None };
+    if on_trial::settle_earlier(&mut agent, &places.state, &mut steps).await? {
+        remark("an earlier change was rolled back; nothing else was done: run it again");
+        return Ok(ExitCode::from(ROLLED_BACK));
+    }
+    let file = sources.file().cloned();
+    agent.set_terms(file.as_ref().and_then(|file| trial.terms(file)));
     known(&target.confirm, agent.links()).context("nothing was done")?;
     // Ports that were added at run time stay, though no daemon runs.
     let (desired, of_sources) = sources.on(agent.links());
     agent.prepare(&desired)?;
     yield_now().await;
-    if let Some(signal) = stop.take() {
+    if let Some(signal) = steps.stop.take() {
         remark(&format!("{}: nothing was done", name(signal)));
         return Ok(status(signal));
     }
     let mut ledger = Ledger::new(target.confirm.iter().cloned().collect());
-    let mut steps = Steps { taken: 0, journal: Journal::new(&places.state), stop, stopped: None };
     let applied = agent.apply(&desired, &mut ledger, &mut steps).await;
     agent.look().await.context("applied; look at the result")?;
     let of_plan = applied.plan.findings().chain(ledger.findings());
@@ -65,8 +100,6 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
         datapath: agent.ports(),
         known: &known,
     });
-    // Others can take charge while somebody reads the result.
-    drop(agent);
     let of_apply = |finding: &&Finding| !finding.code.depends_on_the_wire();
     let unwell_findings: Vec<&Finding> = health.unwell().filter(of_apply).collect();
     let remarks = health.findings.iter().filter(|finding| !unwell_findings.contains(finding));
@@ -82,13 +115,28 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
     };
     lines.push(result.to_owned());
     progress(&lines.join("\n"));
-    let code = match stopped {
+    let mut code = match stopped {
         Some(signal) => {
             remark(&left_undone(signal, &applied.plan));
             status(signal)
         }
         None => unwell(unwell_findings.into_iter()),
     };
+    let ended = match stopped {
+        Some(_) => on_trial::abandon(&mut agent, &places.state, &mut steps).await?,
+        None => on_trial::decide(&mut agent, &places.state, &mut steps).await?,
+    };
+    match (ended, file) {
+        (Ended::RolledBack, _) if stopped.is_none() => code = ExitCode::from(ROLLED_BACK),
+        (Ended::Kept, Some(file)) if stopped.is_none() && applied.plan.unconfirmed().is_empty() => {
+            if let Err(error) = record(places, &file, agent.take_touched()) {
+                remark(&format!("the node is as the exit code says, but {error:#}"));
+            }
+        }
+        _ => {}
+    }
+    // Others can take charge while somebody reads the result.
+    drop(agent);
     // Nothing is left to be done: a signal ends the wait for a reader.
     tokio::select! {
         biased;
@@ -100,7 +148,25 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
     Ok(code)
 }
 
-fn name(signal: i32) -> &'static str {
+/// Keeps which file is confirmed, for the start of the daemon after a reboot.
+fn record(places: &Places, file: &Config, touched: BTreeSet<IfName>) -> Result<()> {
+    Records::read(&places.state)?.confirm(&store::boot_id()?, &file.text, touched)
+}
+
+/// Undoes the trial of an apply that was killed.
+pub async fn rollback(places: &Places) -> Result<ExitCode> {
+    let stop = Stop::open()?;
+    let charge = Agent::in_charge(&places.pins);
+    let mut agent =
+        charge.context("the apply that waits rolls back when it gets Ctrl-C or SIGTERM")?;
+    agent.remember_in(&places.state)?;
+    agent.look().await?;
+    let mut steps = Steps { taken: 0, journal: Journal::new(&places.state), stop, stopped: None };
+    on_trial::undo(&mut agent, &places.state, &mut steps).await?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub fn name(signal: i32) -> &'static str {
     if signal == libc::SIGINT { "SIGINT" } else { "SIGTERM" }
 }
 
@@ -138,10 +204,10 @@ fn known(confirmed: &[IfName], links: &Observed) -> Result<()> {
 }
 
 /// Prints the steps as they are taken, and keeps them in the history.
-struct Steps {
+pub struct Steps {
     taken: usize,
     journal: Journal,
-    stop: Stop,
+    pub stop: Stop,
     /// The signal that asked to stop.
     stopped: Option<i32>,
 }

@@ -6,7 +6,7 @@ use std::{path::Path, process::ExitCode};
 use anyhow::{Context as _, Result};
 
 use super::{
-    Places, Port,
+    Places, Port, on_trial,
     print::{code, print, unwell},
 };
 use crate::{
@@ -124,16 +124,42 @@ fn answered(text: &str, done: &str) -> Result<ExitCode> {
     Ok(code)
 }
 
-pub async fn reload(places: &Places) -> Result<ExitCode> {
-    let text =
-        required(places).await?.send("POST", "/v1/reload", Form::Json, String::new()).await?;
+pub async fn reload(places: &Places, try_for: Option<u32>) -> Result<ExitCode> {
+    let body = serde_json::to_string(&control::Reload { try_for })?;
+    let text = required(places).await?.send("POST", "/v1/reload", Form::Json, body).await?;
     answered(&text, "reloaded")
 }
 
-pub async fn confirm(places: &Places, links: Vec<IfName>) -> Result<ExitCode> {
-    let body = serde_json::to_string(&Confirmation { links })?;
-    let text = required(places).await?.send("POST", "/v1/confirm", Form::Json, body).await?;
-    answered(&text, "confirmed")
+pub async fn confirm(
+    places: &Places,
+    links: Vec<IfName>,
+    change: Option<String>,
+) -> Result<ExitCode> {
+    let links = (!links.is_empty()).then_some(links);
+    let is_of_trial = links.is_none() && change.is_none();
+    let client = Client::connect(&places.socket).await?;
+    match client {
+        None if is_of_trial => {
+            on_trial::confirm(&places.state)?;
+            print("confirmed\n")?;
+            Ok(ExitCode::SUCCESS)
+        }
+        _ => {
+            let body = serde_json::to_string(&Confirmation { links, change })?;
+            let client = required(places).await?;
+            let text = client.send("POST", "/v1/confirm", Form::Json, body).await?;
+            answered(&text, "confirmed")
+        }
+    }
+}
+
+pub async fn rollback(places: &Places) -> Result<ExitCode> {
+    if let Some(client) = Client::connect(&places.socket).await? {
+        client.send("POST", "/v1/rollback", Form::Json, String::new()).await?;
+        print("rolled back\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    super::apply::rollback(places).await
 }
 
 pub async fn port(places: &Places, port: Port) -> Result<ExitCode> {

@@ -36,6 +36,10 @@ pub struct FileKeys {
     pub ports: Option<Vec<Placed<PortKeys>>>,
     /// The metrics server for Prometheus.
     pub metrics: Option<MetricsKeys>,
+    /// IP addresses that must stay reachable, besides the default gateways, when a change that can
+    /// cut the node off is tried. Asked by ARP or neighbour solicitation on their own link, by ICMP
+    /// echo elsewhere. Those that do not answer before the change are ignored.
+    pub probes: Option<List<IpAddr>>,
 }
 
 /// An L2 segment of the node.

@@ -22,7 +22,7 @@ use crate::{
 
 /// The contents of a file; `path` is its name in origins.
 pub fn config(file: FileKeys, path: &str) -> Config {
-    let FileKeys { cluster_networks, networks, ports, metrics } = file;
+    let FileKeys { cluster_networks, networks, ports, metrics, probes } = file;
     let mut intent = Intent::default();
     let origin = |Place { line, column }| Origin::File { path: path.to_owned(), line, column };
     for (name, value) in cluster_networks.unwrap_or_default().0 {
@@ -39,7 +39,8 @@ pub fn config(file: FileKeys, path: &str) -> Config {
         intent.ports.push(Sourced { origin: origin(place), value: port(value) });
     }
     let listen = metrics.and_then(|metrics| scalar(metrics.listen)).unwrap_or_default();
-    Config { intent, metrics: listen.0 }
+    let probes = probes.map(|List(probes)| probes).unwrap_or_default();
+    Config { intent, metrics: listen.0, probes, text: String::new() }
 }
 
 fn scalar<T>(value: Option<Scalar<T>>) -> Option<T> {

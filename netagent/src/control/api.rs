@@ -15,12 +15,12 @@ use tokio::sync::oneshot;
 
 use super::{
     openapi,
-    reports::{Confirmation, Everything, PlanReport, Problem},
+    reports::{Confirmation, Everything, PlanReport, Problem, Reload},
 };
 use crate::{
     agent::Agent,
     intent::PortIntent,
-    request::{Answer, Asker, Command, Refusal, Request, Sender, Unanswered},
+    request::{Answer, Asker, Command, Refusal, Request, Sender, Unanswered, Waiting},
     show::{self, What},
     snapshot::Snapshot,
     status::{PortStatus, Status},
@@ -102,18 +102,26 @@ pub fn routes() -> Vec<Route> {
         Route {
             method: Method::POST,
             path: "/v1/reload",
-            summary: "Reads the file again; answers when it has been applied",
-            request: None,
+            summary: "Reads the file again; answers when it has been applied. The body may be empty",
+            request: Some(schema::<Reload>),
             response: schema::<Answer>,
             serve: || routing::post(reload),
         },
         Route {
             method: Method::POST,
             path: "/v1/confirm",
-            summary: "Confirms a change of links that carry the node; answers when it has been applied",
+            summary: "Confirms a change that waits, and answers when it has been applied; or keeps the change that is on trial",
             request: Some(schema::<Confirmation>),
             response: schema::<Answer>,
             serve: || routing::post(confirm),
+        },
+        Route {
+            method: Method::POST,
+            path: "/v1/rollback",
+            summary: "Undoes the change that is on trial",
+            request: None,
+            response: schema::<Answer>,
+            serve: || routing::post(roll_back),
         },
         get("/v1/openapi.json", "This description", schema::<serde_json::Value>, || {
             routing::get(async || Json(openapi::document()))
@@ -261,14 +269,31 @@ async fn delete_port(
     context.command(Command::DeletePort(device)).await
 }
 
-async fn reload(State(context): State<Context>) -> Answered<Json<Answer>> {
-    context.command(Command::Reload).await
+async fn reload(State(context): State<Context>, text: String) -> Answered<Json<Answer>> {
+    let Reload { try_for } = if text.is_empty() { Reload::default() } else { body(&text)? };
+    if try_for == Some(0) {
+        return Err(failed(StatusCode::BAD_REQUEST, "try: at least 1 second"));
+    }
+    let time = try_for.map(|seconds| Duration::from_secs(seconds.into()));
+    context.command(Command::Reload(time)).await
+}
+
+async fn roll_back(State(context): State<Context>) -> Answered<Json<Answer>> {
+    context.command(Command::RollBack).await
 }
 
 async fn confirm(State(context): State<Context>, text: String) -> Answered<Json<Answer>> {
-    let Confirmation { links } = body(&text)?;
-    if links.is_empty() {
-        return Err(failed(StatusCode::BAD_REQUEST, "links is empty: name at least one"));
-    }
-    context.command(Command::Confirm(links.into_iter().collect())).await
+    let Confirmation { links, change } = body(&text)?;
+    let command = match (links, change) {
+        (None, None) => Command::Keep,
+        (None, Some(id)) => Command::Confirm(Waiting::Change(id)),
+        (Some(links), None) if links.is_empty() => {
+            return Err(failed(StatusCode::BAD_REQUEST, "links is empty: name at least one"));
+        }
+        (Some(links), None) => Command::Confirm(Waiting::Links(links.into_iter().collect())),
+        (Some(_), Some(_)) => {
+            return Err(failed(StatusCode::BAD_REQUEST, "either links or change, not both"));
+        }
+    };
+    context.command(command).await
 }

@@ -49,6 +49,9 @@ pub struct UnitReport {
     pub impact: Vec<String>,
     /// Links that carry the node and need confirmation.
     pub unconfirmed: Vec<String>,
+    /// The ID by which the change can be confirmed, if it needs that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
 }
 
 /// A step of a unit.
@@ -77,18 +80,34 @@ impl PlanReport {
                 .collect(),
             impact: unit.impact.clone(),
             unconfirmed: unit.unconfirmed.iter().map(ToString::to_string).collect(),
+            change: (!unit.unconfirmed.is_empty()).then(|| plan.change_id(&unit.subject)),
         });
         Self { units: units.collect(), findings: plan.findings().cloned().collect() }
     }
 }
 
-/// Confirms a change of links that carry the node.
-#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+/// What is confirmed: a change that waits, by its links or its ID; without both, the change that is
+/// on trial.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Confirmation {
     /// The links, as the status names them.
-    #[schemars(with = "Vec<String>")]
-    pub links: Vec<IfName>,
+    #[schemars(with = "Option<Vec<String>>")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub links: Option<Vec<IfName>>,
+    /// The ID, as the status and the plan name it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+}
+
+/// How the file is read again.
+#[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reload {
+    /// Whatever changes is on trial for this many seconds: it is rolled back unless it is
+    /// confirmed.
+    #[serde(default, rename = "try", skip_serializing_if = "Option::is_none")]
+    pub try_for: Option<u32>,
 }
 
 /// A request that was not carried out.

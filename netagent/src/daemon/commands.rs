@@ -1,29 +1,32 @@
 //! Commands: what the daemon does when it is told to.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use tracing::{error, info, warn};
 
 use super::{
-    Daemon,
+    Daemon, Trials,
     desk::{Reply, Waiter},
 };
 use crate::{
     intent::PortIntent,
     names::IfName,
-    request::{Command, Refusal},
+    plan::Plan,
+    request::{Command, Refusal, Waiting},
     state::{Part, Subject, UnitId},
 };
 
 impl Daemon {
     /// Does what it was told. The answer comes when the effect has been tried, or at once if
     /// nothing was changed.
-    pub(super) fn execute(&mut self, (command, reply): (Command, Option<Reply>)) {
+    pub(super) async fn execute(&mut self, (command, reply): (Command, Option<Reply>)) {
         let result = match command {
-            Command::Reload => self.reload().map(|()| BTreeSet::new()),
+            Command::Reload(time) => self.reload(time).map(|()| BTreeSet::new()),
             Command::AddPort(port) => self.add_port(*port).map(|port| [port].into()),
             Command::DeletePort(device) => self.delete_port(&device).map(|port| [port].into()),
-            Command::Confirm(links) => self.confirm(links),
+            Command::Confirm(waiting) => self.confirm(waiting),
+            Command::Keep => self.confirm_trial(),
+            Command::RollBack => self.roll_back().await,
         };
         match (result, reply) {
             (Ok(subjects), Some(reply)) => self.desk.await_effect(Waiter { subjects, reply }),
@@ -34,7 +37,11 @@ impl Daemon {
     }
 
     /// Reads the file again. A file that cannot be used changes nothing.
-    fn reload(&mut self) -> Result<(), Refusal> {
+    fn reload(&mut self, time: Option<Duration>) -> Result<(), Refusal> {
+        if let Some(finding) = Trials::finding(&self.agent) {
+            warn!("the file was not read again: {finding}");
+            return Err(Refusal::Conflict(format!("the file was not read again: {finding}")));
+        }
         let result = self.sources.reload();
         self.desk.reloaded(result.as_ref().err().map(ToString::to_string));
         match result {
@@ -45,6 +52,7 @@ impl Daemon {
                         "metrics.listen is read at the start only: restart netagent to change it"
                     );
                 }
+                self.trials.arm(&mut self.agent, &self.sources, time);
                 self.compile();
                 Ok(())
             }
@@ -74,26 +82,46 @@ impl Daemon {
     }
 
     /// Confirms a change that waits. Returns the parts that it concerns.
-    fn confirm(&mut self, links: BTreeSet<IfName>) -> Result<BTreeSet<Subject>, Refusal> {
-        let waiting = self.desk.plan().unconfirmed();
-        let unknown: Vec<_> = links.difference(&waiting).map(ToString::to_string).collect();
+    fn confirm(&mut self, waiting: Waiting) -> Result<BTreeSet<Subject>, Refusal> {
+        let plan = self.desk.plan();
+        let links = match waiting {
+            Waiting::Links(links) => links,
+            Waiting::Change(id) => match plan.links_of_change(&id) {
+                Some(links) => links,
+                None => return Err(Refusal::NotFound(unknown_change(plan, &id))),
+            },
+        };
+        let unknown: Vec<_> =
+            links.difference(&plan.unconfirmed()).map(ToString::to_string).collect();
         if !unknown.is_empty() {
-            let waiting: Vec<_> = waiting.iter().map(ToString::to_string).collect();
-            let waiting = match waiting.as_slice() {
-                [] => "nothing waits for confirmation".to_owned(),
-                names => format!("these wait: {}", names.join(", ")),
-            };
-            let text =
-                format!("no change of {} waits for confirmation; {waiting}", unknown.join(", "));
+            let text = format!(
+                "no change of {} waits for confirmation; {}",
+                unknown.join(", "),
+                those_that_wait(plan)
+            );
             return Err(Refusal::NotFound(text));
         }
-        let names: Vec<_> = links.iter().map(ToString::to_string).collect();
-        let concerned = self.desk.plan().units.iter();
-        let concerned = concerned.filter(|unit| !unit.unconfirmed.is_disjoint(&links));
+        let concerned = plan.units.iter().filter(|unit| !unit.unconfirmed.is_disjoint(&links));
         let concerned = concerned.map(|unit| unit.subject.clone()).collect();
+        let names: Vec<_> = links.iter().map(ToString::to_string).collect();
         info!("the change of {} was confirmed", names.join(", "));
         self.ledger.confirm(links);
         self.due = Some(tokio::time::Instant::now());
         Ok(concerned)
+    }
+}
+
+fn unknown_change(plan: &Plan, id: &str) -> String {
+    format!(
+        "no change {id} waits for confirmation: what would be done may be another one now; {}",
+        those_that_wait(plan)
+    )
+}
+
+fn those_that_wait(plan: &Plan) -> String {
+    let names: Vec<_> = plan.unconfirmed().iter().map(ToString::to_string).collect();
+    match names.as_slice() {
+        [] => "nothing waits for confirmation".to_owned(),
+        names => format!("these wait: {}", names.join(", ")),
     }
 }

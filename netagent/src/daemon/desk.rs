@@ -113,7 +113,7 @@ impl Desk {
     fn signal(&mut self, signal: Arrived) {
         match signal {
             Arrived::Stop => self.stopping = true,
-            Arrived::Hangup => self.commands.push_back((Command::Reload, None)),
+            Arrived::Hangup => self.commands.push_back((Command::Reload(None), None)),
         }
     }
 
@@ -288,9 +288,13 @@ impl Desk {
     }
 }
 
-/// The answer to a command about parts of the node; none: about all of it.
+/// The answer to a command about parts of the node; none: about all of it. A trial is part of each
+/// answer: it undoes the effect.
 fn answer(health: &Health, subjects: &BTreeSet<Subject>) -> Answer {
-    let is_asked = |finding: &&Finding| subjects.is_empty() || subjects.contains(&finding.subject);
+    let is_asked = |finding: &&Finding| {
+        let is_its_subject = subjects.is_empty() || subjects.contains(&finding.subject);
+        is_its_subject || finding.code == Code::OnTrial
+    };
     let findings: Vec<Finding> = health.findings.iter().filter(is_asked).cloned().collect();
     let state = findings.iter().map(|finding| finding.code.state()).max();
     Answer { state: state.unwrap_or(State::Ready), findings }

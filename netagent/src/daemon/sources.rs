@@ -20,7 +20,10 @@ use crate::{
 /// The sources.
 pub struct Sources {
     path: PathBuf,
-    file: Config,
+    /// The file that is in force; `None`: nothing is done, as no file was confirmed.
+    file: Option<Config>,
+    /// Why a file is in force that is not the one at the path.
+    held: Option<Finding>,
     /// The last error of a reload.
     error: Option<String>,
     ports: RuntimePorts,
@@ -34,7 +37,8 @@ impl Sources {
         let ports = RuntimePorts::read(socket.with_file_name("ports.json"))?;
         let mut sources = Self {
             path: config.to_owned(),
-            file,
+            file: Some(file),
+            held: None,
             error: None,
             ports,
             compiled: Compiled::default(),
@@ -44,16 +48,37 @@ impl Sources {
     }
 
     /// Where metrics are served.
-    pub const fn metrics(&self) -> Option<SocketAddr> {
-        self.file.metrics
+    pub fn metrics(&self) -> Option<SocketAddr> {
+        self.file.as_ref()?.metrics
+    }
+
+    /// The file that is in force; `None`: nothing is done, as no file was confirmed.
+    pub const fn file(&self) -> Option<&Config> {
+        self.file.as_ref()
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Puts another text in force than the one at the path, or none; `why` is shown until the file
+    /// is read again.
+    pub fn hold(&mut self, text: Option<&str>, why: Option<Finding>) -> Result<(), ConfigError> {
+        let name = format!("{} as it was confirmed", self.path.display());
+        self.file = text.map(|text| config::parse(text, &name)).transpose()?;
+        self.held = why;
+        self.compiled = self.compile();
+        Ok(())
     }
 
     /// Reads the file again. Returns whether something changed that needs a restart.
     pub fn reload(&mut self) -> Result<bool, ConfigError> {
         match config::load(&self.path) {
             Ok(file) => {
-                let restart = file.metrics != self.file.metrics;
-                self.file = file;
+                let restart = self.file.as_ref().is_some_and(|old| file.metrics != old.metrics);
+                self.file = Some(file);
+                self.held = None;
                 self.error = None;
                 self.compiled = self.compile();
                 Ok(restart)
@@ -72,7 +97,9 @@ impl Sources {
 
     /// Findings about the sources: items that were rejected, and a file that could not be used.
     pub fn findings(&self) -> Vec<Finding> {
-        let rejected = self.compiled.rejected.iter().map(|rejected| {
+        // Without a file no port has its network.
+        let rejected = self.compiled.rejected.iter().filter(|_| self.file.is_some());
+        let rejected = rejected.map(|rejected| {
             let text = format!("{}: {} ({})", rejected.item, rejected.problem, rejected.origin);
             let subject = match subject(&rejected.item) {
                 // Another source has a port there, which works.
@@ -88,7 +115,7 @@ impl Sources {
                 "correct the file, then `netagent reload`: the file as it was stays in force";
             Finding::new(Subject::Node, Code::ReloadFailed, error.clone(), remedy)
         });
-        rejected.chain(reload).collect()
+        rejected.chain(reload).chain(self.held.clone()).collect()
     }
 
     /// Adds a port. One that is rejected is not added.
@@ -157,8 +184,8 @@ impl Sources {
 
     fn compile(&self) -> Compiled {
         let of_socket = self.ports.iter().map(|port| Intent::port(Origin::Socket, port.clone()));
-        let intents: Vec<Intent> =
-            [self.file.intent.clone()].into_iter().chain(of_socket).collect();
+        let of_file = self.file.iter().map(|file| file.intent.clone());
+        let intents: Vec<Intent> = of_file.chain(of_socket).collect();
         intent::compile(&intents)
     }
 }

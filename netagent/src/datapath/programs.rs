@@ -21,6 +21,7 @@ use aya_obj::programs::XdpAttachType;
 
 use super::{link, log, maps, pins::Pins, rights};
 use crate::{
+    fnv,
     names::IfName,
     state::{ClsactSide, Hook, TcFilter},
 };
@@ -53,13 +54,9 @@ fn kernel_is(major: u8, minor: u8) -> bool {
     KernelVersion::current().is_ok_and(|version| version >= KernelVersion::new(major, minor, 0))
 }
 
-/// The name of this build in the pin directory. It must not depend on the version of the compiler:
-/// FNV-1a (draft-eastlake-fnv), 64 bits.
+/// The name of this build in the pin directory.
 fn build() -> String {
-    let hash = OBJECT.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    format!("{hash:016x}")
+    format!("{:016x}", fnv::hash(OBJECT.iter().copied()))
 }
 
 /// Loads the object, with its maps from the pin directory. The programs are not loaded.

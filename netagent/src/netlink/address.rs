@@ -3,8 +3,8 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libc::{
-    AF_INET, AF_INET6, IFA_ADDRESS, IFA_F_NODAD, IFA_F_PERMANENT, IFA_FLAGS, IFA_LABEL, IFA_LOCAL,
-    RT_SCOPE_UNIVERSE,
+    AF_INET, AF_INET6, IFA_ADDRESS, IFA_F_NODAD, IFA_F_PERMANENT, IFA_F_SECONDARY, IFA_FLAGS,
+    IFA_LABEL, IFA_LOCAL, RT_SCOPE_UNIVERSE,
 };
 
 use super::{request::Request, wire};
@@ -38,8 +38,12 @@ pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr, Address)> {
     };
     let flags = wire::find_u32(attributes, IFA_FLAGS).unwrap_or_else(|| flags.into());
     let protocol = wire::find(attributes, IFA_PROTO).and_then(|value| value.first());
-    let known =
-        Address { owned: protocol == Some(&PROTOCOL), expires: flags & IFA_F_PERMANENT == 0 };
+    let known = Address {
+        owned: protocol == Some(&PROTOCOL),
+        expires: flags & IFA_F_PERMANENT == 0,
+        secondary: i32::from(family) == AF_INET && flags & IFA_F_SECONDARY != 0,
+        message: payload.to_vec(),
+    };
     Some((wire::u32_at(payload, 4)?, Cidr { address, prefix }, known))
 }
 
@@ -59,13 +63,24 @@ pub(super) fn owned(index: u32, Cidr { address, prefix }: Cidr) -> Request {
 /// The request to add the address of this message, with all its attributes, to another link. An
 /// IPv4 label is the name of the old link.
 pub(super) fn copy(payload: &[u8], index: u32) -> Request {
+    again(payload, index, &[IFA_LABEL, IFA_FLAGS])
+}
+
+/// The request to add the address of this message again, with all its attributes, to its link.
+///
+/// Without duplicate address detection: it was in use.
+pub(super) fn restore(payload: &[u8], index: u32) -> Request {
+    again(payload, index, &[IFA_FLAGS])
+}
+
+fn again(payload: &[u8], index: u32, without: &[u16]) -> Request {
     let (old, attributes) = payload.split_at_checked(HEADER_BYTES).unwrap_or_default();
     let mut header = old.to_vec();
     header.truncate(4);
     header.extend(index.to_ne_bytes());
     let flags = wire::find_u32(attributes, IFA_FLAGS).unwrap_or_default();
     for attribute in wire::attributes(attributes) {
-        if ![IFA_LABEL, IFA_FLAGS].contains(&attribute.kind()) {
+        if !without.contains(&attribute.kind()) {
             wire::push(&mut header, attribute.kind(), wire::value(attribute));
         }
     }

@@ -99,7 +99,10 @@ impl Netlink {
     }
 
     /// `ip address show dev DEV scope global`
-    async fn addresses_of(&self, index: u32) -> Result<BTreeMap<Cidr, Address>, Failure> {
+    pub(super) async fn addresses_of(
+        &self,
+        index: u32,
+    ) -> Result<BTreeMap<Cidr, Address>, Failure> {
         let replies = self.socket.dump(request::addresses(index)).await?;
         let payloads = replies.iter().filter_map(|reply| reply.of_kind(RTM_NEWADDR));
         let addresses = payloads.filter_map(address::read).filter(|(of, ..)| *of == index);

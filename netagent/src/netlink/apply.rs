@@ -26,7 +26,7 @@ use crate::{
     bond::BondOption,
     change::LinkChange,
     names::{Cidr, IfName},
-    state::{OWNED, Route, VlanFlags},
+    state::{Address, OWNED, Route, VlanFlags},
 };
 
 /// How long a link may need for its carrier: longer than 1000BASE-T needs to negotiate.
@@ -118,9 +118,9 @@ impl Netlink {
                 let request = address::owned(self.index(name).await?, *cidr);
                 self.create(request, NLM_F_EXCL).await
             }
-            LinkChange::RestoreAddress(name, cidr) => {
-                let message = request::address(self.index(name).await?, *cidr);
-                self.create(RouteNetlinkMessage::NewAddress(message), NLM_F_EXCL).await
+            LinkChange::RestoreAddress(name, _, message) => {
+                let request = address::restore(message, self.index(name).await?);
+                self.create(request, NLM_F_EXCL).await
             }
             LinkChange::CopyAddress(from, to, address) => {
                 self.copy_address(from, to, *address).await
@@ -296,12 +296,27 @@ impl Netlink {
     }
 
     /// `ip address del ADDRESS dev NAME`
+    ///
+    /// Without `promote_secondaries` (Documentation/networking/ip-sysctl.rst) the kernel removes the
+    /// other addresses of the subnet as well. These are added again.
     async fn remove_address(&self, name: &IfName, address: Cidr) -> Result<(), Failure> {
-        let message = request::address(self.index(name).await?, address);
+        let index = self.index(name).await?;
+        let before = self.addresses_of(index).await?;
+        let message = request::address(index, address);
         match self.send(RouteNetlinkMessage::DelAddress(message)).await {
-            Err(failure) if !failure.is(libc::EADDRNOTAVAIL) => Err(failure),
-            _ => Ok(()),
+            Err(failure) if !failure.is(libc::EADDRNOTAVAIL) => return Err(failure),
+            _ => {}
         }
+        let secondary = |known: &&Address| known.secondary;
+        if before.values().find(secondary).is_none() || !address.address.is_ipv4() {
+            return Ok(());
+        }
+        let after = self.addresses_of(index).await?;
+        let lost = before.iter().filter(|(cidr, _)| **cidr != address && !after.contains_key(cidr));
+        for (_, known) in lost {
+            self.create(address::restore(&known.message, index), NLM_F_EXCL).await?;
+        }
+        Ok(())
     }
 
     async fn send(&self, request: RouteNetlinkMessage) -> Result<(), Failure> {

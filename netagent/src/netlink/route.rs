@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// `struct rtmsg`
-const HEADER_BYTES: usize = 12;
+pub(super) const HEADER_BYTES: usize = 12;
 /// `struct rtnexthop`
 const HOP_BYTES: usize = 8;
 /// `struct rta_cacheinfo`: the offset of `rta_expires`, in ticks of USER_HZ.
@@ -84,7 +84,7 @@ impl Entry {
     }
 }
 
-fn address(bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => Some(IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?))),
         16 => Some(IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?))),

@@ -27,9 +27,10 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
             _ if restores => vec![],
             change => altered(view, change),
         });
-        let guarded = altered.filter(|name| view.carries_the_node(name));
+        unit.touches = altered.filter(|name| view.carries_the_node(name)).collect();
         let cut_off = view.cuts_off_strangers(unit).filter(|_| !restores);
-        let guarded = guarded.chain(view.torn_down(unit)).chain(cut_off);
+        let touched = unit.touches.iter().cloned();
+        let guarded = touched.chain(view.torn_down(unit)).chain(cut_off);
         unit.unconfirmed = guarded.filter(|name| !permission.confirmed.contains(name)).collect();
         if let Some(bridge) = view.bridge_of(&unit.id)
             && !unit.unconfirmed.is_empty()
@@ -48,6 +49,9 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
         if unit.steps.is_empty() {
             unit.unconfirmed.clear();
         }
+    }
+    let ids: Vec<String> = plan.units.iter().map(|unit| plan.change_id(&unit.subject)).collect();
+    for (unit, id) in plan.units.iter_mut().zip(ids) {
         if unit.unconfirmed.is_empty() {
             continue;
         }
@@ -66,8 +70,8 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
             Code::ConfirmationNeeded,
             format!("{} is left as it is: {}", unit.subject, view.why_guarded(unit)),
             format!(
-                "{}look at `netagent plan`; if the change is intended, netagent apply {} or \
-                 netagent confirm {}",
+                "{}look at `netagent plan`; if the change is intended, netagent apply {}, or \
+                 netagent confirm {} or --change {id}",
                 lost.concat(),
                 confirm.join(" "),
                 names.join(" ")

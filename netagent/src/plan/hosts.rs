@@ -100,7 +100,11 @@ pub fn addresses(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
     for address in host.addresses.iter().filter(|address| !found.contains_key(address)) {
         unit.link(view, LinkChange::AddAddress(name.clone(), *address));
     }
-    for (cidr, address) in found.iter().filter(|(cidr, _)| !host.addresses.contains(cidr)) {
+    let mut others: Vec<_> =
+        found.iter().filter(|(cidr, _)| !host.addresses.contains(cidr)).collect();
+    // The first one of a subnet goes last, so that an undo restores it first.
+    others.sort_by_key(|(_, address)| !address.secondary);
+    for (cidr, address) in others {
         let foreign = host.keep_foreign || address.expires && cidr.address.is_ipv6();
         if address.owned || !foreign {
             unit.link(view, LinkChange::RemoveAddress(name.clone(), *cidr));

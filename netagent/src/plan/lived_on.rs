@@ -50,7 +50,8 @@ pub fn moves<'a>(view: &View<'a>, nic: &'a IfName, bridge: &IfName) -> Vec<Move<
             let routes: Vec<_> = view.observed.routes_of(from).filter(moves_along).collect();
             let delete = from != nic && same_vlan;
             if !addresses.is_empty() || !routes.is_empty() || delete {
-                let addresses = addresses.into_iter().collect();
+                let mut addresses: Vec<Cidr> = addresses.into_iter().collect();
+                addresses.sort_by_key(|address| link.addresses[address].secondary);
                 moves.push(Move { from, to, addresses, routes, delete });
             }
         }

@@ -122,7 +122,8 @@ fn let_go(view: &View<'_>, moved: &Move<'_>, unit: &mut Unit) {
         unit.link(view, LinkChange::Delete((*from).clone()));
         return;
     }
-    for address in addresses {
+    // Secondary addresses first: the kernel removes them with the first one.
+    for address in addresses.iter().rev() {
         unit.link(view, LinkChange::RemoveAddress((*from).clone(), *address));
     }
 }

@@ -47,7 +47,9 @@ pub struct Unit {
     pub needs: BTreeSet<UnitId>,
     /// What the steps cost: the links that go down meanwhile.
     pub impact: Vec<String>,
-    /// Links that carry the node, that the steps alter, and that nobody has confirmed.
+    /// Links that carry the node and that the steps alter.
+    pub touches: BTreeSet<IfName>,
+    /// Links that need confirmation, and that nobody has confirmed.
     pub unconfirmed: BTreeSet<IfName>,
     /// Findings about the unit that are known from the plan alone.
     pub findings: Vec<Finding>,
@@ -63,6 +65,7 @@ impl Unit {
             is_whole: false,
             needs: BTreeSet::new(),
             impact: Vec::new(),
+            touches: BTreeSet::new(),
             unconfirmed: BTreeSet::new(),
             findings: Vec::new(),
         }

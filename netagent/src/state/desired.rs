@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use netagent_common::vlan::Vid;
+use serde::{Deserialize, Serialize};
 
 use super::{Hook, Route, Subject};
 use crate::{
@@ -223,7 +224,7 @@ pub struct Security {
 }
 
 /// Maximum frames per second that a VM may send; 0: no limit.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Storm {
     /// Broadcast frames.
     pub broadcast: u32,

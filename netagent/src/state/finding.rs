@@ -156,6 +156,10 @@ codes! {
     Refused = "refused" Refused Error,
     /// The change alters a link that carries the node, or ports that no source names lose VLANs.
     ConfirmationNeeded = "confirmation-needed" Waiting Warning,
+    /// A change that can cut the node off was carried out, and waits for its confirmation.
+    OnTrial = "on-trial" Waiting Warning,
+    /// The file was not confirmed in time, and what it changed was rolled back.
+    RolledBack = "rolled-back" Degraded Error,
     /// The device of a port does not exist yet.
     DeviceMissing = "device-missing" Waiting Info,
     /// A NIC does not exist.

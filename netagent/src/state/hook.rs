@@ -1,9 +1,10 @@
 //! Attachment points of the programs.
 
 use netagent_common::{guard, policy};
+use serde::{Deserialize, Serialize};
 
 /// An attachment point. Each has exactly one program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Hook {
     /// `uplink_xdp`
     UplinkXdp,

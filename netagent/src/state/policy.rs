@@ -3,16 +3,16 @@
 use std::{collections::BTreeSet, fmt};
 
 use netagent_common::{policy as flags, vlan::Vid};
+use serde::{Deserialize, Serialize};
 
-use super::Hook;
-use super::{Admit, Storm};
+use super::{Admit, Hook, Storm};
 use crate::{
     names::{IfName, Mac},
     vids::VidSet,
 };
 
 /// The policy of a port: the one to write to the maps, or the one read from them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortPolicy {
     /// The network of a VM port, or the cluster network of an uplink.
     pub network: String,

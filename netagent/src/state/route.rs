@@ -5,6 +5,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
+use serde::{Deserialize, Serialize};
+
 use crate::names::{Cidr, IfName};
 
 /// The protocol number of addresses and routes that the agent added (`ip address show`, since Linux
@@ -14,17 +16,22 @@ use crate::names::{Cidr, IfName};
 pub const PROTOCOL: u8 = 110;
 
 /// What is known of an address besides its value.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Address {
     /// Whether the agent added it.
     pub owned: bool,
     /// Whether it expires: a DHCP lease, or an address from router advertisements.
     pub expires: bool,
+    /// Whether an IPv4 address of the same subnet comes first: the kernel takes that one as source.
+    pub secondary: bool,
+    /// The kernel's message (`struct ifaddrmsg` and attributes), from which the address can be added
+    /// again with everything that is not above.
+    pub message: Vec<u8>,
 }
 
 /// A unicast route over one device, in any table except that of local addresses. Routes that the
 /// kernel adds for each address are not among them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Route {
     /// The device.
     pub device: IfName,

@@ -1,38 +1,16 @@
 //! Steps that fail: the unit is named and tried again, and the other units keep working.
 
-use std::{
-    fs,
-    process::{Child, Command, Stdio},
-};
+use std::{fs, process::Command};
 
 use super::{Lab, metric, wait_for_state};
 use crate::{
     Feature,
     lab::{seen, sh, wait_for},
     needs, needs_program, once, soak,
+    takeover::lab::Pinger,
 };
 
 /// Pings from one VM to another all the time, and counts what is lost.
-struct Pinger(Child);
-
-impl Pinger {
-    fn start(lab: &Lab, from: usize, to: usize) -> Self {
-        let ping = format!("exec ping -i 0.02 10.0.0.{}", to + 1);
-        let child = lab.vms[from].command(&ping).stdout(Stdio::piped()).spawn().unwrap();
-        Self(child)
-    }
-
-    /// Stops. Panics if a frame was lost; one may be on its way.
-    fn assert_nothing_lost(self) {
-        sh(&format!("kill -INT {}", self.0.id()));
-        let output = self.0.wait_with_output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout);
-        let summary = text.lines().find(|line| line.contains("packets transmitted")).unwrap();
-        let mut numbers = summary.split(' ').filter_map(|word| word.parse::<u64>().ok());
-        let (sent, received) = (numbers.next().unwrap(), numbers.next().unwrap());
-        assert!(received > 10 && received + 1 >= sent, "{summary}");
-    }
-}
 
 #[test]
 fn a_port_whose_programs_cannot_be_attached_is_degraded_alone_and_recovers_by_itself() {
@@ -51,7 +29,7 @@ fn a_port_whose_programs_cannot_be_attached_is_degraded_alone_and_recovers_by_it
         wait_for_state(node, "ports", name, "Ready");
     }
     lab.wait_for_ping(0, 1);
-    let pinger = Pinger::start(&lab, 0, 1);
+    let pinger = Pinger::start(&lab.vms[0], "10.0.0.2");
     // Nothing can be pinned there any more, and what was pinned is detached.
     let pins = node.pin("links/vm7");
     fs::remove_dir_all(&pins).or_else(|_| fs::remove_dir(&pins)).unwrap();
@@ -73,7 +51,7 @@ fn a_port_whose_programs_cannot_be_attached_is_degraded_alone_and_recovers_by_it
     fs::remove_file(&pins).unwrap();
     wait_for_state(node, "ports", "vm7", "Ready");
     lab.wait_for_ping(7, 0);
-    pinger.assert_nothing_lost();
+    assert_eq!(pinger.missed(), 0);
     let history = node.ok("history -n 1000");
     assert!(history.contains("repair port vm7: attach port_in to vm7 FAILED"), "{history}");
     assert!(history.contains("apply port vm20: ip link set vm20 master lab-br"), "{history}");
@@ -130,7 +108,7 @@ fn a_port_that_fails_at_any_call_is_completed_later_and_harms_no_other() {
     node.configure(&Lab::file(&ports));
     let daemon = node.run();
     lab.wait_for_ping(0, 1);
-    let pinger = Pinger::start(&lab, 0, 1);
+    let pinger = Pinger::start(&lab.vms[0], "10.0.0.2");
     let mut injected = 0;
     for (call, error) in [("bpf", "ENOMEM"), ("sendto", "ENOBUFS")] {
         // Every fourth call; in a soak, each.
@@ -174,7 +152,7 @@ fn a_port_that_fails_at_any_call_is_completed_later_and_harms_no_other() {
         }
     }
     assert!(injected > 3, "{injected}");
-    pinger.assert_nothing_lost();
+    assert_eq!(pinger.missed(), 0);
     for name in &names {
         wait_for_state(node, "ports", name, "Ready");
     }

@@ -45,7 +45,7 @@ metrics: { listen: \"127.0.0.1:9469\" }
     let refused = node.refused("confirm eth2");
     assert!(refused.contains("no change of eth2 waits"), "{refused}");
     assert!(refused.contains("these wait: eth0"), "{refused}");
-    node.ok("confirm eth0");
+    node.allow_and_keep("eth0");
     wait_for_state(&node, "segments", "mgmt", "Ready");
     assert_eq!(node.netns.link("eth0")["master"], "mgmt-br");
     wait_for_state(&node, "ports", "vm1", "Ready");
@@ -74,7 +74,7 @@ metrics: { listen: \"127.0.0.1:9469\" }
     });
     let addresses = node.netns.sh("ip -br address show mgmt-br");
     assert!(addresses.contains("10.1.0.5") && !addresses.contains("10.1.0.6"), "{addresses}");
-    node.ok("confirm mgmt-br");
+    node.allow_and_keep("mgmt-br");
     wait_for_state(&node, "segments", "mgmt", "Ready");
     let addresses = node.netns.sh("ip -br address show mgmt-br");
     assert!(!addresses.contains("10.1.0.5") && addresses.contains("10.1.0.6"), "{addresses}");

@@ -125,6 +125,8 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="error",code="rejected"} 0
     netagent_problems{severity="error",code="refused"} 0
     netagent_problems{severity="warning",code="confirmation-needed"} 0
+    netagent_problems{severity="warning",code="on-trial"} 0
+    netagent_problems{severity="error",code="rolled-back"} 0
     netagent_problems{severity="info",code="device-missing"} 0
     netagent_problems{severity="error",code="nic-missing"} 0
     netagent_problems{severity="error",code="nic-in-use"} 0

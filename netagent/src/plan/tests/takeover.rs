@@ -44,8 +44,8 @@ fn nic_that_the_node_lives_on_joins_last_and_brings_its_addresses() {
     ip route append default via 10.0.0.1 dev mgmt-br
     ip link set eth2 down master mgmt-bo
     ip route del default via 10.0.0.1 dev eth2
-    ip address del 10.0.0.5/24 dev eth2
     ip address del 10.0.0.77/24 dev eth2
+    ip address del 10.0.0.5/24 dev eth2
     ip neigh replace 10.0.0.1 dev mgmt-br use
     ");
     // The other NIC has joined before, and nothing else is left to the NIC's unit.
@@ -104,9 +104,9 @@ fn addresses_and_routes_of_others_stay_on_the_nodes_interface() {
         Some("netagent".to_owned()),
         BTreeMap::from([(Vid::MIN, VlanFlags { pvid: true, untagged: true })]),
     );
-    let owned = Address { owned: true, expires: false };
+    let owned = Address { owned: true, ..Address::default() };
     link.addresses = BTreeMap::from([
-        (cidr("10.0.0.5/24"), owned),
+        (cidr("10.0.0.5/24"), owned.clone()),
         (cidr("10.0.0.6/24"), owned),
         (cidr("10.0.0.100/32"), Address::default()),
     ]);

@@ -1,0 +1,125 @@
+//! Changes on trial: the terms, the undo log that is written before each step, and the records.
+
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result};
+
+use super::Agent;
+use crate::{
+    change::Change,
+    names::IfName,
+    plan::{Plan, Unit},
+    state::{Route, UnitId},
+    store,
+    trial::{self, Done, Header, Records, Target, Terms, Unconfirmed, UndoLog},
+};
+
+/// Whether changes are on trial, and the trial that runs.
+#[derive(Default)]
+pub struct OnTrial {
+    /// The state directory.
+    pub directory: Option<PathBuf>,
+    /// The terms of the next trial; `None`: changes are final.
+    pub terms: Option<Terms>,
+    /// The trial that runs.
+    pub log: Option<UndoLog>,
+    /// The links that carry the node and that were altered.
+    pub touched: BTreeSet<IfName>,
+}
+
+impl OnTrial {
+    /// Notes what undoes a step, before it is taken.
+    pub fn note(&mut self, unit: &UnitId, undo: &[Change]) -> Result<()> {
+        match &mut self.log {
+            Some(log) if !undo.is_empty() => {
+                log.push(Done { unit: unit.clone(), undo: undo.to_vec() })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The number of steps that were noted.
+    pub fn noted(&self) -> usize {
+        self.log.as_ref().map_or(0, UndoLog::steps)
+    }
+
+    /// Forgets steps that were undone.
+    pub fn forget_after(&mut self, noted: usize) -> Result<()> {
+        self.log.as_mut().map_or(Ok(()), |log| log.truncate(noted))
+    }
+}
+
+impl Agent {
+    /// Sets the terms on which the changes that follow are on trial.
+    pub fn set_terms(&mut self, terms: Option<Terms>) {
+        self.trials.terms = terms;
+    }
+
+    /// The trial that runs.
+    pub const fn trial(&self) -> Option<&UndoLog> {
+        self.trials.log.as_ref()
+    }
+
+    /// Continues a trial that another process began.
+    pub fn continue_trial(&mut self, log: UndoLog) {
+        self.trials.log = Some(log);
+    }
+
+    /// Takes the trial that runs, to end it.
+    pub const fn take_trial(&mut self) -> Option<UndoLog> {
+        self.trials.log.take()
+    }
+
+    /// Begins a trial if the terms ask for one for this plan: with the records and the log on disk,
+    /// and when it is known who answers before the change.
+    pub(super) async fn begin_trial(&mut self, plan: &Plan) -> Result<()> {
+        let OnTrial { directory: Some(directory), terms: Some(terms), log: None, .. } =
+            &self.trials
+        else {
+            return Ok(());
+        };
+        let links = plan.touches();
+        if links.is_empty() && !(terms.always && plan.units.iter().any(Unit::is_runnable)) {
+            return Ok(());
+        }
+        let gateways = self.seen.links.routes.iter().filter(|route| route.is_default());
+        let gateways = gateways.map(gateway);
+        let targets: BTreeSet<Target> =
+            gateways.chain(terms.probes.iter().copied().map(Target::Address)).collect();
+        let answered = trial::ask(&targets).await?;
+        let unconfirmed =
+            Unconfirmed { text: terms.text.clone(), links: links.clone(), reason: None };
+        Records::read(directory)?.set_unconfirmed(unconfirmed)?;
+        let header = Header { boot: store::boot_id()?, time: terms.time, links, answered };
+        self.trials.log = Some(begin(directory, header)?);
+        Ok(())
+    }
+
+    /// The links that carry the node and that were altered since this was asked last.
+    pub fn take_touched(&mut self) -> BTreeSet<IfName> {
+        std::mem::take(&mut self.trials.touched)
+    }
+
+    /// Notes that everything that is on trial was carried out.
+    pub fn complete_trial(&mut self) -> Result<()> {
+        match &mut self.trials.log {
+            Some(log) if log.deadline().is_none() => {
+                let deadline = trial::uptime() + log.header().time;
+                log.complete(deadline)
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn begin(directory: &Path, header: Header) -> Result<UndoLog> {
+    UndoLog::begin(directory, header)
+        .context("the change can cut the node off, and could not be rolled back")
+}
+
+fn gateway(route: &Route) -> Target {
+    if route.to.address.is_ipv4() { Target::Gateway4 } else { Target::Gateway6 }
+}

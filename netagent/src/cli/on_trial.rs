@@ -1,0 +1,153 @@
+//! `netagent apply` with a change on trial, and the commands that decide about one where no daemon
+//! runs.
+
+use std::{collections::BTreeSet, path::Path};
+
+use anyhow::{Result, bail};
+use tokio::time::{Duration, sleep};
+
+use super::{
+    apply::{Steps, name},
+    print::{progress, remark},
+};
+use crate::{
+    agent::{Agent, Progress as _, Undone},
+    store,
+    trial::{self, Records, Silent, Target, UndoLog, verdict},
+};
+
+/// How often it is looked whether somebody has confirmed.
+const PERIOD: Duration = Duration::from_millis(100);
+
+/// How a trial ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Kept,
+    RolledBack,
+}
+
+/// Refuses to begin while another change is on trial. One whose time is over, or that was not
+/// carried out completely, is undone first. Returns whether it was.
+pub async fn settle_earlier(
+    agent: &mut Agent,
+    directory: &Path,
+    steps: &mut Steps,
+) -> Result<bool> {
+    let boot = store::boot_id()?;
+    trial::finish(directory, &boot)?;
+    let Some(log) = UndoLog::open(directory, &boot)? else { return Ok(false) };
+    match log.deadline() {
+        Some(deadline) if !log.is_undone() && trial::uptime() < deadline => bail!(
+            "nothing was done: another change is on trial until {}: `netagent confirm` keeps it, \
+             `netagent rollback` undoes it",
+            trial::time_of_day(deadline)
+        ),
+        _ => {
+            roll_back(agent, log, directory, steps, "it was not confirmed in time").await?;
+            Ok(true)
+        }
+    }
+}
+
+/// Waits until the trial is confirmed, its time is over, what answered before is silent for too
+/// long, or a signal comes.
+pub async fn decide(agent: &mut Agent, directory: &Path, steps: &mut Steps) -> Result<Ended> {
+    agent.complete_trial()?;
+    let Some(log) = agent.take_trial() else { return Ok(Ended::Kept) };
+    let deadline = log.deadline().unwrap_or_default();
+    let seconds = log.header().time.as_secs();
+    progress(&format!(
+        "# on trial: `netagent confirm` within {seconds} s (until {}) keeps it; otherwise, or with \
+         Ctrl-C, it is rolled back",
+        trial::time_of_day(deadline)
+    ));
+    let targets = log.header().answered.clone();
+    let silent = trial::watch(targets.clone());
+    let mut told = None;
+    let reason = loop {
+        if log.is_decided() {
+            trial::finish(directory, &store::boot_id()?)?;
+            progress("confirmed");
+            return Ok(Ended::Kept);
+        }
+        let known = silent.borrow().clone();
+        if known != told && !targets.is_empty() {
+            if let Some(known) = &known {
+                progress(&reachability(&targets, known));
+            }
+            told = known;
+        }
+        let silent = told.clone().unwrap_or_default();
+        if let Some(reason) = verdict(log.header(), deadline, &silent, trial::uptime()) {
+            break reason;
+        }
+        tokio::select! {
+            signal = steps.stop.next() => break name(signal).to_owned(),
+            () = sleep(PERIOD) => {}
+        }
+    };
+    roll_back(agent, log, directory, steps, &reason).await
+}
+
+/// Undoes the trial that a signal has interrupted.
+pub async fn abandon(agent: &mut Agent, directory: &Path, steps: &mut Steps) -> Result<Ended> {
+    match agent.take_trial() {
+        Some(log) => roll_back(agent, log, directory, steps, "it was interrupted").await,
+        None => Ok(Ended::Kept),
+    }
+}
+
+fn reachability(targets: &BTreeSet<Target>, silent: &Silent) -> String {
+    let answer = |is_silent: bool| {
+        let names = targets.iter().filter(|target| silent.contains_key(target) == is_silent);
+        names.map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    };
+    match (answer(false), answer(true)) {
+        (answering, silent) if silent.is_empty() => format!("# reachable: {answering}"),
+        (_, silent) => format!("# does not answer: {silent}"),
+    }
+}
+
+async fn roll_back(
+    agent: &mut Agent,
+    log: UndoLog,
+    directory: &Path,
+    steps: &mut Steps,
+    reason: &str,
+) -> Result<Ended> {
+    let failed = match agent.undo(log, |outcome| steps.outcome(outcome)).await? {
+        Undone::Confirmed => {
+            trial::finish(directory, &store::boot_id()?)?;
+            progress("confirmed");
+            return Ok(Ended::Kept);
+        }
+        Undone::Except(failed) => failed,
+    };
+    Records::read(directory)?.set_reason(reason.to_owned())?;
+    remark(&format!("rolled back: {reason}"));
+    for change in failed {
+        remark(&format!("not rolled back: {change}"));
+    }
+    Ok(Ended::RolledBack)
+}
+
+/// Confirms the trial of an apply that waits, or that was killed.
+pub fn confirm(directory: &Path) -> Result<()> {
+    if !trial::confirm(directory, &store::boot_id()?)? {
+        bail!(
+            "no change is on trial in {}, and no daemon runs: see --state and --socket",
+            directory.display()
+        );
+    }
+    Ok(())
+}
+
+/// Undoes the trial of an apply that was killed. One that still runs has the charge.
+pub async fn undo(agent: &mut Agent, directory: &Path, steps: &mut Steps) -> Result<Ended> {
+    let boot = store::boot_id()?;
+    trial::finish(directory, &boot)?;
+    let Some(log) = UndoLog::open(directory, &boot)? else {
+        bail!("no change is on trial in {}: see --state", directory.display());
+    };
+    roll_back(agent, log, directory, steps, "the operator asked for it").await
+}

@@ -1,0 +1,81 @@
+//! A change on trial: what it takes to undo it is on disk before each step, and it is undone unless
+//! it is confirmed in time.
+//!
+//! Files of the state directory:
+//!
+//! - `trial.jsonl`: the [`UndoLog`] of the trial that runs.
+//! - `trial.undo`: the same, while it is undone. Renaming it decides between a confirmation and
+//!   an undo that come at the same time.
+//! - `trial.confirmed`: the same, when the trial was confirmed. It is removed when the records say
+//!   so.
+//! - `unconfirmed.json`, `confirmed.json`: the [`Records`], which outlive a reboot.
+
+mod echo;
+mod reach;
+mod records;
+#[cfg(test)]
+mod tests;
+mod undo_log;
+mod verdict;
+
+use std::{
+    net::IpAddr,
+    path::Path,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Result;
+use rustix::time::{ClockId, clock_gettime};
+
+pub use self::{
+    reach::{Silent, Target, ask, watch},
+    records::{Confirmed, Records, Unconfirmed},
+    undo_log::{Decided, Done, Header, UndoLog},
+    verdict::verdict,
+};
+
+/// On which terms a change is on trial.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The text of the file that asks for the change.
+    pub text: String,
+    /// How long the change waits for its confirmation after it was carried out.
+    pub time: Duration,
+    /// Any change is on trial; otherwise one that alters what the node lives on.
+    pub always: bool,
+    /// Addresses that must answer, besides the default gateways.
+    pub probes: Vec<IpAddr>,
+}
+
+/// How long a change waits for its confirmation, where nobody says.
+pub const DEFAULT_TIME: Duration = Duration::from_secs(120);
+
+/// Confirms the trial of a state directory. Whether there was one.
+pub fn confirm(directory: &Path, boot: &str) -> Result<bool> {
+    let found = UndoLog::confirm(directory)?;
+    if found {
+        finish(directory, boot)?;
+    }
+    Ok(found)
+}
+
+/// Brings a confirmation to its end that was decided.
+pub fn finish(directory: &Path, boot: &str) -> Result<()> {
+    if UndoLog::is_confirmed(directory) {
+        Records::read(directory)?.promote(boot)?;
+        UndoLog::forget_confirmed(directory)?;
+    }
+    Ok(())
+}
+
+/// The time of day of an uptime, as RFC 3339 has it.
+pub fn time_of_day(uptime_then: Duration) -> String {
+    let at = SystemTime::now() + uptime_then.saturating_sub(uptime());
+    humantime::format_rfc3339_seconds(at).to_string()
+}
+
+/// Time since the boot, with the time that the node slept: no clock step moves a deadline.
+pub fn uptime() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
+}

@@ -1,0 +1,270 @@
+//! The undo log: a stack on disk. Before each step it gets the changes that undo the step. A change
+//! that was undone is taken from it.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, File},
+    io::{self, ErrorKind, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use serde::{Deserialize, Serialize};
+
+use super::reach::Target;
+use crate::{change::Change, names::IfName, state::UnitId, store};
+
+const RUNNING: &str = "trial.jsonl";
+const UNDONE: &str = "trial.undo";
+const CONFIRMED: &str = "trial.confirmed";
+
+/// The first line of the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The boot. After another one there is nothing to undo.
+    pub boot: String,
+    /// How long the change waits for its confirmation after it was carried out.
+    pub time: Duration,
+    /// The links that the change alters and that carry the node.
+    pub links: BTreeSet<IfName>,
+    /// What answered before the change.
+    pub answered: BTreeSet<Target>,
+}
+
+/// A step that was begun, and what undoes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// The unit of the step.
+    pub unit: UnitId,
+    /// The changes that undo it, in order.
+    pub undo: Vec<Change>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum Line {
+    Header(Header),
+    Done(Done),
+    /// Everything was carried out. The uptime at which the confirmation is too late.
+    Complete(Duration),
+}
+
+/// What was decided about a trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decided {
+    /// It is to be undone.
+    Undo,
+    /// It was confirmed.
+    Confirmed,
+}
+
+/// The log of the trial that runs, or that is undone.
+pub struct UndoLog {
+    directory: PathBuf,
+    file: File,
+    header: Header,
+    /// The offset of each line after the header, with its content.
+    done: Vec<(u64, Option<Done>)>,
+    size: u64,
+    deadline: Option<Duration>,
+}
+
+impl UndoLog {
+    /// Begins a trial.
+    pub fn begin(directory: &Path, header: Header) -> Result<Self> {
+        let path = directory.join(RUNNING);
+        if directory.join(UNDONE).exists() {
+            bail!("an earlier change is not rolled back completely: run `netagent rollback`");
+        }
+        let begin = || {
+            store::create_directory_of(&path)?;
+            let file = File::options().append(true).create_new(true).mode(0o600).open(&path)?;
+            Ok::<_, io::Error>(file)
+        };
+        let file = begin().with_context(|| format!("{}: begin a trial", path.display()))?;
+        let mut log = Self::empty(directory, file, header.clone());
+        log.write(&Line::Header(header)).inspect_err(|_| drop(fs::remove_file(&path)))?;
+        Ok(log)
+    }
+
+    /// The log of a trial that another process began, in this boot.
+    pub fn open(directory: &Path, boot: &str) -> Result<Option<Self>> {
+        let undone = directory.join(UNDONE);
+        let path = if undone.exists() { undone } else { directory.join(RUNNING) };
+        let open = File::options().read(true).append(true).open(&path);
+        let file = match open {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            file => file.with_context(|| format!("read {}", path.display()))?,
+        };
+        let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+        let mut log: Option<Self> = None;
+        let mut offset = 0;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            // A line that is cut short was written before its step, which was not taken then.
+            if !line.ends_with(b"\n") {
+                break;
+            }
+            let Ok(content) = serde_json::from_slice(line) else { break };
+            let end = offset + line.len() as u64;
+            match (&mut log, content) {
+                (None, Line::Header(header)) => {
+                    let file = file.try_clone().context("open the undo log twice")?;
+                    log = Some(Self::empty(directory, file, header));
+                }
+                (Some(log), Line::Done(done)) => log.done.push((offset, Some(done))),
+                (Some(log), Line::Complete(deadline)) => {
+                    log.deadline = Some(deadline);
+                    log.done.push((offset, None));
+                }
+                (None, Line::Done(_) | Line::Complete(_)) | (Some(_), Line::Header(_)) => break,
+            }
+            offset = end;
+            if let Some(log) = &mut log {
+                log.size = end;
+            }
+        }
+        let Some(log) = log.filter(|log| log.header.boot == boot) else {
+            // Nothing was changed yet, or the boot has ended what was changed.
+            remove(&path)?;
+            return Ok(None);
+        };
+        log.file.set_len(log.size).with_context(|| format!("write {}", path.display()))?;
+        Ok(Some(log))
+    }
+
+    fn empty(directory: &Path, file: File, header: Header) -> Self {
+        let directory = directory.to_owned();
+        Self { directory, file, header, done: Vec::new(), size: 0, deadline: None }
+    }
+
+    /// The first line.
+    pub const fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The uptime at which the change is undone; `None`: it was not carried out completely yet.
+    pub const fn deadline(&self) -> Option<Duration> {
+        self.deadline
+    }
+
+    /// Whether the change is being undone.
+    pub fn is_undone(&self) -> bool {
+        self.directory.join(UNDONE).exists()
+    }
+
+    /// How many steps there are.
+    pub const fn steps(&self) -> usize {
+        self.done.len()
+    }
+
+    /// Notes a step before it is taken.
+    pub fn push(&mut self, done: Done) -> Result<()> {
+        let offset = self.size;
+        self.write(&Line::Done(done.clone()))?;
+        self.done.push((offset, Some(done)));
+        Ok(())
+    }
+
+    /// Notes that everything was carried out: the time for the confirmation begins.
+    pub fn complete(&mut self, deadline: Duration) -> Result<()> {
+        let offset = self.size;
+        self.write(&Line::Complete(deadline))?;
+        self.done.push((offset, None));
+        self.deadline = Some(deadline);
+        Ok(())
+    }
+
+    /// The last step that is not undone yet.
+    pub fn last(&mut self) -> Result<Option<Done>> {
+        while let Some((_, done)) = self.done.last() {
+            match done {
+                Some(done) => return Ok(Some(done.clone())),
+                None => self.truncate(self.done.len() - 1)?,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Forgets the steps after the first ones: they were undone.
+    pub fn truncate(&mut self, len: usize) -> Result<()> {
+        if let Some((offset, _)) = self.done.get(len) {
+            self.file.set_len(*offset).context("write the undo log")?;
+            self.size = *offset;
+            self.done.truncate(len);
+        }
+        Ok(())
+    }
+
+    /// Decides that the change is undone, unless it was confirmed.
+    pub fn decide(&self) -> Result<Decided> {
+        if self.is_undone() {
+            return Ok(Decided::Undo);
+        }
+        match fs::rename(self.directory.join(RUNNING), self.directory.join(UNDONE)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Decided::Confirmed),
+            renamed => {
+                renamed.context("rename the undo log")?;
+                store::sync(&self.directory).context("rename the undo log")?;
+                Ok(Decided::Undo)
+            }
+        }
+    }
+
+    /// Whether somebody has confirmed the change.
+    pub fn is_decided(&self) -> bool {
+        !self.directory.join(RUNNING).exists() && !self.is_undone()
+    }
+
+    /// Removes the log of a change that was undone.
+    pub fn remove(self) -> Result<()> {
+        remove(&self.directory.join(UNDONE))
+    }
+
+    /// Confirms the trial that runs. Whether there was one.
+    pub(super) fn confirm(directory: &Path) -> Result<bool> {
+        match fs::rename(directory.join(RUNNING), directory.join(CONFIRMED)) {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                if directory.join(UNDONE).exists() {
+                    bail!("it is too late: the change is being rolled back");
+                }
+                Ok(false)
+            }
+            renamed => {
+                renamed.context("confirm the trial")?;
+                store::sync(directory).context("confirm the trial")?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether a confirmation is not in the records yet.
+    pub(super) fn is_confirmed(directory: &Path) -> bool {
+        directory.join(CONFIRMED).exists()
+    }
+
+    pub(super) fn forget_confirmed(directory: &Path) -> Result<()> {
+        remove(&directory.join(CONFIRMED))
+    }
+
+    fn write(&mut self, line: &Line) -> Result<()> {
+        let mut text = serde_json::to_vec(line)?;
+        text.push(b'\n');
+        if let Err(error) = self.file.write_all(&text) {
+            // What was written of the line is cut off, so that the next one can be read.
+            let _damaged = self.file.set_len(self.size);
+            let path = self.directory.join(RUNNING);
+            return Err(error)
+                .with_context(|| format!("{}: keep what would undo a step", path.display()));
+        }
+        self.size += text.len() as u64;
+        Ok(())
+    }
+}
+
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        removed => removed.with_context(|| format!("remove {}", path.display())),
+    }
+}
