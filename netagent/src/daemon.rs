@@ -1,6 +1,7 @@
 //! `netagent run`: one loop that looks, plans, applies, repairs, and answers requests between the
 //! units of a plan.
 
+mod answers;
 mod commands;
 mod desk;
 mod journal;
@@ -10,10 +11,9 @@ mod sources;
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
+    sync::watch,
     time::{Instant, interval, sleep_until},
 };
 use tracing::{error, info};
@@ -26,12 +26,11 @@ pub use self::{
 };
 use crate::{
     agent::{Agent, Ledger},
-    control,
     datapath::pins::Pins,
     fdb::{self, Bridges},
     names::IfName,
     netlink::{Changes, Watch},
-    server,
+    request,
     state::{Code, Finding, Subject},
 };
 
@@ -78,19 +77,10 @@ pub async fn run(options: Options) -> Result<()> {
     agent.log_programs(&options.pins)?;
     agent.prepare(&sources.desired())?;
     let mut watch = Watch::open()?;
-    let (sender, requests) = mpsc::channel(64);
-    if let Some(address) = sources.metrics() {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("listen on {address} for metrics (metrics.listen)"))?;
-        info!("metrics on http://{address}/metrics");
-        tokio::spawn(server::serve(listener, sender.clone()));
-    }
-    let socket = control::listen(&options.socket)?;
-    info!("control socket at {}", options.socket.display());
-    tokio::spawn(control::serve(socket, sender, options.pins.clone()));
+    let (asker, requests, window) = request::channel();
+    answers::spawn(sources.metrics(), &options.socket, &asker, &options.pins)?;
     let mirror = fdb::spawn(&Pins::new(&options.pins))?;
-    let desk = Desk::new(requests, signals, Journal::new(&options.state));
+    let desk = Desk::new(requests, window, signals, Journal::new(&options.state));
     let mut daemon = Daemon {
         agent,
         ledger: Ledger::new(options.confirmed),
@@ -138,6 +128,7 @@ impl Daemon {
     /// Looks at what has changed, and makes the node as desired.
     async fn reconcile(&mut self) {
         self.due = None;
+        self.desk.alive();
         let started = Instant::now();
         if !self.changes.is_empty() || self.agent.is_stale() {
             match self.agent.look_again(&self.changes).await {
@@ -155,6 +146,7 @@ impl Daemon {
             if self.sources.forget_gone(self.agent.links()) {
                 self.compile();
             }
+            self.desk.publish_first(&self.agent);
         }
         let desired = self.desk.desired();
         let applied = self.agent.apply(&desired, &mut self.ledger, &mut self.desk).await;

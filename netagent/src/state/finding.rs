@@ -148,6 +148,8 @@ codes! {
     FirstApply = "first-apply" Waiting Critical,
     /// Netlink or the datapath could not be read.
     LookFailed = "look-failed" Degraded Critical,
+    /// The agent's loop does not answer: what is shown is old.
+    NoAnswer = "no-answer" Ready Warning,
     /// The file could not be used when it was read last. The previous one stays in force.
     ReloadFailed = "reload-failed" Degraded Warning,
     /// An item of a source contradicts another item, or asks for something that does not exist.
