@@ -71,8 +71,9 @@ struct Daemon {
 /// Runs until it is told to stop. What is attached stays attached.
 pub async fn run(options: Options) -> Result<()> {
     let signals = Signals::open()?;
-    let sources = Sources::open(&options.config, &options.socket)?;
+    let mut sources = Sources::open(&options.config, &options.socket)?;
     let mut agent = Agent::in_charge(&options.pins)?;
+    sources.set_aside();
     agent.remember_in(&options.state)?;
     agent.log_programs(&options.pins)?;
     agent.prepare(&sources.desired())?;
@@ -157,6 +158,7 @@ impl Daemon {
             return;
         }
         let mut known: Vec<Finding> = self.sources.findings();
+        known.extend(self.agent.findings());
         known.extend(applied.plan.findings().cloned());
         known.extend(self.ledger.findings().cloned());
         self.desk.applied(&self.agent, applied.plan, known, started.elapsed());

@@ -32,5 +32,6 @@ pub mod server;
 pub mod show;
 pub mod snapshot;
 pub mod state;
+pub mod state_file;
 pub mod status;
 pub mod vids;

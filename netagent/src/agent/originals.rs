@@ -1,27 +1,23 @@
 //! The file of originals: written before the first change of a device, so that it can be given back
 //! though the agent restarts. After a reboot the file is no longer valid.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, fs, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::{
     change::{Change, DatapathChange},
     names::IfName,
     plan::Plan,
-    state::{Link, Observed, ObservedDatapath, Original, Originals},
+    state::{Finding, Link, Observed, ObservedDatapath, Original, Originals},
+    state_file::StateFile,
 };
 
 /// The file.
 pub struct OriginalsFile {
-    path: PathBuf,
+    file: StateFile,
     content: Content,
 }
 
@@ -36,25 +32,35 @@ impl OriginalsFile {
     /// Reads the file of a state directory, which need not exist yet.
     pub fn read(directory: &Path) -> Result<Self> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id");
-        Self::of_boot(directory, boot.context("read the boot id")?)
+        Ok(Self::of_boot(directory, boot.context("read the boot id")?))
     }
 
-    fn of_boot(directory: &Path, boot: String) -> Result<Self> {
-        let path = directory.join("originals.json");
-        let content = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!(
-                    "{}: the devices as they were found cannot be read: correct the file, or remove \
-                     it to keep them as they are now",
-                    path.display()
-                )
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Content::default(),
-            Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-        };
+    fn of_boot(directory: &Path, boot: String) -> Self {
+        let (file, content) = StateFile::read::<Content>(directory.join("originals.json"));
         let is_of_this_boot = content.boot == boot;
         let devices = if is_of_this_boot { content.devices } else { Originals::new() };
-        Ok(Self { path, content: Content { boot, devices } })
+        Self { file, content: Content { boot, devices } }
+    }
+
+    /// Sets the file aside if it cannot be read.
+    pub fn set_aside(&mut self) {
+        if let Err(error) = self.file.set_aside() {
+            warn!("{}: set it aside: {error}", self.file.path().display());
+        }
+    }
+
+    /// Whether there may be originals that are not known, as the file was damaged.
+    pub fn are_incomplete(&self) -> bool {
+        self.file.is_damaged()
+    }
+
+    /// A finding for each file that could not be read.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.file.findings(
+            "it had the devices as they were found: what would be given back is left as it is",
+            "restore what you need by hand, or correct the file, restore its name, and restart \
+             netagent",
+        )
     }
 
     /// The originals.
@@ -83,24 +89,13 @@ impl OriginalsFile {
     }
 
     fn replace(&mut self, content: Content) -> Result<()> {
-        save(&self.path, &content).with_context(|| {
-            format!("{}: keep the devices as they were found (--state)", self.path.display())
+        self.file.save(&content).with_context(|| {
+            let path = self.file.path().display();
+            format!("{path}: keep the devices as they were found (--state)")
         })?;
         self.content = content;
         Ok(())
     }
-}
-
-/// Writes the file in one step. It need not survive the loss of power, which ends the boot.
-fn save(path: &Path, content: &Content) -> io::Result<()> {
-    if let Some(directory) = path.parent() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-    }
-    let temporary = path.with_extension("new");
-    let mut file =
-        File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(&serde_json::to_vec(content)?)?;
-    fs::rename(&temporary, path)
 }
 
 /// The devices that a plan changes for the first time, as they are now. Not those that netagent
@@ -148,7 +143,7 @@ mod tests {
     fn devices_are_remembered_until_they_are_dropped_or_the_node_boots() {
         let directory =
             std::env::temp_dir().join(format!("netagent-originals-{}", std::process::id()));
-        let open = |boot: &str| OriginalsFile::of_boot(&directory, boot.to_owned()).unwrap();
+        let open = |boot: &str| OriginalsFile::of_boot(&directory, boot.to_owned());
         let device = |name: &str, index| {
             let link = link(index, Kind::Other("tun".to_owned()));
             (name.parse().unwrap(), Original::of(&link, false))
@@ -161,8 +156,12 @@ mod tests {
         file.retain(|_, original| original.index == 8).unwrap();
         assert_eq!(open("one").devices(), &Originals::from([device("tap8", 8)]));
         fs::write(directory.join("originals.json"), "{").unwrap();
-        let error = OriginalsFile::of_boot(&directory, "one".to_owned()).err().unwrap();
-        assert!(error.to_string().contains("remove it to keep them"), "{error:#}");
+        let mut damaged = open("one");
+        assert!(damaged.devices().is_empty() && damaged.are_incomplete());
+        damaged.set_aside();
+        assert!(open("one").are_incomplete());
+        fs::remove_file(directory.join("originals.json.damaged")).unwrap();
+        assert!(!open("one").are_incomplete());
         fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -57,8 +57,9 @@ pub async fn apply(places: &Places, target: &Target) -> Result<ExitCode> {
     let mut steps = Steps { taken: 0, journal: Journal::new(&places.state), stop, stopped: None };
     let applied = agent.apply(&desired, &mut ledger, &mut steps).await;
     agent.look().await.context("applied; look at the result")?;
+    let of_agent = agent.findings();
     let of_plan = applied.plan.findings().chain(ledger.findings());
-    let known: Vec<Finding> = of_sources.iter().chain(of_plan).cloned().collect();
+    let known: Vec<Finding> = of_sources.iter().chain(&of_agent).chain(of_plan).cloned().collect();
     let health = health::judge(Evidence {
         desired: &desired,
         links: agent.links(),

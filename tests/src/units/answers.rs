@@ -27,7 +27,7 @@ fn readers_are_answered_while_the_loop_waits_in_the_kernel() {
         let age = age();
         seen(age, age > 1.0)
     });
-    assert!(metric(&daemon, "netagent_ready") == "1");
+    assert_eq!(metric(&daemon, "netagent_ready"), "1");
     assert!(daemon.get("healthz").starts_with("ok\n"));
     assert!(daemon.get("readyz").starts_with("ready\nwarning: node: as of "));
     let status = node.ok("status");

@@ -123,6 +123,7 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="critical",code="look-failed"} 0
     netagent_problems{severity="warning",code="no-answer"} 0
     netagent_problems{severity="warning",code="reload-failed"} 0
+    netagent_problems{severity="error",code="state-damaged"} 0
     netagent_problems{severity="error",code="rejected"} 0
     netagent_problems{severity="error",code="refused"} 0
     netagent_problems{severity="warning",code="confirmation-needed"} 0
