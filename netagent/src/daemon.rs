@@ -5,6 +5,7 @@ mod answers;
 mod commands;
 mod desk;
 mod journal;
+mod pace;
 mod runtime_ports;
 mod signals;
 mod sources;
@@ -18,7 +19,7 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use self::{desk::Desk, signals::Signals};
+use self::{desk::Desk, pace::Pace, signals::Signals};
 pub use self::{
     journal::{HistoryEntry, Journal},
     signals::Stop,
@@ -34,8 +35,6 @@ use crate::{
     state::{Code, Finding, Subject},
 };
 
-/// How long after a change the node is looked at: what comes in a burst is handled once.
-const SETTLE: Duration = Duration::from_millis(10);
 /// How often the whole node is looked at: no notification tells of programs and offloads.
 const PERIOD: Duration = Duration::from_secs(30);
 /// The delay after a look that failed.
@@ -62,7 +61,9 @@ struct Daemon {
     desk: Desk,
     /// The bridges that the FDB mirror follows.
     mirror: watch::Sender<Bridges>,
-    /// What has changed since the last look.
+    /// What has changed, and waits for a look.
+    pace: Pace,
+    /// What is to be looked at now.
     changes: Changes,
     /// When the node is to be looked at next.
     due: Option<Instant>,
@@ -88,6 +89,7 @@ pub async fn run(options: Options) -> Result<()> {
         sources,
         desk,
         mirror,
+        pace: Pace::new(std::time::Instant::now()),
         changes: Changes { everything: true, ..Changes::default() },
         due: Some(Instant::now()),
     };
@@ -105,7 +107,8 @@ pub async fn run(options: Options) -> Result<()> {
             return Ok(());
         }
         let retry = daemon.ledger.next_retry().map(Instant::from_std);
-        let due = [daemon.due, retry].into_iter().flatten().min();
+        let paced = daemon.pace.due().map(Instant::from_std);
+        let due = [daemon.due, retry, paced].into_iter().flatten().min();
         tokio::select! {
             // Requests and signals before work.
             biased;
@@ -114,8 +117,8 @@ pub async fn run(options: Options) -> Result<()> {
                 daemon.reconcile().await;
             }
             changes = watch.changed() => {
-                daemon.changes.merge(changes?);
-                daemon.due.get_or_insert_with(|| Instant::now() + SETTLE);
+                let now = std::time::Instant::now();
+                daemon.pace.add(&changes?, daemon.agent.links(), now);
             }
             _ = period.tick() => {
                 daemon.changes.everything = true;
@@ -131,6 +134,10 @@ impl Daemon {
         self.due = None;
         self.desk.alive();
         let started = Instant::now();
+        self.changes.merge(self.pace.take(started.into_std()));
+        if self.changes.everything || self.agent.is_stale() {
+            self.pace.clear();
+        }
         if !self.changes.is_empty() || self.agent.is_stale() {
             match self.agent.look_again(&self.changes).await {
                 Ok(()) => self.changes = Changes::default(),

@@ -4,6 +4,7 @@
 mod answers;
 mod control;
 mod failing;
+mod flapping;
 mod many;
 mod refused;
 mod waiting;
