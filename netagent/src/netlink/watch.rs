@@ -198,7 +198,7 @@ fn read_all(
         match socket.poll_recv(context, buffer) {
             Poll::Pending => return Ok(lost),
             Poll::Ready(Ok(())) => {
-                wire::messages(buffer).for_each(|(kind, payload)| note(kind, payload));
+                wire::messages(buffer).for_each(|message| note(message.kind, message.payload));
             }
             Poll::Ready(Err(error)) => match error.raw_os_error() {
                 Some(libc::ENOBUFS) => lost = true,
