@@ -34,7 +34,7 @@ use crate::{
     netlink::{Changes, Netlink},
     plan::{Permission, Plan, Step, Unit, plan, waits_for_its_bridge},
     snapshot::Snapshot,
-    state::{Desired, Hook, Observed, ObservedDatapath, Outcome, Subject, TcFilters},
+    state::{Desired, Finding, Hook, Observed, ObservedDatapath, Outcome, Subject, TcFilters},
 };
 
 /// An agent on this node.
@@ -73,7 +73,11 @@ impl Agent {
 
     /// Remembers devices as they were found, in the state directory.
     pub fn remember_in(&mut self, directory: &Path) -> Result<()> {
-        self.originals = Some(OriginalsFile::read(directory)?);
+        let mut file = OriginalsFile::read(directory)?;
+        if self.datapath.is_in_charge() {
+            file.set_aside();
+        }
+        self.originals = Some(file);
         self.trials.directory = Some(directory.to_owned());
         self.recall();
         Ok(())
@@ -82,7 +86,13 @@ impl Agent {
     fn recall(&mut self) {
         if let Some(file) = &self.originals {
             self.seen.links.originals.clone_from(file.devices());
+            self.seen.links.originals_lost = file.are_incomplete();
         }
+    }
+
+    /// What an operator should know about the memory of devices as they were found.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.originals.as_ref().map(OriginalsFile::findings).unwrap_or_default()
     }
 
     /// Remembers the devices that a plan changes for the first time.

@@ -23,7 +23,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::net::UnixListener;
 
 pub use self::reports::{Confirmation, PlanReport, Reload};
-use crate::request::Sender;
+use crate::request::Asker;
 
 /// Where the socket is, unless configured otherwise.
 pub const DEFAULT: &str = "/run/netagent/netagent.sock";
@@ -64,6 +64,6 @@ pub fn listen(path: &Path) -> Result<UnixListener> {
 }
 
 /// Serves until the task is cancelled.
-pub async fn serve(listener: UnixListener, daemon: Sender, pins: PathBuf) -> Result<()> {
-    axum::serve(listener, api::router(daemon, pins)).await.context("serve the control socket")
+pub async fn serve(listener: UnixListener, asker: Asker, pins: PathBuf) -> Result<()> {
+    axum::serve(listener, api::router(asker, pins)).await.context("serve the control socket")
 }

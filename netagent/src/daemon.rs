@@ -1,25 +1,26 @@
 //! `netagent run`: one loop that looks, plans, applies, repairs, and answers requests between the
 //! units of a plan.
 
+mod answers;
 mod commands;
 mod desk;
 mod journal;
 mod on_trial;
+mod pace;
 mod runtime_ports;
 mod signals;
 mod sources;
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tokio::{
-    net::TcpListener,
-    sync::{mpsc, watch},
+    sync::watch,
     time::{Instant, interval, sleep_until},
 };
 use tracing::{error, info};
 
-use self::{desk::Desk, on_trial::Trials, signals::Signals};
+use self::{desk::Desk, on_trial::Trials, pace::Pace, signals::Signals};
 pub use self::{
     journal::{HistoryEntry, Journal},
     signals::Stop,
@@ -27,18 +28,15 @@ pub use self::{
 };
 use crate::{
     agent::{Agent, Ledger},
-    control,
     datapath::pins::Pins,
     fdb::{self, Bridges},
     names::IfName,
     netlink::{Changes, Watch},
     plan::Plan,
-    server,
+    request,
     state::{Code, Finding, Subject},
 };
 
-/// How long after a change the node is looked at: what comes in a burst is handled once.
-const SETTLE: Duration = Duration::from_millis(10);
 /// How often the whole node is looked at: no notification tells of programs and offloads.
 const PERIOD: Duration = Duration::from_secs(30);
 /// The delay after a look that failed.
@@ -70,7 +68,9 @@ struct Daemon {
     confirmed: BTreeSet<IfName>,
     /// The bridges that the FDB mirror follows.
     mirror: watch::Sender<Bridges>,
-    /// What has changed since the last look.
+    /// What has changed, and waits for a look.
+    pace: Pace,
+    /// What is to be looked at now.
     changes: Changes,
     /// When the node is to be looked at next.
     due: Option<Instant>,
@@ -81,23 +81,15 @@ pub async fn run(options: Options) -> Result<()> {
     let signals = Signals::open()?;
     let mut sources = Sources::open(&options.config, &options.socket)?;
     let mut agent = Agent::in_charge(&options.pins)?;
+    sources.set_aside();
     agent.remember_in(&options.state)?;
     agent.log_programs(&options.pins)?;
     agent.prepare(&sources.desired())?;
     let mut watch = Watch::open()?;
-    let (sender, requests) = mpsc::channel(64);
-    if let Some(address) = sources.metrics() {
-        let listener = TcpListener::bind(address)
-            .await
-            .with_context(|| format!("listen on {address} for metrics (metrics.listen)"))?;
-        info!("metrics on http://{address}/metrics");
-        tokio::spawn(server::serve(listener, sender.clone()));
-    }
-    let socket = control::listen(&options.socket)?;
-    info!("control socket at {}", options.socket.display());
-    tokio::spawn(control::serve(socket, sender, options.pins.clone()));
+    let (asker, requests, window) = request::channel();
+    answers::spawn(sources.metrics(), &options.socket, &asker, &options.pins)?;
     let mirror = fdb::spawn(&Pins::new(&options.pins))?;
-    let mut desk = Desk::new(requests, signals, Journal::new(&options.state));
+    let mut desk = Desk::new(requests, window, signals, Journal::new(&options.state));
     let trials =
         Trials::start(&options.state, options.rollback, &mut agent, &mut sources, &mut desk)
             .await?;
@@ -112,6 +104,7 @@ pub async fn run(options: Options) -> Result<()> {
         trials,
         confirmed: options.confirmed,
         mirror,
+        pace: Pace::new(std::time::Instant::now()),
         changes: Changes { everything: true, ..Changes::default() },
         due: Some(Instant::now()),
     };
@@ -129,7 +122,8 @@ pub async fn run(options: Options) -> Result<()> {
             return Ok(());
         }
         let retry = daemon.ledger.next_retry().map(Instant::from_std);
-        let due = [daemon.due, retry].into_iter().flatten().min();
+        let paced = daemon.pace.due().map(Instant::from_std);
+        let due = [daemon.due, retry, paced].into_iter().flatten().min();
         let judgement = daemon.trials.due();
         tokio::select! {
             // Requests and signals before work.
@@ -142,8 +136,8 @@ pub async fn run(options: Options) -> Result<()> {
                 daemon.judge_trial().await;
             }
             changes = watch.changed() => {
-                daemon.changes.merge(changes?);
-                daemon.due.get_or_insert_with(|| Instant::now() + SETTLE);
+                let now = std::time::Instant::now();
+                daemon.pace.add(&changes?, daemon.agent.links(), now);
             }
             _ = period.tick() => {
                 daemon.changes.everything = true;
@@ -157,7 +151,12 @@ impl Daemon {
     /// Looks at what has changed, and makes the node as desired.
     async fn reconcile(&mut self) {
         self.due = None;
+        self.desk.alive();
         let started = Instant::now();
+        self.changes.merge(self.pace.take(started.into_std()));
+        if self.changes.everything || self.agent.is_stale() {
+            self.pace.clear();
+        }
         if !self.changes.is_empty() || self.agent.is_stale() {
             match self.agent.look_again(&self.changes).await {
                 Ok(()) => self.changes = Changes::default(),
@@ -174,6 +173,7 @@ impl Daemon {
             if self.sources.forget_gone(self.agent.links()) {
                 self.compile();
             }
+            self.desk.publish_first(&self.agent);
         }
         let desired = self.desk.desired();
         if self.sources.file().is_none() {
@@ -190,7 +190,9 @@ impl Daemon {
         }
         self.note_applied(!applied.plan.unconfirmed().is_empty());
         let mut known: Vec<Finding> = self.sources.findings();
+        known.extend(self.trials.findings());
         known.extend(Trials::finding(&self.agent));
+        known.extend(self.agent.findings());
         known.extend(applied.plan.findings().cloned());
         known.extend(self.ledger.findings().cloned());
         self.desk.applied(&self.agent, applied.plan, known, started.elapsed());

@@ -98,6 +98,11 @@ impl Datapath {
         table.tidy(maps).context("clear what another agent has left")
     }
 
+    /// Whether this process is the one that changes the pins.
+    pub const fn is_in_charge(&self) -> bool {
+        self.charge.is_some()
+    }
+
     /// Closes maps whose pins were removed: programs that are loaded later have new maps.
     pub fn refresh(&mut self) {
         if self.open.as_ref().is_some_and(|(maps, _)| !maps.are_pinned(&self.pins)) {

@@ -100,16 +100,20 @@ pub fn judge(evidence: Evidence<'_>) -> Health {
             state: state(&findings, &Subject::Port(device.clone())),
         })
         .collect();
-    // A source may name a port that is not part of the desired state: it is refused.
+    // Ports that are not part of the desired state: a source names one, and it is refused; or no
+    // source names one that is plugged in, and it waits.
     for finding in &findings {
-        if let (Subject::Port(device), Code::Rejected) = (&finding.subject, finding.code)
+        let Subject::Port(device) = &finding.subject else { continue };
+        if matches!(finding.code, Code::Rejected | Code::ConfirmationNeeded)
             && !ports.iter().any(|port| port.device == device.as_str())
         {
+            let known = evidence.datapath.ports.get(device);
+            let network = known.filter(|_| finding.code == Code::ConfirmationNeeded);
             ports.push(PortHealth {
                 device: device.to_string(),
-                network: String::new(),
+                network: network.map(|known| known.policy.network.clone()).unwrap_or_default(),
                 origin: String::new(),
-                state: State::Refused,
+                state: finding.code.state(),
             });
         }
     }

@@ -33,7 +33,7 @@ pub mod server;
 pub mod show;
 pub mod snapshot;
 pub mod state;
+pub mod state_file;
 pub mod status;
-pub mod store;
 pub mod trial;
 pub mod vids;

@@ -43,7 +43,7 @@ struct Scrape(Snapshot);
 
 impl Collector for Scrape {
     fn encode(&self, encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        let Snapshot { links, datapath, counters, usage, health, activity } = &self.0;
+        let Snapshot { links, datapath, counters, usage, health, activity, age } = &self.0;
         let mut families = Families(encoder);
         traffic::encode(&mut families, counters)?;
         drops::encode(&mut families, counters, datapath)?;
@@ -53,6 +53,7 @@ impl Collector for Scrape {
         daemon::encode_build(&mut families)?;
         let Some(activity) = activity else { return Ok(()) };
         health::encode(&mut families, health)?;
+        daemon::encode_age(&mut families, *age)?;
         daemon::encode(&mut families, activity)
     }
 }

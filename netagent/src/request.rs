@@ -1,11 +1,16 @@
-//! What can be asked of the daemon's loop.
+//! What can be asked of the daemon's loop, and what it shows to those who cannot wait: while it
+//! waits in the kernel, readers get the last published snapshot.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     time::timeout,
 };
 
@@ -17,14 +22,32 @@ use crate::{
     state::{Finding, State},
 };
 
-/// The way to the loop.
-pub type Sender = mpsc::Sender<Request>;
+/// How long a reader waits for the loop before it gets the last published snapshot. Longer than a
+/// step takes on a slow machine: an answer of the loop is the better one.
+const READER: Duration = Duration::from_secs(2);
+/// How long a command waits for its effect, behind those that came before it.
+const COMMAND: Duration = Duration::from_secs(120);
+/// The loop is taken for dead after this time without a sign of life. Longer than its period, in
+/// which an idle loop gives one.
+pub const LIFE: Duration = Duration::from_secs(60);
 
-/// Asks the loop from another task.
+/// What the loop shows to those who cannot wait for it.
+struct Shown {
+    /// When the loop last gave a sign of life.
+    alive: Instant,
+    /// The last published snapshot, and when it was made.
+    snapshot: Option<(Arc<Snapshot>, Instant)>,
+}
+
+/// The loop's end of [`channel`].
+pub struct Window(watch::Sender<Shown>);
+
+/// Asks the loop from another thread.
 #[derive(Clone)]
 pub struct Asker {
-    sender: Sender,
-    /// How long an answer may take.
+    sender: mpsc::Sender<Request>,
+    shown: watch::Receiver<Shown>,
+    /// How long a reader waits for the loop.
     patience: Duration,
 }
 
@@ -39,10 +62,42 @@ pub enum Unanswered {
     Late,
 }
 
+/// The way to the loop.
+pub fn channel() -> (Asker, mpsc::Receiver<Request>, Window) {
+    let (sender, requests) = mpsc::channel(64);
+    let (window, shown) = watch::channel(Shown { alive: Instant::now(), snapshot: None });
+    (Asker { sender, shown, patience: READER }, requests, Window(window))
+}
+
+impl Window {
+    /// Pretends that the last sign of life was so long ago.
+    #[cfg(test)]
+    pub fn silent_for(&self, silence: Duration) {
+        self.0.send_modify(|shown| shown.alive = Instant::now().checked_sub(silence).unwrap());
+    }
+
+    /// Gives a sign of life.
+    pub fn alive(&self) {
+        self.0.send_modify(|shown| shown.alive = Instant::now());
+    }
+
+    /// Publishes a snapshot.
+    pub fn publish(&self, snapshot: Arc<Snapshot>) {
+        self.0.send_modify(|shown| shown.snapshot = Some((snapshot, Instant::now())));
+    }
+
+    /// Whether the published snapshot is older than this, or there is none.
+    pub fn is_older_than(&self, age: Duration) -> bool {
+        self.0.borrow().snapshot.as_ref().is_none_or(|(_, at)| at.elapsed() > age)
+    }
+}
+
 impl Asker {
-    /// Asks over this channel, with this patience.
-    pub const fn new(sender: Sender, patience: Duration) -> Self {
-        Self { sender, patience }
+    /// With a short patience.
+    #[cfg(test)]
+    #[must_use]
+    pub fn hurried(self) -> Self {
+        Self { patience: Duration::from_millis(100), ..self }
     }
 
     /// Asks, and waits for the answer.
@@ -50,21 +105,45 @@ impl Asker {
         &self,
         request: impl FnOnce(oneshot::Sender<T>) -> Request,
     ) -> Result<T, Unanswered> {
+        self.ask_within(COMMAND, request).await
+    }
+
+    /// The node as it is now, or, where the loop does not answer in time, as it was published last.
+    pub async fn snapshot(&self) -> Result<Snapshot, Unanswered> {
+        match self.ask_within(self.patience, Request::Snapshot).await {
+            Ok(snapshot) => Ok(Arc::unwrap_or_clone(snapshot)),
+            Err(Unanswered::Late) => {
+                let shown = self.shown.borrow();
+                let (snapshot, at) = shown.snapshot.as_ref().ok_or(Unanswered::Late)?;
+                Ok(Snapshot::clone(snapshot).aged(at.elapsed()))
+            }
+            Err(unanswered) => Err(unanswered),
+        }
+    }
+
+    /// How long ago the loop gave a sign of life; `None` if it has ended. Does not wait for it.
+    pub fn silence(&self) -> Option<Duration> {
+        (!self.sender.is_closed()).then(|| self.shown.borrow().alive.elapsed())
+    }
+
+    async fn ask_within<T>(
+        &self,
+        patience: Duration,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, Unanswered> {
         let asked = async {
             let (sender, answer) = oneshot::channel();
             self.sender.send(request(sender)).await.map_err(|_| Unanswered::Ended)?;
             answer.await.map_err(|_| Unanswered::Failed)
         };
-        timeout(self.patience, asked).await.unwrap_or(Err(Unanswered::Late))
+        timeout(patience, asked).await.unwrap_or(Err(Unanswered::Late))
     }
 }
 
 /// A request with the way back.
 pub enum Request {
-    /// Whether the loop lives. Looks at nothing.
-    Ping(oneshot::Sender<()>),
     /// The node, with its counters as they are now.
-    Snapshot(oneshot::Sender<Snapshot>),
+    Snapshot(oneshot::Sender<Arc<Snapshot>>),
     /// The plan for what is left to do.
     Plan(oneshot::Sender<Plan>),
     /// Something to be done. Without a way back the log has the answer.

@@ -1,11 +1,9 @@
-//! The HTTP server for metrics, liveness and readiness. The daemon's loop answers every request, so
-//! that a loop that hangs is noticed.
+//! The HTTP server for metrics, liveness and readiness. It runs in another thread than the daemon's
+//! loop, and answers while the loop waits in the kernel.
 
 mod connection;
 #[cfg(test)]
 mod tests;
-
-use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use axum::{
@@ -23,14 +21,10 @@ use tokio::net::TcpListener;
 use self::connection::Bounded;
 use crate::{
     metrics::{self, Format},
-    request::{Asker, Request, Sender, Unanswered},
+    request::{Asker, LIFE, Unanswered},
     snapshot::Snapshot,
     state::Severity,
 };
-
-/// Time limit for an answer of the loop: less than the usual scrape timeout, more than a
-/// reconciliation of many ports.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 const LANDING: &str = concat!(
     "<!DOCTYPE html><html lang=\"en\"><head><title>netagent</title></head><body><h1>netagent</h1><p>Version ",
@@ -40,8 +34,7 @@ const LANDING: &str = concat!(
 );
 
 /// Serves until the task is cancelled.
-pub async fn serve(listener: TcpListener, daemon: Sender) -> Result<()> {
-    let asker = Asker::new(daemon, PATIENCE);
+pub async fn serve(listener: TcpListener, asker: Asker) -> Result<()> {
     axum::serve(Bounded::new(listener), router(asker)).await.context("serve metrics")
 }
 
@@ -58,7 +51,7 @@ fn router(asker: Asker) -> Router {
 type Unavailable = (StatusCode, &'static str);
 
 async fn snapshot(asker: &Asker) -> Result<Snapshot, Unavailable> {
-    asker.ask(Request::Snapshot).await.map_err(unavailable)
+    asker.snapshot().await.map_err(unavailable)
 }
 
 const fn unavailable(unanswered: Unanswered) -> Unavailable {
@@ -80,9 +73,22 @@ async fn scrape(State(asker): State<Asker>, headers: HeaderMap) -> Result<Respon
 }
 
 /// Whether the loop runs. A failure to read the node is a matter of readiness: a restart does not
-/// fix it.
-async fn liveness(State(asker): State<Asker>) -> Result<&'static str, Unavailable> {
-    asker.ask(Request::Ping).await.map(|()| "ok\n").map_err(unavailable)
+/// fix it. Nor does a restart fix a kernel that keeps the loop waiting, so a wait has a long limit.
+async fn liveness(State(asker): State<Asker>) -> (StatusCode, String) {
+    let limit = LIFE.as_secs();
+    match asker.silence() {
+        None => (StatusCode::SERVICE_UNAVAILABLE, "the agent's loop has ended\n".to_owned()),
+        Some(silence) if silence >= LIFE => {
+            let text = format!(
+                "no sign of life of the agent's loop for {} s (limit {limit} s)\n",
+                silence.as_secs()
+            );
+            (StatusCode::SERVICE_UNAVAILABLE, text)
+        }
+        Some(silence) => {
+            (StatusCode::OK, format!("ok\nlast sign of life {} s ago\n", silence.as_secs()))
+        }
+    }
 }
 
 /// The first line says whether the node is ready. The other lines are the findings, worst first.

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::{
     health::Health,
-    state::{Counters, Observed, ObservedDatapath},
+    state::{Code, Counters, Finding, Observed, ObservedDatapath, Subject},
 };
 
 /// One moment.
@@ -27,6 +27,24 @@ pub struct Snapshot {
     pub health: Health,
     /// What the daemon has done; `None` outside of `netagent run`.
     pub activity: Option<Activity>,
+    /// How old it is: not zero where the daemon's loop did not answer.
+    pub age: Duration,
+}
+
+impl Snapshot {
+    /// The snapshot for a reader that the loop did not answer.
+    #[must_use]
+    pub fn aged(self, age: Duration) -> Self {
+        let text = format!(
+            "as of {} s ago: the agent's loop does not answer (it waits for the kernel, or for a \
+             long step)",
+            age.as_secs()
+        );
+        let finding = Finding::new(Subject::Node, Code::NoAnswer, text, "");
+        let mut health = self.health;
+        health.findings.insert(0, finding);
+        Self { health, age, ..self }
+    }
 }
 
 /// What the daemon has done since it was started.

@@ -62,7 +62,7 @@ pub fn confirm(directory: &Path, boot: &str) -> Result<bool> {
 /// Brings a confirmation to its end that was decided.
 pub fn finish(directory: &Path, boot: &str) -> Result<()> {
     if UndoLog::is_confirmed(directory) {
-        Records::read(directory)?.promote(boot)?;
+        Records::read(directory).promote(boot)?;
         UndoLog::forget_confirmed(directory)?;
     }
     Ok(())

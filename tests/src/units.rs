@@ -1,8 +1,10 @@
 //! One bad part stops no other: what is refused, missing, waiting or failing is named, and the
 //! rest of the node works, is repaired and is ready.
 
+mod answers;
 mod control;
 mod failing;
+mod flapping;
 mod many;
 mod refused;
 mod waiting;

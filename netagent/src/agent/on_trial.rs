@@ -13,7 +13,7 @@ use crate::{
     names::IfName,
     plan::{Plan, Unit},
     state::{Route, UnitId},
-    store,
+    state_file,
     trial::{self, Done, Header, Records, Target, Terms, Unconfirmed, UndoLog},
 };
 
@@ -92,8 +92,8 @@ impl Agent {
         let answered = trial::ask(&targets).await?;
         let unconfirmed =
             Unconfirmed { text: terms.text.clone(), links: links.clone(), reason: None };
-        Records::read(directory)?.set_unconfirmed(unconfirmed)?;
-        let header = Header { boot: store::boot_id()?, time: terms.time, links, answered };
+        Records::read(directory).set_unconfirmed(unconfirmed)?;
+        let header = Header { boot: state_file::boot_id()?, time: terms.time, links, answered };
         self.trials.log = Some(begin(directory, header)?);
         Ok(())
     }

@@ -1,26 +1,23 @@
 //! The file of originals: written before the first change of a device, so that it can be given back
 //! though the agent restarts. After a reboot the file is no longer valid.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::{
     change::{Change, DatapathChange},
     names::IfName,
     plan::Plan,
-    state::{Link, Observed, ObservedDatapath, Original, Originals},
-    store,
+    state::{Finding, Link, Observed, ObservedDatapath, Original, Originals},
+    state_file::{self, StateFile},
 };
 
 /// The file.
 pub struct OriginalsFile {
-    path: PathBuf,
+    file: StateFile,
     content: Content,
 }
 
@@ -34,25 +31,35 @@ struct Content {
 impl OriginalsFile {
     /// Reads the file of a state directory, which need not exist yet.
     pub fn read(directory: &Path) -> Result<Self> {
-        Self::of_boot(directory, store::boot_id()?)
+        Ok(Self::of_boot(directory, state_file::boot_id()?))
     }
 
-    fn of_boot(directory: &Path, boot: String) -> Result<Self> {
-        let path = directory.join("originals.json");
-        let content = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!(
-                    "{}: the devices as they were found cannot be read: correct the file, or remove \
-                     it to keep them as they are now",
-                    path.display()
-                )
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Content::default(),
-            Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-        };
+    fn of_boot(directory: &Path, boot: String) -> Self {
+        let (file, content) = StateFile::read::<Content>(directory.join("originals.json"));
         let is_of_this_boot = content.boot == boot;
         let devices = if is_of_this_boot { content.devices } else { Originals::new() };
-        Ok(Self { path, content: Content { boot, devices } })
+        Self { file, content: Content { boot, devices } }
+    }
+
+    /// Sets the file aside if it cannot be read.
+    pub fn set_aside(&mut self) {
+        if let Err(error) = self.file.set_aside() {
+            warn!("{}: set it aside: {error}", self.file.path().display());
+        }
+    }
+
+    /// Whether there may be originals that are not known, as the file was damaged.
+    pub fn are_incomplete(&self) -> bool {
+        self.file.is_damaged()
+    }
+
+    /// A finding for each file that could not be read.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.file.findings(
+            "it had the devices as they were found: what would be given back is left as it is",
+            "restore what you need by hand, or correct the file, restore its name, and restart \
+             netagent",
+        )
     }
 
     /// The originals.
@@ -81,8 +88,9 @@ impl OriginalsFile {
     }
 
     fn replace(&mut self, content: Content) -> Result<()> {
-        store::replace(&self.path, &content).with_context(|| {
-            format!("{}: keep the devices as they were found (--state)", self.path.display())
+        self.file.save(&content).with_context(|| {
+            let path = self.file.path().display();
+            format!("{path}: keep the devices as they were found (--state)")
         })?;
         self.content = content;
         Ok(())
@@ -127,6 +135,8 @@ fn changed(change: &Change) -> Vec<&IfName> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::state::{Kind, sample::link};
 
@@ -134,7 +144,7 @@ mod tests {
     fn devices_are_remembered_until_they_are_dropped_or_the_node_boots() {
         let directory =
             std::env::temp_dir().join(format!("netagent-originals-{}", std::process::id()));
-        let open = |boot: &str| OriginalsFile::of_boot(&directory, boot.to_owned()).unwrap();
+        let open = |boot: &str| OriginalsFile::of_boot(&directory, boot.to_owned());
         let device = |name: &str, index| {
             let link = link(index, Kind::Other("tun".to_owned()));
             (name.parse().unwrap(), Original::of(&link, false))
@@ -147,8 +157,12 @@ mod tests {
         file.retain(|_, original| original.index == 8).unwrap();
         assert_eq!(open("one").devices(), &Originals::from([device("tap8", 8)]));
         fs::write(directory.join("originals.json"), "{").unwrap();
-        let error = OriginalsFile::of_boot(&directory, "one".to_owned()).err().unwrap();
-        assert!(error.to_string().contains("remove it to keep them"), "{error:#}");
+        let mut damaged = open("one");
+        assert!(damaged.devices().is_empty() && damaged.are_incomplete());
+        damaged.set_aside();
+        assert!(open("one").are_incomplete());
+        fs::remove_file(directory.join("originals.json.damaged")).unwrap();
+        assert!(!open("one").are_incomplete());
         fs::remove_dir_all(&directory).unwrap();
     }
 }

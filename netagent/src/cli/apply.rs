@@ -20,7 +20,7 @@ use crate::{
     output,
     plan::{Permission, Plan},
     state::{Code, Finding, Observed, Outcome},
-    store,
+    state_file,
     trial::{self, Records, Terms},
 };
 
@@ -92,8 +92,9 @@ pub async fn apply(places: &Places, target: &Target, trial: Trial) -> Result<Exi
     let mut ledger = Ledger::new(target.confirm.iter().cloned().collect());
     let applied = agent.apply(&desired, &mut ledger, &mut steps).await;
     agent.look().await.context("applied; look at the result")?;
+    let of_agent = agent.findings();
     let of_plan = applied.plan.findings().chain(ledger.findings());
-    let known: Vec<Finding> = of_sources.iter().chain(of_plan).cloned().collect();
+    let known: Vec<Finding> = of_sources.iter().chain(&of_agent).chain(of_plan).cloned().collect();
     let health = health::judge(Evidence {
         desired: &desired,
         links: agent.links(),
@@ -150,7 +151,7 @@ pub async fn apply(places: &Places, target: &Target, trial: Trial) -> Result<Exi
 
 /// Keeps which file is confirmed, for the start of the daemon after a reboot.
 fn record(places: &Places, file: &Config, touched: BTreeSet<IfName>) -> Result<()> {
-    Records::read(&places.state)?.confirm(&store::boot_id()?, &file.text, touched)
+    Records::read(&places.state).confirm(&state_file::boot_id()?, &file.text, touched)
 }
 
 /// Undoes the trial of an apply that was killed.

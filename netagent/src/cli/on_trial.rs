@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     agent::{Agent, Progress as _, Undone},
-    store,
+    state_file,
     trial::{self, Records, Silent, Target, UndoLog, verdict},
 };
 
@@ -33,7 +33,7 @@ pub async fn settle_earlier(
     directory: &Path,
     steps: &mut Steps,
 ) -> Result<bool> {
-    let boot = store::boot_id()?;
+    let boot = state_file::boot_id()?;
     trial::finish(directory, &boot)?;
     let Some(log) = UndoLog::open(directory, &boot)? else { return Ok(false) };
     match log.deadline() {
@@ -66,7 +66,7 @@ pub async fn decide(agent: &mut Agent, directory: &Path, steps: &mut Steps) -> R
     let mut told = None;
     let reason = loop {
         if log.is_decided() {
-            trial::finish(directory, &store::boot_id()?)?;
+            trial::finish(directory, &state_file::boot_id()?)?;
             progress("confirmed");
             return Ok(Ended::Kept);
         }
@@ -117,13 +117,13 @@ async fn roll_back(
 ) -> Result<Ended> {
     let failed = match agent.undo(log, |outcome| steps.outcome(outcome)).await? {
         Undone::Confirmed => {
-            trial::finish(directory, &store::boot_id()?)?;
+            trial::finish(directory, &state_file::boot_id()?)?;
             progress("confirmed");
             return Ok(Ended::Kept);
         }
         Undone::Except(failed) => failed,
     };
-    Records::read(directory)?.set_reason(reason.to_owned())?;
+    Records::read(directory).set_reason(reason.to_owned())?;
     remark(&format!("rolled back: {reason}"));
     for change in failed {
         remark(&format!("not rolled back: {change}"));
@@ -133,7 +133,7 @@ async fn roll_back(
 
 /// Confirms the trial of an apply that waits, or that was killed.
 pub fn confirm(directory: &Path) -> Result<()> {
-    if !trial::confirm(directory, &store::boot_id()?)? {
+    if !trial::confirm(directory, &state_file::boot_id()?)? {
         bail!(
             "no change is on trial in {}, and no daemon runs: see --state and --socket",
             directory.display()
@@ -144,7 +144,7 @@ pub fn confirm(directory: &Path) -> Result<()> {
 
 /// Undoes the trial of an apply that was killed. One that still runs has the charge.
 pub async fn undo(agent: &mut Agent, directory: &Path, steps: &mut Steps) -> Result<Ended> {
-    let boot = store::boot_id()?;
+    let boot = state_file::boot_id()?;
     trial::finish(directory, &boot)?;
     let Some(log) = UndoLog::open(directory, &boot)? else {
         bail!("no change is on trial in {}: see --state", directory.display());

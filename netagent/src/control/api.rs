@@ -5,7 +5,10 @@ use std::{path::PathBuf, time::Duration};
 use axum::{
     Json, Router,
     extract::{Path, State},
-    http::{HeaderMap, Method, StatusCode, header::ACCEPT},
+    http::{
+        HeaderMap, Method, StatusCode,
+        header::{ACCEPT, AGE, CONTENT_TYPE},
+    },
     response::{IntoResponse, Response},
     routing::{self, MethodRouter},
 };
@@ -20,14 +23,11 @@ use super::{
 use crate::{
     agent::Agent,
     intent::PortIntent,
-    request::{Answer, Asker, Command, Refusal, Request, Sender, Unanswered, Waiting},
+    request::{Answer, Asker, Command, Refusal, Request, Unanswered, Waiting},
     show::{self, What},
     snapshot::Snapshot,
     status::{PortStatus, Status},
 };
-
-/// How long an answer may take: a command waits for its effect, behind those that came before it.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What answers are made from.
 #[derive(Clone)]
@@ -130,7 +130,7 @@ pub fn routes() -> Vec<Route> {
 }
 
 /// The server.
-pub fn router(sender: Sender, pins: PathBuf) -> Router {
+pub fn router(asker: Asker, pins: PathBuf) -> Router {
     let router = routes()
         .into_iter()
         .fold(Router::new(), |router, route| router.route(route.path, (route.serve)()));
@@ -138,10 +138,7 @@ pub fn router(sender: Sender, pins: PathBuf) -> Router {
     let wrong = async || {
         failed(StatusCode::METHOD_NOT_ALLOWED, "no such method here: see GET /v1/openapi.json")
     };
-    router
-        .fallback(unknown)
-        .method_not_allowed_fallback(wrong)
-        .with_state(Context { asker: Asker::new(sender, PATIENCE), pins })
+    router.fallback(unknown).method_not_allowed_fallback(wrong).with_state(Context { asker, pins })
 }
 
 type Answered<T> = Result<T, Failed>;
@@ -157,6 +154,14 @@ fn failed(status: StatusCode, error: impl Into<String>) -> Failed {
     Failed { status, error: error.into() }
 }
 
+fn unavailable(unanswered: Unanswered) -> Failed {
+    let text = match unanswered {
+        Unanswered::Failed | Unanswered::Ended => "the agent could not answer: see its log",
+        Unanswered::Late => "the agent does not answer in time",
+    };
+    failed(StatusCode::SERVICE_UNAVAILABLE, text)
+}
+
 impl IntoResponse for Failed {
     fn into_response(self) -> Response {
         (self.status, Json(Problem { error: self.error })).into_response()
@@ -165,17 +170,11 @@ impl IntoResponse for Failed {
 
 impl Context {
     async fn ask<T>(&self, request: impl FnOnce(oneshot::Sender<T>) -> Request) -> Answered<T> {
-        self.asker.ask(request).await.map_err(|unanswered| {
-            let text = match unanswered {
-                Unanswered::Failed | Unanswered::Ended => "the agent could not answer: see its log",
-                Unanswered::Late => "the agent does not answer in time",
-            };
-            failed(StatusCode::SERVICE_UNAVAILABLE, text)
-        })
+        self.asker.ask(request).await.map_err(unavailable)
     }
 
     async fn snapshot(&self) -> Answered<Snapshot> {
-        self.ask(Request::Snapshot).await
+        self.asker.snapshot().await.map_err(unavailable)
     }
 
     async fn command(&self, command: Command) -> Answered<Json<Answer>> {
@@ -233,7 +232,8 @@ async fn table(
     let text =
         text.map_err(|error| failed(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))?;
     let kind = if json { "application/json" } else { "text/plain; charset=utf-8" };
-    Ok(([("content-type", kind)], text).into_response())
+    let age = [(AGE, snapshot.age.as_secs().to_string())];
+    Ok((age, [(CONTENT_TYPE, kind)], text).into_response())
 }
 
 /// Whether text is accepted, and JSON is not.

@@ -7,6 +7,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use tokio::{net::UnixStream, time::timeout};
+use tracing::warn;
 
 use super::reports::Problem;
 
@@ -66,6 +67,10 @@ impl Client {
             tokio::spawn(connection);
             let response = sender.send_request(request).await?;
             let status = response.status();
+            let age = response.headers().get(header::AGE).and_then(|age| age.to_str().ok());
+            if let Some(age) = age.filter(|age| *age != "0") {
+                warn!("as of {age} s ago: the daemon's loop does not answer");
+            }
             anyhow::Ok((status, response.into_body().collect().await?.to_bytes()))
         };
         let patience = if method == "GET" { QUESTION } else { COMMAND };

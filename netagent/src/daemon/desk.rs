@@ -24,7 +24,7 @@ use crate::{
     health::{self, Evidence, Health},
     names::IfName,
     plan::Plan,
-    request::{Answer, Command, Refusal, Request},
+    request::{Answer, Command, Refusal, Request, Window},
     snapshot::{Activity, Snapshot},
     state::{Code, Desired, Finding, Outcome, Part, Severity, State, Subject, UnitId},
 };
@@ -32,6 +32,8 @@ use crate::{
 /// How often snapshots are made while a plan is carried out: how often others ask must not slow it
 /// down.
 const ANSWERS: Duration = Duration::from_millis(500);
+/// How old a published snapshot may become while applies end.
+const PUBLISH: Duration = Duration::from_secs(1);
 
 /// The way back to the client that gave a command.
 pub type Reply = oneshot::Sender<Result<Answer, Refusal>>;
@@ -47,10 +49,11 @@ pub struct Waiter {
 /// The desk.
 pub struct Desk {
     requests: mpsc::Receiver<Request>,
+    window: Window,
     signals: Signals,
     journal: Journal,
     commands: VecDeque<(Command, Option<Reply>)>,
-    snapshots: Vec<oneshot::Sender<Snapshot>>,
+    snapshots: Vec<oneshot::Sender<Arc<Snapshot>>>,
     waiters: Vec<Waiter>,
     answered: Option<Instant>,
     stopping: bool,
@@ -68,9 +71,15 @@ pub struct Desk {
 }
 
 impl Desk {
-    pub fn new(requests: mpsc::Receiver<Request>, signals: Signals, journal: Journal) -> Self {
+    pub fn new(
+        requests: mpsc::Receiver<Request>,
+        window: Window,
+        signals: Signals,
+        journal: Journal,
+    ) -> Self {
         Self {
             requests,
+            window,
             signals,
             journal,
             commands: VecDeque::new(),
@@ -101,7 +110,13 @@ impl Desk {
         self.answer_snapshots(agent).await;
     }
 
+    /// Gives a sign of life.
+    pub fn alive(&self) {
+        self.window.alive();
+    }
+
     fn take_all(&mut self) {
+        self.alive();
         while let Some(signal) = self.signals.take() {
             self.signal(signal);
         }
@@ -119,9 +134,8 @@ impl Desk {
 
     fn take(&mut self, request: Request) {
         match request {
-            // The one who asked may be gone.
-            Request::Ping(reply) => drop(reply.send(())),
             Request::Snapshot(reply) => self.snapshots.push(reply),
+            // The one who asked may be gone.
             Request::Plan(reply) => drop(reply.send(self.plan.clone())),
             Request::Command(command, reply) => self.commands.push_back((command, reply)),
         }
@@ -129,6 +143,8 @@ impl Desk {
 
     /// Answers those who asked for a snapshot.
     async fn answer_snapshots(&mut self, agent: &mut Agent) {
+        // Those who could not wait have been given the published one.
+        self.snapshots.retain(|reply| !reply.is_closed());
         if self.snapshots.is_empty() {
             return;
         }
@@ -136,8 +152,10 @@ impl Desk {
         let looked = agent.look_at_bonds().await;
         match looked.and_then(|()| self.snapshot(agent)) {
             Ok(snapshot) => {
+                let snapshot = Arc::new(snapshot);
+                self.window.publish(Arc::clone(&snapshot));
                 for reply in self.snapshots.drain(..) {
-                    let _gone = reply.send(snapshot.clone());
+                    let _gone = reply.send(Arc::clone(&snapshot));
                 }
             }
             Err(error) => {
@@ -145,6 +163,21 @@ impl Desk {
                 // Dropping the senders tells those who asked.
                 self.snapshots.clear();
             }
+        }
+    }
+
+    /// Publishes a snapshot for those who do not want to wait for the loop.
+    fn publish(&self, agent: &Agent) {
+        match self.snapshot(agent) {
+            Ok(snapshot) => self.window.publish(Arc::new(snapshot)),
+            Err(error) => debug!("read the node for a snapshot: {error:#}"),
+        }
+    }
+
+    /// Publishes a snapshot if there is none: the first apply may take long.
+    pub fn publish_first(&self, agent: &Agent) {
+        if self.window.is_older_than(Duration::MAX) {
+            self.publish(agent);
         }
     }
 
@@ -226,14 +259,17 @@ impl Desk {
         let of_units =
             |(id, _): &(UnitId, String)| self.plan.units.iter().any(|unit| unit.id == *id);
         self.failed.retain(of_units);
-        self.log(&health);
+        let news = self.log(&health);
         for Waiter { subjects, reply } in std::mem::take(&mut self.waiters) {
             let _gone = reply.send(Ok(answer(&health, &subjects)));
         }
+        if news || self.window.is_older_than(PUBLISH) {
+            self.publish(agent);
+        }
     }
 
-    /// Logs the findings that are new, and those that are gone.
-    fn log(&mut self, health: &Health) {
+    /// Logs the findings that are new, and those that are gone. Returns whether there are any.
+    fn log(&mut self, health: &Health) -> bool {
         let findings: BTreeSet<Finding> = health.findings.iter().cloned().collect();
         for finding in findings.difference(&self.logged) {
             match finding.code.severity() {
@@ -248,7 +284,9 @@ impl Desk {
         if self.activity.successes + self.activity.failures == 1 && health.is_well() {
             info!("the node is as desired");
         }
+        let news = self.logged != findings;
         self.logged = findings;
+        news
     }
 
     /// Answers those who wait for ports that have been carried out.
@@ -322,7 +360,7 @@ impl Progress for Desk {
     }
 
     async fn between(&mut self, agent: &mut Agent, ledger: &Ledger) -> ControlFlow<()> {
-        // Lets the servers take requests: steps of the datapath do not wait for anything.
+        // Lets signals arrive: steps of the datapath do not wait for anything.
         yield_now().await;
         self.take_all();
         self.answer_ports(agent, ledger);

@@ -16,7 +16,7 @@ use crate::{
     agent::{Agent, Ledger, Progress as _, Undone},
     request::Refusal,
     state::{Code, Finding, Subject},
-    store,
+    state_file,
     trial::{self, Records, Silent, Terms, UndoLog, verdict},
 };
 
@@ -47,11 +47,11 @@ impl Trials {
         sources: &mut Sources,
         desk: &mut super::Desk,
     ) -> Result<Self> {
-        let boot = store::boot_id()?;
+        let boot = state_file::boot_id()?;
         trial::finish(directory, &boot)?;
         let mut trials = Self {
             directory: directory.to_owned(),
-            records: Records::read(directory)?,
+            records: Records::read(directory),
             boot,
             automatic,
             silent: None,
@@ -153,7 +153,7 @@ impl Trials {
             }
             if log.deadline().is_none() {
                 agent.complete_trial()?;
-                self.records = Records::read(&self.directory)?;
+                self.records = Records::read(&self.directory);
             }
             return Ok(());
         }
@@ -178,7 +178,7 @@ impl Trials {
         match agent.undo(log, |outcome| desk.outcome(outcome)).await? {
             Undone::Confirmed => {
                 trial::finish(&self.directory, &self.boot)?;
-                self.records = Records::read(&self.directory)?;
+                self.records = Records::read(&self.directory);
                 return Ok(false);
             }
             Undone::Except(failed) if failed.is_empty() => {}
@@ -187,7 +187,7 @@ impl Trials {
             }
         }
         error!("rolled back: {reason}");
-        self.records = Records::read(&self.directory)?;
+        self.records = Records::read(&self.directory);
         self.records.set_reason(reason)?;
         Ok(true)
     }
@@ -195,6 +195,11 @@ impl Trials {
     /// When a trial is judged next.
     pub fn due(&self) -> Option<Instant> {
         self.silent.as_ref().map(|_| self.judged + PERIOD)
+    }
+
+    /// Findings about records that could not be read.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.records.findings()
     }
 
     /// The finding about the trial that runs.
@@ -277,12 +282,10 @@ impl Daemon {
         self.agent.take_trial();
         self.agent.set_terms(None);
         self.trials.silent = None;
-        let finished = trial::finish(&self.trials.directory, &self.trials.boot)
-            .and_then(|()| Records::read(&self.trials.directory));
-        match finished {
-            Ok(records) => self.trials.records = records,
-            Err(error) => error!("keep which file was confirmed: {error:#}"),
+        if let Err(error) = trial::finish(&self.trials.directory, &self.trials.boot) {
+            error!("keep which file was confirmed: {error:#}");
         }
+        self.trials.records = Records::read(&self.trials.directory);
         // So that the finding goes.
         self.due = Some(Instant::now());
     }

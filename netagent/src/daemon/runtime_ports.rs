@@ -1,19 +1,24 @@
 //! Ports that were added through the control socket. They survive a restart of the agent in a file
 //! on `/run`, and end with their device.
 
-use std::{fs, io, path::PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::{intent::PortIntent, names::IfName, state::Observed};
+use crate::{
+    intent::PortIntent,
+    names::IfName,
+    state::{Finding, Observed},
+    state_file::StateFile,
+};
 
 /// The ports in the order in which they were added: where there is no room for all, the last ones
 /// are rejected.
 #[derive(Clone, Debug, Default)]
 pub struct RuntimePorts {
-    path: PathBuf,
+    file: StateFile,
     ports: Vec<RuntimePort>,
 }
 
@@ -26,21 +31,31 @@ struct RuntimePort {
 }
 
 impl RuntimePorts {
-    /// Reads the file. A file that is damaged is an error: its ports would be unplugged as if
-    /// nobody wanted them.
-    pub fn read(path: PathBuf) -> Result<Self> {
-        let ports = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).with_context(|| {
-                format!(
-                    "{}: the ports that were added at run time cannot be read: correct the file, or \
-                     remove it to unplug them",
-                    path.display()
-                )
-            })?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-        };
-        Ok(Self { path, ports })
+    /// Reads the file.
+    pub fn read(path: PathBuf) -> Self {
+        let (file, ports) = StateFile::read(path);
+        Self { file, ports }
+    }
+
+    /// Sets the file aside if it cannot be read.
+    pub fn set_aside(&mut self) {
+        if let Err(error) = self.file.set_aside() {
+            warn!("{}: set it aside: {error}", self.file.path().display());
+        }
+    }
+
+    /// Whether there may be ports that are not known, as the file was damaged.
+    pub fn are_incomplete(&self) -> bool {
+        self.file.is_damaged()
+    }
+
+    /// A finding for each file that could not be read.
+    pub fn findings(&self) -> Vec<Finding> {
+        self.file.findings(
+            "it had the ports that were added at run time: ports that no source names stay plugged in",
+            "add them again (`netagent port add`), or correct the file, restore its name, and restart \
+             netagent",
+        )
     }
 
     /// The ports.
@@ -93,12 +108,9 @@ impl RuntimePorts {
     }
 
     /// Writes the file, in one step.
-    pub fn save(&self) -> Result<()> {
-        let temporary = self.path.with_extension("new");
-        serde_json::to_vec(&self.ports)
-            .map_err(io::Error::from)
-            .and_then(|bytes| fs::write(&temporary, bytes))
-            .and_then(|()| fs::rename(&temporary, &self.path))
-            .with_context(|| format!("{}: keep the ports that were added", self.path.display()))
+    pub fn save(&mut self) -> Result<()> {
+        self.file.save(&self.ports).with_context(|| {
+            format!("{}: keep the ports that were added", self.file.path().display())
+        })
     }
 }

@@ -34,7 +34,7 @@ impl Sources {
     /// Reads the file, and the ports that an agent before has left beside the control socket.
     pub fn open(config: &Path, socket: &Path) -> Result<Self> {
         let file = config::load(config)?;
-        let ports = RuntimePorts::read(socket.with_file_name("ports.json"))?;
+        let ports = RuntimePorts::read(socket.with_file_name("ports.json"));
         let mut sources = Self {
             path: config.to_owned(),
             file: Some(file),
@@ -45,6 +45,11 @@ impl Sources {
         };
         sources.compiled = sources.compile();
         Ok(sources)
+    }
+
+    /// Sets aside a list of added ports that cannot be read.
+    pub fn set_aside(&mut self) {
+        self.ports.set_aside();
     }
 
     /// Where metrics are served.
@@ -115,7 +120,7 @@ impl Sources {
                 "correct the file, then `netagent reload`: the file as it was stays in force";
             Finding::new(Subject::Node, Code::ReloadFailed, error.clone(), remedy)
         });
-        rejected.chain(reload).chain(self.held.clone()).collect()
+        rejected.chain(reload).chain(self.held.clone()).chain(self.ports.findings()).collect()
     }
 
     /// Adds a port. One that is rejected is not added.
@@ -162,16 +167,19 @@ impl Sources {
         Ok(())
     }
 
-    /// Forgets added ports whose device is gone. Returns whether there were any.
+    /// Forgets added ports whose device is gone, and the damaged list that the operator has removed.
+    /// Returns whether there were any.
     pub fn forget_gone(&mut self, links: &Observed) -> bool {
+        let is_complete = self.compiled.desired.keep_former_ports && !self.ports.are_incomplete();
         let gone = self.ports.forget_gone(links);
         for device in &gone {
             tracing::info!("port {device}: the device is gone, the port ends with it");
         }
-        if !gone.is_empty() {
+        let differs = is_complete || !gone.is_empty();
+        if differs {
             self.compiled = self.compile();
         }
-        !gone.is_empty()
+        differs
     }
 
     /// What the sources ask for on a node with these links, and the findings about them; for
@@ -186,7 +194,9 @@ impl Sources {
         let of_socket = self.ports.iter().map(|port| Intent::port(Origin::Socket, port.clone()));
         let of_file = self.file.iter().map(|file| file.intent.clone());
         let intents: Vec<Intent> = of_file.chain(of_socket).collect();
-        intent::compile(&intents)
+        let mut compiled = intent::compile(&intents);
+        compiled.desired.keep_former_ports = self.ports.are_incomplete();
+        compiled
     }
 }
 

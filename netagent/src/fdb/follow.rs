@@ -25,6 +25,8 @@ use crate::{
 const BEAT: Duration = Duration::from_millis(250);
 /// Interval of full dumps while no notification is lost.
 const COMPARE: Duration = Duration::from_secs(60);
+/// Reading all ports takes fewer system calls than reading more than this many one by one.
+const SINGLE: usize = 16;
 /// Delay before the next attempt after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -74,6 +76,7 @@ async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bo
     let found = stations.entries().into_iter().map(|entry| (entry.station(), entry.ifindex));
     let mut follower = Follower {
         mirror: Mirror::new(bridges, found),
+        nics: BTreeSet::new(),
         stations,
         up_to_date: false,
         declared: Instant::now(),
@@ -106,6 +109,8 @@ async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bo
 /// The mirror, the map that it is written to, and the state of the dump.
 struct Follower {
     mirror: Mirror,
+    /// The uplinks and the active members of bonds.
+    nics: BTreeSet<u32>,
     stations: Stations,
     /// The map equals the FDBs, as far as notifications tell.
     up_to_date: bool,
@@ -126,15 +131,15 @@ impl Follower {
         netlink: &Netlink,
     ) -> Result<()> {
         let mut writes = BTreeMap::new();
-        let (mut ports, mut dump) = (false, false);
+        let (mut links, mut dump) = (BTreeSet::new(), false);
         for event in events {
             let write = match *event {
                 FdbEvent::Known { station, ifindex, local } => {
                     self.mirror.known(station, ifindex, local)
                 }
                 FdbEvent::Gone(station) => self.mirror.gone(station),
-                FdbEvent::Link => {
-                    ports = true;
+                FdbEvent::Link(index) => {
+                    links.insert(index);
                     None
                 }
                 FdbEvent::Dumped { interrupted } => {
@@ -160,7 +165,11 @@ impl Follower {
         for write in writes.into_values() {
             self.write(write);
         }
-        dump |= ports && self.read_ports(netlink).await?;
+        dump |= if links.len() > SINGLE {
+            self.read_ports(netlink).await?
+        } else {
+            self.read_some(&links, netlink).await?
+        };
         if dump {
             self.dump(watch).await?;
         }
@@ -175,13 +184,42 @@ impl Follower {
         for write in writes {
             self.write(write);
         }
+        self.read_nics(netlink).await?;
+        Ok(dump)
+    }
+
+    /// [`read_ports`](Self::read_ports) for links that have changed.
+    async fn read_some(&mut self, links: &BTreeSet<u32>, netlink: &Netlink) -> Result<bool> {
+        let (mut dump, mut of_uplink) = (false, false);
+        for index in links {
+            let read = netlink.plain_port(*index).await;
+            let (controller, bridge) = read.context("read a bridge port")?;
+            let (writes, is_new) = self.mirror.set_port(*index, bridge);
+            for write in writes {
+                self.write(write);
+            }
+            dump |= is_new;
+            let uplinks = self.mirror.uplinks();
+            of_uplink |= self.nics.contains(index)
+                || uplinks.contains(index)
+                || controller.is_some_and(|bond| uplinks.contains(&bond));
+        }
+        if of_uplink {
+            self.read_nics(netlink).await?;
+        }
+        Ok(dump)
+    }
+
+    /// Reads the active members of bonds: XDP forwards from these NICs.
+    async fn read_nics(&mut self, netlink: &Netlink) -> Result<()> {
         let mut nics = BTreeSet::new();
         for uplink in self.mirror.uplinks() {
             let members = netlink.active_members(*uplink).await.context("list a bond's members")?;
             nics.extend(members.into_iter().chain([*uplink]));
         }
         self.stations.set_nics(&nics)?;
-        Ok(dump)
+        self.nics = nics;
+        Ok(())
     }
 
     /// Declares the map up to date. After a longer interruption (the process was stopped, or had no

@@ -83,6 +83,20 @@ impl Mirror {
         (gone.into_iter().filter_map(|station| self.gone(station)).collect(), new)
     }
 
+    /// [`set_ports`](Self::set_ports) for one port; `bridge` is `None` if it is not such a port.
+    pub fn set_port(&mut self, port: u32, bridge: Option<u32>) -> (Vec<Write>, bool) {
+        let before = self.ports.get(&port).copied();
+        if before == bridge {
+            return (Vec::new(), false);
+        }
+        let mut ports = self.ports.clone();
+        match bridge {
+            Some(bridge) => drop(ports.insert(port, bridge)),
+            None => drop(ports.remove(&port)),
+        }
+        self.set_ports(ports)
+    }
+
     /// A bridge has an FDB entry for a station; `local`: the entry is an address of this node.
     pub fn known(&mut self, station: Station, ifindex: u32, local: bool) -> Option<Write> {
         let mac = self.bridges.macs.get(&station.bridge)?;

@@ -2,7 +2,7 @@
 
 use std::{
     fmt,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use super::family::Families;
@@ -27,6 +27,15 @@ pub fn encode_maps(families: &mut Families<'_>, usage: &[(&'static str, u32, u32
 pub fn encode_build(families: &mut Families<'_>) -> fmt::Result {
     let labels = [("version", env!("CARGO_PKG_VERSION").into())];
     families.infos("netagent_build", "The version of this agent", [labels])
+}
+
+/// Writes how old all the other values are.
+pub fn encode_age(families: &mut Families<'_>, age: Duration) -> fmt::Result {
+    families.gauge(
+        "netagent_snapshot_age_seconds",
+        "Age of all values of this scrape: not 0 while the agent's loop waits for the kernel",
+        &age.as_secs_f64(),
+    )
 }
 
 /// Writes the reconciliations, reloads and repairs.

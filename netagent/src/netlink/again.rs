@@ -75,7 +75,7 @@ impl Netlink {
     }
 
     /// `ip -details link show` for the link with this index; `None`: it does not exist.
-    async fn link_reply(&self, index: u32) -> Result<Option<Reply>, Failure> {
+    pub(super) async fn link_reply(&self, index: u32) -> Result<Option<Reply>, Failure> {
         let link = LinkUnspec::new_with_index(index).append_extra_attribute(skip_stats());
         let request = RouteNetlinkMessage::GetLink(link.build());
         match self.socket.request(request, 0).await {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use libc::{IFLA_MASTER, IFLA_PROTINFO};
+use libc::{IFLA_INFO_SLAVE_DATA, IFLA_LINKINFO, IFLA_MASTER, IFLA_PROTINFO};
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec,
     packet_route::{AddressFamily, RouteNetlinkMessage},
@@ -28,14 +28,29 @@ impl Netlink {
             LinkMessageBuilder::<LinkUnspec>::new().interface_family(AddressFamily::Bridge).build();
         let replies = self.socket.dump(RouteNetlinkMessage::GetLink(message)).await?;
         let ports = replies.iter().filter_map(Reply::new_link).filter_map(Header::read);
-        Ok(ports.filter_map(|port| Some((port.index, plain(port.attributes)?))).collect())
+        let plain = |port: Header<'_>| {
+            let info = wire::find(port.attributes, IFLA_PROTINFO)?;
+            Some((port.index, plain(&port, info)?))
+        };
+        Ok(ports.filter_map(plain).collect())
+    }
+
+    /// `ip -details link show` for one link: its bond or bridge, and, if it is in
+    /// [`plain_ports`](Self::plain_ports), its bridge.
+    pub async fn plain_port(&self, index: u32) -> Result<(Option<u32>, Option<u32>), Failure> {
+        let reply = self.link_reply(index).await?;
+        let link = reply.as_ref().and_then(Reply::new_link).and_then(Header::read);
+        let Some(link) = link else { return Ok((None, None)) };
+        let controller = wire::find_u32(link.attributes, IFLA_MASTER);
+        let info = wire::find(link.attributes, IFLA_LINKINFO).filter(|_| link.is_bridge_port());
+        let info = info.and_then(|info| wire::find(info, IFLA_INFO_SLAVE_DATA));
+        Ok((controller, info.and_then(|info| plain(&link, info))))
     }
 }
 
 /// The bridge of a port that forwards and learns without restriction.
-fn plain(attributes: &[u8]) -> Option<u32> {
-    let bridge = wire::find_u32(attributes, IFLA_MASTER)?;
-    let info = wire::find(attributes, IFLA_PROTINFO)?;
+fn plain(port: &Header<'_>, info: &[u8]) -> Option<u32> {
+    let bridge = wire::find_u32(port.attributes, IFLA_MASTER)?;
     let byte = |kind| wire::find(info, kind).and_then(|value| value.first()).copied();
     let off = |kind| byte(kind).unwrap_or_default() == 0;
     let forwards = byte(STATE) == Some(FORWARDING) && byte(LEARNING) == Some(1);

@@ -14,10 +14,8 @@ use rtnetlink::sys::{
     AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE,
 };
 
-use super::wire;
+use super::wire::{self, Message};
 
-/// `struct nlmsghdr`
-const HEADER_BYTES: usize = 16;
 /// `struct ndmsg`
 const NEIGHBOUR_BYTES: usize = 12;
 /// The kernel's largest datagram for a dump.
@@ -43,8 +41,8 @@ pub enum FdbEvent {
     },
     /// An FDB entry was removed.
     Gone(Station),
-    /// A link changed, possibly a bridge port.
-    Link,
+    /// The link with this interface index changed, possibly a bridge port.
+    Link(u32),
     /// A dump has ended.
     Dumped {
         /// An FDB changed meanwhile: the dump may lack entries and must be repeated.
@@ -81,15 +79,11 @@ impl FdbWatch {
 
     /// Requests a dump of all FDBs. Its entries arrive as events; [`FdbEvent::Dumped`] ends it.
     pub async fn dump(&mut self) -> anyhow::Result<()> {
-        let mut message = Vec::with_capacity(HEADER_BYTES + NEIGHBOUR_BYTES);
-        let length = u32::try_from(HEADER_BYTES + NEIGHBOUR_BYTES)?;
-        message.extend(length.to_ne_bytes());
-        message.extend(RTM_GETNEIGH.to_ne_bytes());
-        message.extend(u16::try_from(NLM_F_REQUEST | NLM_F_DUMP)?.to_ne_bytes());
-        message.extend(SEQUENCE.to_ne_bytes());
-        message.extend(0u32.to_ne_bytes());
-        message.extend([u8::try_from(AF_BRIDGE)?]);
-        message.resize(HEADER_BYTES + NEIGHBOUR_BYTES, 0);
+        let mut neighbour = [0; NEIGHBOUR_BYTES];
+        neighbour[0] = u8::try_from(AF_BRIDGE)?;
+        let flags = u16::try_from(NLM_F_REQUEST | NLM_F_DUMP)?;
+        let message = wire::message(RTM_GETNEIGH, flags, SEQUENCE, &neighbour);
+        let message = message.context("request a dump of the FDBs")?;
         self.interrupted = false;
         let to_the_kernel = SocketAddr::new(0, 0);
         self.socket
@@ -112,7 +106,8 @@ impl FdbWatch {
                     Poll::Pending => break,
                     Poll::Ready(Ok(())) => {
                         let interrupted = &mut self.interrupted;
-                        events.extend(messages(&self.buffer).filter_map(|m| m.event(interrupted)));
+                        let messages = wire::messages(&self.buffer);
+                        events.extend(messages.filter_map(|m| event(&m, interrupted)));
                     }
                     Poll::Ready(Err(error)) => match error.raw_os_error() {
                         Some(libc::ENOBUFS) => events.push(FdbEvent::Lost),
@@ -132,61 +127,38 @@ impl FdbWatch {
     }
 }
 
-struct Message<'a> {
-    kind: u16,
-    flags: u16,
-    payload: &'a [u8],
+fn event(message: &Message<'_>, interrupted: &mut bool) -> Option<FdbEvent> {
+    *interrupted |= i32::from(message.flags) & NLM_F_DUMP_INTR != 0;
+    match message.kind {
+        RTM_NEWLINK | RTM_DELLINK => wire::u32_at(message.payload, 4).map(FdbEvent::Link),
+        RTM_NEWNEIGH | RTM_DELNEIGH => neighbour(message),
+        kind if i32::from(kind) == NLMSG_DONE => {
+            Some(FdbEvent::Dumped { interrupted: *interrupted })
+        }
+        // The dump was refused: another dump is under way.
+        kind if i32::from(kind) == NLMSG_ERROR => Some(FdbEvent::Dumped { interrupted: true }),
+        _ => None,
+    }
 }
 
-/// The messages of a datagram, up to the first malformed one.
-fn messages(mut rest: &[u8]) -> impl Iterator<Item = Message<'_>> {
-    std::iter::from_fn(move || {
-        let length = usize::try_from(wire::u32_at(rest, 0)?).ok()?;
-        let message = Message {
-            kind: wire::u16_at(rest, 4)?,
-            flags: wire::u16_at(rest, 6)?,
-            payload: rest.get(HEADER_BYTES..length)?,
-        };
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some(message)
-    })
-}
-
-impl Message<'_> {
-    fn event(&self, interrupted: &mut bool) -> Option<FdbEvent> {
-        *interrupted |= i32::from(self.flags) & NLM_F_DUMP_INTR != 0;
-        match self.kind {
-            RTM_NEWLINK | RTM_DELLINK => Some(FdbEvent::Link),
-            RTM_NEWNEIGH | RTM_DELNEIGH => self.neighbour(),
-            kind if i32::from(kind) == NLMSG_DONE => {
-                Some(FdbEvent::Dumped { interrupted: *interrupted })
-            }
-            // The dump was refused: another dump is under way.
-            kind if i32::from(kind) == NLMSG_ERROR => Some(FdbEvent::Dumped { interrupted: true }),
-            _ => None,
-        }
+/// An entry of a bridge's FDB. An entry of a device's own filter has no bridge.
+fn neighbour(message: &Message<'_>) -> Option<FdbEvent> {
+    let payload = message.payload;
+    let attributes = payload.get(NEIGHBOUR_BYTES..)?;
+    if i32::from(*payload.first()?) != AF_BRIDGE {
+        return None;
     }
-
-    /// An entry of a bridge's FDB. An entry of a device's own filter has no bridge.
-    fn neighbour(&self) -> Option<FdbEvent> {
-        let family = *self.payload.first()?;
-        let attributes = self.payload.get(NEIGHBOUR_BYTES..)?;
-        if i32::from(family) != AF_BRIDGE {
-            return None;
-        }
-        let station = Station {
-            bridge: wire::find_u32(attributes, NDA_MASTER)?,
-            vid: wire::find(attributes, NDA_VLAN)
-                .and_then(|vid| wire::u16_at(vid, 0))
-                .unwrap_or_default(),
-            mac: wire::find(attributes, NDA_LLADDR)?.try_into().ok()?,
-        };
-        let (ifindex, state) = (wire::u32_at(self.payload, 4)?, wire::u16_at(self.payload, 8)?);
-        let local = state & NUD_PERMANENT != 0;
-        let known = local || state & (NUD_REACHABLE | NUD_STALE | NUD_NOARP) != 0;
-        if self.kind == RTM_DELNEIGH || !known {
-            return Some(FdbEvent::Gone(station));
-        }
-        Some(FdbEvent::Known { station, ifindex, local })
+    let vid = wire::find(attributes, NDA_VLAN).and_then(|vid| wire::u16_at(vid, 0));
+    let station = Station {
+        bridge: wire::find_u32(attributes, NDA_MASTER)?,
+        vid: vid.unwrap_or_default(),
+        mac: wire::find(attributes, NDA_LLADDR)?.try_into().ok()?,
+    };
+    let (ifindex, state) = (wire::u32_at(payload, 4)?, wire::u16_at(payload, 8)?);
+    let local = state & NUD_PERMANENT != 0;
+    let known = local || state & (NUD_REACHABLE | NUD_STALE | NUD_NOARP) != 0;
+    if message.kind == RTM_DELNEIGH || !known {
+        return Some(FdbEvent::Gone(station));
     }
+    Some(FdbEvent::Known { station, ifindex, local })
 }

@@ -25,8 +25,6 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// `NLMSGERR_ATTR_MSG`
 const ERROR_TEXT: u16 = 1;
-/// `struct nlmsghdr`
-const HEADER_BYTES: usize = 16;
 
 /// A socket for requests of one netlink protocol.
 pub(super) struct Socket {
@@ -134,23 +132,13 @@ impl Socket {
 impl Exchange {
     async fn send(&mut self, request: &Request, flags: u16) -> Result<(), Failure> {
         self.sequence = self.sequence.wrapping_add(1);
-        let Ok(length) = u32::try_from(HEADER_BYTES + request.payload.len()) else {
-            return Err(Failure::Malformed);
-        };
-        // The last field is the sender's port, which the kernel fills in.
-        let message = [
-            &length.to_ne_bytes()[..],
-            &request.kind.to_ne_bytes(),
-            &flags.to_ne_bytes(),
-            &self.sequence.to_ne_bytes(),
-            &0_u32.to_ne_bytes(),
-            &request.payload,
-        ];
+        let message = wire::message(request.kind, flags, self.sequence, &request.payload);
+        let message = message.ok_or(Failure::Malformed)?;
         #[cfg(test)]
         {
             self.datagrams += 1;
         }
-        self.socket.send_to(&message.concat(), &SocketAddr::new(0, 0)).await?;
+        self.socket.send_to(&message, &SocketAddr::new(0, 0)).await?;
         Ok(())
     }
 
@@ -173,7 +161,7 @@ impl Exchange {
                 match message.message_type() {
                     // The end of a dump has a code as well, and then no error message.
                     kind @ (NLMSG_DONE | NLMSG_ERROR) => {
-                        let quoted = if kind == NLMSG_ERROR { HEADER_BYTES } else { 0 };
+                        let quoted = if kind == NLMSG_ERROR { wire::HEADER_BYTES } else { 0 };
                         return outcome(payload, quoted, message.flags())
                             .map(|()| (replies, interrupted));
                     }

@@ -3,7 +3,7 @@
 //! notifications do not matter.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     io,
     task::{Context, Poll},
@@ -29,6 +29,7 @@ use super::{
     route, wire,
     xdp::{self, Netdev},
 };
+use crate::names::IfName;
 
 /// More than the longest notification.
 const BUFFER_BYTES: usize = 64 << 10;
@@ -38,6 +39,8 @@ const BUFFER_BYTES: usize = 64 << 10;
 pub struct Changes {
     /// Interface indexes of links that appeared, changed or vanished.
     pub links: BTreeSet<u32>,
+    /// The names of those whose notification has one.
+    pub names: BTreeMap<u32, IfName>,
     /// Default routes, or routes of the agent, changed.
     pub routes: bool,
     /// Notifications were lost: anything may have changed.
@@ -48,6 +51,7 @@ impl Changes {
     /// Adds what changed later.
     pub fn merge(&mut self, later: Self) {
         self.links.extend(later.links);
+        self.names.extend(later.names);
         self.routes |= later.routes;
         self.everything |= later.everything;
     }
@@ -85,6 +89,7 @@ impl Changes {
             return;
         }
         self.note_index(Some(header.index));
+        self.names.extend(header.name().map(|name| (header.index, name)));
         // There is no notification for a veth whose peer moves to or from another namespace.
         let of_bridge = payload.first().is_some_and(|family| i32::from(*family) == AF_BRIDGE);
         let comes_or_goes = kind == RTM_DELLINK || header.changed == u32::MAX;
@@ -193,7 +198,7 @@ fn read_all(
         match socket.poll_recv(context, buffer) {
             Poll::Pending => return Ok(lost),
             Poll::Ready(Ok(())) => {
-                wire::messages(buffer).for_each(|(kind, payload)| note(kind, payload));
+                wire::messages(buffer).for_each(|message| note(message.kind, message.payload));
             }
             Poll::Ready(Err(error)) => match error.raw_os_error() {
                 Some(libc::ENOBUFS) => lost = true,

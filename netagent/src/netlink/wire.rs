@@ -61,14 +61,40 @@ pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
 }
 
 /// `struct nlmsghdr`
-const HEADER_BYTES: usize = 16;
+pub(super) const HEADER_BYTES: usize = 16;
 
-/// The kinds and payloads of the messages in a datagram, as far as they are well-formed.
-pub(super) fn messages(mut rest: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+/// A message from the kernel.
+pub(super) struct Message<'a> {
+    pub(super) kind: u16,
+    pub(super) flags: u16,
+    pub(super) payload: &'a [u8],
+}
+
+/// The messages in a datagram, as far as they are well-formed.
+pub(super) fn messages(mut rest: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let length = usize::try_from(u32_at(rest, 0)?).ok()?;
-        let message = (u16_at(rest, 4)?, rest.get(HEADER_BYTES..length)?);
+        let message = Message {
+            kind: u16_at(rest, 4)?,
+            flags: u16_at(rest, 6)?,
+            payload: rest.get(HEADER_BYTES..length)?,
+        };
         rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
         Some(message)
     })
+}
+
+/// A message to the kernel; `None`: it is too long.
+pub(super) fn message(kind: u16, flags: u16, sequence: u32, payload: &[u8]) -> Option<Vec<u8>> {
+    let length = u32::try_from(HEADER_BYTES + payload.len()).ok()?;
+    // The last field is the sender's port, which the kernel fills in.
+    let fields = [
+        &length.to_ne_bytes()[..],
+        &kind.to_ne_bytes(),
+        &flags.to_ne_bytes(),
+        &sequence.to_ne_bytes(),
+        &0_u32.to_ne_bytes(),
+        payload,
+    ];
+    Some(fields.concat())
 }

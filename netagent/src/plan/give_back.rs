@@ -44,8 +44,12 @@ pub fn bridges(view: &View<'_>, plan: &mut Plan) {
     }
 }
 
-/// Gives back a port: it stays on the bridge that it was found on, or goes back to it.
+/// Gives back a port: it stays on the bridge that it was found on, or goes back to it. Where it is
+/// not known any more how it was found, it stays as it is.
 pub fn port(view: &View<'_>, name: &IfName, device: &IfName, link: &Link, unit: &mut Unit) {
+    if view.may_be_at_home(device, link) {
+        return unit.datapath(view, DatapathChange::Forget(name.clone()));
+    }
     let kind = |of: Option<&IfName>| of.and_then(|of| view.observed.link(of)).map(|of| &of.kind);
     let original = view.original(device).filter(|_| !view.desired.mentions(device));
     let home = original.and_then(|original| original.controller.as_ref());
@@ -147,10 +151,19 @@ impl View<'_> {
         self.observed.originals.get(name).filter(|original| original.index == link.index)
     }
 
+    /// Whether a device may have been found on the bridge that it is on, and nobody knows.
+    fn may_be_at_home(&self, device: &IfName, link: &Link) -> bool {
+        let controller = link.controller.as_ref().and_then(|name| self.observed.link(name));
+        self.observed.originals_lost
+            && self.original(device).is_none()
+            && controller.is_some_and(|controller| !controller.is_owned())
+    }
+
     /// The devices that exist, have an original, and are not desired any more.
     fn given_back(&self) -> impl Iterator<Item = (&IfName, &Link, &Original)> {
         let names = self.observed.originals.keys();
-        let former = names.filter(|name| !self.desired.mentions(name));
+        let is_kept = |name: &IfName| self.desired.keep_former_ports && self.is_former_port(name);
+        let former = names.filter(move |name| !self.desired.mentions(name) && !is_kept(name));
         former.filter_map(|name| Some((name, self.observed.link(name)?, self.original(name)?)))
     }
 

@@ -30,7 +30,7 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
         unit.touches = altered.filter(|name| view.carries_the_node(name)).collect();
         let cut_off = view.cuts_off_strangers(unit).filter(|_| !restores);
         let touched = unit.touches.iter().cloned();
-        let guarded = touched.chain(view.torn_down(unit)).chain(cut_off);
+        let guarded = touched.chain(view.torn_down(unit)).chain(cut_off).chain(view.kept(unit));
         unit.unconfirmed = guarded.filter(|name| !permission.confirmed.contains(name)).collect();
         if let Some(bridge) = view.bridge_of(&unit.id)
             && !unit.unconfirmed.is_empty()
@@ -170,11 +170,30 @@ fn in_use(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
 impl View<'_> {
     /// A link that needs confirmation, with the reason.
     fn why(&self, name: &IfName) -> String {
-        if self.carries_the_node(name) {
+        if self.is_former_port(name) && self.desired.keep_former_ports {
+            format!("{name}, which may be in the list of added ports that was damaged")
+        } else if self.carries_the_node(name) {
             format!("{name}, which carries the node's own network")
         } else {
             format!("{name}, whose ports that no source names lose VLANs")
         }
+    }
+
+    /// The port that a unit unplugs though a source that may have named it was damaged.
+    fn kept(&self, unit: &Unit) -> Option<IfName> {
+        let is_port = unit.id.part == Part::FormerPort && !self.is_uplink(&unit.id.device);
+        let (device, _) = self.device_of(&unit.id.device).filter(|_| is_port)?;
+        (self.desired.keep_former_ports && self.is_former_port(device)).then(|| device.clone())
+    }
+
+    /// Whether a device has the policy of a VM's port that no source names.
+    pub fn is_former_port(&self, device: &IfName) -> bool {
+        let Some(link) = self.observed.link(device) else { return false };
+        self.datapath.ports.iter().any(|(name, port)| {
+            port.ifindex == link.index
+                && port.policy.mode() != "uplink"
+                && !self.desired.ports.contains_key(name)
+        })
     }
 
     /// Whether a change plugs in a device that was there before, by the policy that is for it: not

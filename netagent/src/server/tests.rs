@@ -1,13 +1,14 @@
 use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    sync::Arc,
+    time::Duration,
 };
-
-use tokio::sync::mpsc;
 
 use super::*;
 use crate::{
     health::Health,
+    request::{self, Request, Window},
     snapshot::Activity,
     state::{Code, Finding, Subject},
 };
@@ -22,27 +23,30 @@ enum Loop {
 
 /// Starts a server for a loop with this behaviour.
 async fn start(agent_loop: Loop) -> SocketAddr {
+    start_with_window(agent_loop).await.0
+}
+
+async fn start_with_window(agent_loop: Loop) -> (SocketAddr, Window) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (sender, mut requests) = mpsc::channel::<Request>(1);
+    let (asker, mut requests, window) = request::channel();
     tokio::spawn(async move {
         let mut kept = Vec::new();
         while let Some(request) = requests.recv().await {
             match (&agent_loop, request) {
                 (Loop::Ended, _) => break,
                 (Loop::Hangs, request) => kept.push(request),
-                (_, Request::Ping(reply)) => drop(reply.send(())),
                 (Loop::Gives(snapshot), Request::Snapshot(reply)) => {
-                    drop(reply.send((**snapshot).clone()));
+                    drop(reply.send(Arc::new((**snapshot).clone())));
                 }
                 (Loop::Gives(_) | Loop::CannotRead, request) => drop(request),
             }
         }
     });
     let bounded = Bounded::with(listener, 2, Duration::from_millis(500));
-    let asker = Asker::new(sender, Duration::from_millis(100));
-    tokio::spawn(async move { axum::serve(bounded, router(asker)).await });
-    address
+    let router = router(asker.hurried());
+    tokio::spawn(async move { axum::serve(bounded, router).await });
+    (address, window)
 }
 
 /// Returns the status line, headers and body.
@@ -105,16 +109,41 @@ async fn readiness_lists_findings_and_only_critical_ones_fail_it() {
 }
 
 #[tokio::test]
-async fn loop_that_does_not_answer_is_unhealthy() {
-    let address = start(Loop::Hangs).await;
-    for path in ["/healthz", "/readyz", "/metrics"] {
+async fn loop_that_does_not_answer_is_alive_for_a_while() {
+    let (address, window) = start_with_window(Loop::Hangs).await;
+    for (silence, status) in [(0, "200"), (50, "200"), (61, "503")] {
+        window.silent_for(Duration::from_secs(silence));
+        let answer = get(address, "/healthz", "*/*").await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{answer}");
+        assert!(answer.contains(&format!(" {silence} s")), "{answer}");
+    }
+    let address = start(Loop::Ended).await;
+    // The loop ends with the first request.
+    get(address, "/metrics", "*/*").await;
+    let answer = get(address, "/healthz", "*/*").await;
+    assert!(answer.starts_with("HTTP/1.1 503 ") && answer.contains("has ended"), "{answer}");
+}
+
+#[tokio::test]
+async fn readers_get_the_published_snapshot_while_the_loop_does_not_answer() {
+    let (address, window) = start_with_window(Loop::Hangs).await;
+    for path in ["/readyz", "/metrics"] {
         let answer = get(address, path, "*/*").await;
         assert!(answer.starts_with("HTTP/1.1 503 "), "{path}: {answer}");
     }
-    let address = start(Loop::Ended).await;
-    // The loop may not have ended yet when the first request arrives.
-    get(address, "/healthz", "*/*").await;
-    assert!(get(address, "/healthz", "*/*").await.starts_with("HTTP/1.1 503 "));
+    let Loop::Gives(snapshot) = daemon(&[(Code::Refused, "tap8: is a bridge")]) else {
+        unreachable!()
+    };
+    window.publish(Arc::from(snapshot));
+    let answer = get(address, "/readyz", "*/*").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let findings = "ready\nwarning: node: as of 0 s ago: the agent's loop does not answer (it waits \
+                    for the kernel, or for a long step)\nerror: node: tap8: is a bridge\n";
+    assert!(answer.ends_with(findings), "{answer}");
+    let answer = get(address, "/metrics", "*/*").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let age = answer.lines().find_map(|line| line.strip_prefix("netagent_snapshot_age_seconds "));
+    assert!(age.unwrap().parse::<f64>().unwrap() > 0.1, "{answer}");
 }
 
 #[tokio::test]

@@ -25,6 +25,8 @@ pub struct Desired {
     pub ports: BTreeMap<IfName, Port>,
     /// Links that carry the node itself. They change only if the operator names them.
     pub protected: BTreeSet<IfName>,
+    /// Ports may be missing here, as a source was damaged: those that are plugged in stay.
+    pub keep_former_ports: bool,
 }
 
 impl Desired {

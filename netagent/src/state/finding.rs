@@ -148,8 +148,12 @@ codes! {
     FirstApply = "first-apply" Waiting Critical,
     /// Netlink or the datapath could not be read.
     LookFailed = "look-failed" Degraded Critical,
+    /// The agent's loop does not answer: what is shown is old.
+    NoAnswer = "no-answer" Ready Warning,
     /// The file could not be used when it was read last. The previous one stays in force.
     ReloadFailed = "reload-failed" Degraded Warning,
+    /// A file in which the agent keeps what it knows could not be read, and was set aside.
+    StateDamaged = "state-damaged" Degraded Error,
     /// An item of a source contradicts another item, or asks for something that does not exist.
     Rejected = "rejected" Refused Error,
     /// This node cannot have the unit as it is desired.

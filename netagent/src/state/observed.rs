@@ -57,6 +57,8 @@ pub struct Observed {
     pub kernel: Kernel,
     /// What was there before the first change. The agent keeps it in the state directory.
     pub originals: Originals,
+    /// Originals may be missing, as the agent's file was damaged.
+    pub originals_lost: bool,
 }
 
 /// Optional parts of a kernel.

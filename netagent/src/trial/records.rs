@@ -1,17 +1,12 @@
 //! The records: which file was confirmed last, and which one is not confirmed. They are read at
 //! the start of `netagent run`, so that a node boots into what was confirmed.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context as _, Result};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tracing::warn;
+use serde::{Deserialize, Serialize};
 
-use crate::{names::IfName, store};
+use crate::{names::IfName, state::Finding, state_file::StateFile};
 
 /// The file that was confirmed last: by the operator, or as it altered nothing that carries the
 /// node.
@@ -40,21 +35,20 @@ pub struct Unconfirmed {
 /// The records of a state directory.
 #[derive(Clone, Debug)]
 pub struct Records {
-    directory: PathBuf,
     /// The file that was confirmed last.
     pub confirmed: Option<Confirmed>,
     /// The file that was tried last, unless it was confirmed.
     pub unconfirmed: Option<Unconfirmed>,
+    confirmed_file: StateFile,
+    unconfirmed_file: StateFile,
 }
 
 impl Records {
-    /// Reads them. A record that is damaged is not there: it says what was allowed.
-    pub fn read(directory: &Path) -> Result<Self> {
-        Ok(Self {
-            directory: directory.to_owned(),
-            confirmed: read(&directory.join("confirmed.json"))?,
-            unconfirmed: read(&directory.join("unconfirmed.json"))?,
-        })
+    /// Reads them. Without the record of what was confirmed, nothing is.
+    pub fn read(directory: &Path) -> Self {
+        let (confirmed_file, confirmed) = StateFile::read(directory.join("confirmed.json"));
+        let (unconfirmed_file, unconfirmed) = StateFile::read(directory.join("unconfirmed.json"));
+        Self { confirmed, unconfirmed, confirmed_file, unconfirmed_file }
     }
 
     /// Whether this file was tried and not confirmed.
@@ -67,21 +61,29 @@ impl Records {
         self.confirmed.as_ref().is_some_and(|confirmed| confirmed.text == text)
     }
 
-    /// Notes a file before its trial begins, or the reason why it ended.
+    /// A finding for each record that could not be read.
+    pub fn findings(&self) -> Vec<Finding> {
+        let remedy = "look at `netagent plan`, and apply the file again";
+        let confirmed =
+            self.confirmed_file.findings("it had the file that was confirmed last", remedy);
+        let unconfirmed =
+            self.unconfirmed_file.findings("it had a file that was not confirmed", remedy);
+        confirmed.into_iter().chain(unconfirmed).collect()
+    }
+
+    /// Notes a file before its trial begins.
     pub fn set_unconfirmed(&mut self, unconfirmed: Unconfirmed) -> Result<()> {
-        self.save("unconfirmed.json", &unconfirmed)?;
         self.unconfirmed = Some(unconfirmed);
-        Ok(())
+        self.save_unconfirmed()
     }
 
     /// Notes why the file that was tried was rolled back.
     pub fn set_reason(&mut self, reason: String) -> Result<()> {
-        match self.unconfirmed.clone() {
-            Some(unconfirmed) => {
-                self.set_unconfirmed(Unconfirmed { reason: Some(reason), ..unconfirmed })
-            }
-            None => Ok(()),
+        match &mut self.unconfirmed {
+            Some(unconfirmed) => unconfirmed.reason = Some(reason),
+            None => return Ok(()),
         }
+        self.save_unconfirmed()
     }
 
     /// Notes that the file that was tried is confirmed.
@@ -102,38 +104,21 @@ impl Records {
             links: known.into_iter().flatten().chain(links).collect(),
         };
         if self.confirmed.as_ref() != Some(&confirmed) {
-            self.save("confirmed.json", &confirmed)?;
             self.confirmed = Some(confirmed);
+            save(&mut self.confirmed_file, &self.confirmed)?;
         }
-        self.end_unconfirmed(text)
+        if self.is_unconfirmed(text) {
+            self.unconfirmed = None;
+            self.save_unconfirmed()?;
+        }
+        Ok(())
     }
 
-    fn end_unconfirmed(&mut self, text: &str) -> Result<()> {
-        if !self.is_unconfirmed(text) {
-            return Ok(());
-        }
-        self.unconfirmed = None;
-        let path = self.directory.join("unconfirmed.json");
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-            removed => removed.with_context(|| format!("remove {}", path.display())),
-        }
-    }
-
-    fn save(&self, name: &str, content: &impl Serialize) -> Result<()> {
-        let path = self.directory.join(name);
-        store::replace(&path, content).with_context(|| format!("write {}", path.display()))
+    fn save_unconfirmed(&mut self) -> Result<()> {
+        save(&mut self.unconfirmed_file, &self.unconfirmed)
     }
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let bytes = match fs::read(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        bytes => bytes.with_context(|| format!("read {}", path.display()))?,
-    };
-    let content = serde_json::from_slice(&bytes);
-    if let Err(error) = &content {
-        warn!("{}: {error}: ignored", path.display());
-    }
-    Ok(content.ok())
+fn save(file: &mut StateFile, content: &impl Serialize) -> Result<()> {
+    file.save(content).with_context(|| format!("write {}", file.path().display()))
 }

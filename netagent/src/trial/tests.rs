@@ -107,7 +107,7 @@ fn log_that_is_cut_short_has_the_steps_before() {
 fn confirmation_and_undo_exclude_each_other() {
     let directory = Directory::new("confirmation");
     assert!(!confirm(&directory.0, "one").unwrap(), "nothing is on trial");
-    let mut records = Records::read(&directory.0).unwrap();
+    let mut records = Records::read(&directory.0);
     let unconfirmed = Unconfirmed { text: "new".to_owned(), links: [].into(), reason: None };
     records.set_unconfirmed(unconfirmed.clone()).unwrap();
     let log = UndoLog::begin(&directory.0, header()).unwrap();
@@ -115,12 +115,12 @@ fn confirmation_and_undo_exclude_each_other() {
     assert!(confirm(&directory.0, "one").unwrap());
     assert!(log.is_decided());
     assert_eq!(log.decide().unwrap(), Decided::Confirmed);
-    let mut records = Records::read(&directory.0).unwrap();
+    let mut records = Records::read(&directory.0);
     assert!(records.is_confirmed("new") && records.unconfirmed.is_none());
     // Another file that needs no trial does not confirm the one that was rolled back.
     records.set_unconfirmed(Unconfirmed { text: "bad".to_owned(), ..unconfirmed }).unwrap();
     records.confirm("one", "new", [].into()).unwrap();
-    assert!(Records::read(&directory.0).unwrap().is_unconfirmed("bad"));
+    assert!(Records::read(&directory.0).is_unconfirmed("bad"));
 }
 
 #[test]

@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
 use super::reach::Target;
-use crate::{change::Change, names::IfName, state::UnitId, store};
+use crate::{change::Change, names::IfName, state::UnitId, state_file};
 
 const RUNNING: &str = "trial.jsonl";
 const UNDONE: &str = "trial.undo";
@@ -78,7 +78,7 @@ impl UndoLog {
             bail!("an earlier change is not rolled back completely: run `netagent rollback`");
         }
         let begin = || {
-            store::create_directory_of(&path)?;
+            state_file::create_directory_of(&path)?;
             let file = File::options().append(true).create_new(true).mode(0o600).open(&path)?;
             Ok::<_, io::Error>(file)
         };
@@ -205,7 +205,7 @@ impl UndoLog {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(Decided::Confirmed),
             renamed => {
                 renamed.context("rename the undo log")?;
-                store::sync(&self.directory).context("rename the undo log")?;
+                state_file::sync(&self.directory).context("rename the undo log")?;
                 Ok(Decided::Undo)
             }
         }
@@ -232,7 +232,7 @@ impl UndoLog {
             }
             renamed => {
                 renamed.context("confirm the trial")?;
-                store::sync(directory).context("confirm the trial")?;
+                state_file::sync(directory).context("confirm the trial")?;
                 Ok(true)
             }
         }

@@ -73,30 +73,76 @@ fn a_port_that_is_added_at_run_time_is_as_good_as_one_of_the_file() {
 
 /// What was added at run time is unplugged by a command only, never by a file that is damaged.
 #[test]
-fn a_damaged_list_of_added_ports_stops_the_start_and_changes_nothing() {
+fn a_damaged_list_of_added_ports_stops_neither_the_start_nor_the_ports() {
     once();
-    let lab = Lab::new(2);
+    let lab = Lab::new(3);
     let node = &lab.node;
     node.configure(&Lab::file(&[("vm0", "")]));
     let daemon = node.run();
     node.ok("port add vm1 --network n100");
+    node.ok("port add vm2 --network n100");
     daemon.kill();
     let list = node.socket().with_file_name("ports.json");
+    let aside = list.with_extension("json.damaged");
     let good = std::fs::read(&list).unwrap();
     std::fs::write(&list, &good[..good.len() / 2]).unwrap();
-    let refused = node.refused(&format!("run -c {}", node.config()));
-    assert!(refused.contains("ports.json") && refused.contains("remove it"), "{refused}");
+    // An apply without the daemon, which leaves the file alone.
+    let apply = node.netagent(&format!("apply -c {}", node.config()));
+    let said = String::from_utf8_lossy(&apply.stderr).into_owned();
+    assert!(apply.status.code() == Some(3) && said.contains("ports.json: is damaged"), "{said}");
+    assert!(said.contains("port vm1 is left as it is"), "{said}");
+    lab.wait_for_ping(1, 2);
+    let daemon = node.run();
+    lab.wait_for_ping(1, 2);
+    assert!(!list.exists() && aside.exists());
+    let found = status(node);
+    assert!(found["findings"].to_string().contains("state-damaged"), "{found}");
+    for (port, wanted) in [("vm0", "Ready"), ("vm1", "Waiting"), ("vm2", "Waiting")] {
+        assert_eq!(state(&found, "ports", port), wanted, "{port}");
+    }
+    // The state survives a restart, and its ways out work: add it again, confirm, remove the file.
+    daemon.kill();
+    let daemon = node.run();
+    node.ok("port add vm1 --network n100");
+    assert_eq!(state(&status(node), "ports", "vm1"), "Ready");
+    let master = |port: &str| node.netns.link(port)["master"].clone();
+    assert_eq!(master("vm2"), "lab-br");
+    std::fs::remove_file(&aside).unwrap();
+    node.ok("reload");
+    assert_eq!(master("vm2"), serde_json::Value::Null);
     lab.wait_for_ping(0, 1);
-    std::fs::write(&list, &good).unwrap();
-    let _daemon = node.run();
-    lab.wait_for_ping(0, 1);
-    // A port that cannot be kept is not added.
+    assert!(!status(node)["findings"].to_string().contains("state-damaged"));
+    daemon.kill();
+    // Whatever is in the place of the file.
     std::fs::remove_file(&list).unwrap();
     std::fs::create_dir(&list).unwrap();
-    node.netns.sh("ip link add vm9 type veth peer name peer9");
-    let refused = node.refused("port add vm9 --network n100");
+    let _daemon = node.run();
+    lab.wait_for_ping(0, 1);
+    node.ok("confirm vm1");
+    assert_eq!(master("vm1"), serde_json::Value::Null);
+    assert!(aside.is_dir());
+    // A port that cannot be kept is not added.
+    std::fs::create_dir(list.with_extension("new")).unwrap();
+    let refused = node.refused("port add vm2 --network n100");
     assert!(refused.contains("ports.json"), "{refused}");
-    assert!(!node.ok("port list").contains("vm9"));
+    assert_eq!(state(&status(node), "ports", "vm2"), "absent");
+}
+
+#[test]
+fn damaged_originals_stop_nothing() {
+    once();
+    let lab = Lab::new(1);
+    let node = &lab.node;
+    node.configure(&Lab::file(&[("vm0", "")]));
+    std::fs::create_dir_all(node.state()).unwrap();
+    std::fs::write(node.state().join("originals.json"), "").unwrap();
+    let _daemon = node.run();
+    let found = status(node)["findings"].to_string();
+    assert!(found.contains("state-damaged") && found.contains("originals.json.damaged"), "{found}");
+    assert_eq!(state(&status(node), "ports", "vm0"), "Ready");
+    std::fs::remove_file(node.state().join("originals.json.damaged")).unwrap();
+    node.ok("reload");
+    assert!(!status(node)["findings"].to_string().contains("state-damaged"));
 }
 
 #[test]

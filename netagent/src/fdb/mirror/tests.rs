@@ -67,6 +67,19 @@ fn a_port_that_stops_forwarding_loses_its_stations() {
 }
 
 #[test]
+fn a_single_port_is_set_like_all_of_them() {
+    let mut mirror = mirror();
+    mirror.known(station(1), VM, false);
+    mirror.known(station(2), OTHER, false);
+    assert_eq!(mirror.set_port(VM, Some(BRIDGE)), (vec![], false));
+    assert_eq!(mirror.set_port(VM, None), (vec![Write::Remove(station(1))], false));
+    assert_eq!(mirror.set_port(VM, None), (vec![], false));
+    assert_eq!(mirror.set_port(VM, Some(BRIDGE)), (vec![], true));
+    // It moves to another bridge.
+    assert_eq!(mirror.set_port(OTHER, Some(99)), (vec![Write::Remove(station(2))], true));
+}
+
+#[test]
 fn a_dump_removes_the_stations_that_it_lacks() {
     let mut mirror = mirror();
     mirror.known(station(1), VM, false);

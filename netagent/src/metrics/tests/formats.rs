@@ -121,7 +121,9 @@ fn openmetrics_of_a_small_node() {
     # TYPE netagent_problems gauge
     netagent_problems{severity="critical",code="first-apply"} 0
     netagent_problems{severity="critical",code="look-failed"} 0
+    netagent_problems{severity="warning",code="no-answer"} 0
     netagent_problems{severity="warning",code="reload-failed"} 0
+    netagent_problems{severity="error",code="state-damaged"} 0
     netagent_problems{severity="error",code="rejected"} 0
     netagent_problems{severity="error",code="refused"} 0
     netagent_problems{severity="warning",code="confirmation-needed"} 0
@@ -160,6 +162,9 @@ fn openmetrics_of_a_small_node() {
     # HELP netagent_segment_nics_up NICs of the uplink of a segment that have a link
     # TYPE netagent_segment_nics_up gauge
     netagent_segment_nics_up{segment="oob"} 1
+    # HELP netagent_snapshot_age_seconds Age of all values of this scrape: not 0 while the agent's loop waits for the kernel
+    # TYPE netagent_snapshot_age_seconds gauge
+    netagent_snapshot_age_seconds 0.0
     # HELP netagent_reconcile_success Applies after which every part of the node was as desired
     # TYPE netagent_reconcile_success counter
     netagent_reconcile_success_total 4
@@ -243,6 +248,7 @@ fn classic_families_have_their_suffix_in_type_and_help() {
     netagent_segment_nics_wanted gauge
     netagent_segment_nics_present gauge
     netagent_segment_nics_up gauge
+    netagent_snapshot_age_seconds gauge
     netagent_reconcile_success_total counter
     netagent_reconcile_failures_total counter
     netagent_reconcile_last_success_timestamp_seconds gauge

@@ -387,3 +387,35 @@ impl io::Write for Log {
         Ok(())
     }
 }
+
+/// One port that is read alone shows the same as in the list of all.
+#[test]
+#[ignore = "needs root"]
+fn a_bridge_port_is_read_alone_as_with_the_others() {
+    in_namespace(|netlink| {
+        Box::pin(async move {
+            run("ip link add name br type bridge && ip link set dev br up");
+            netlink.add_veth("vm0", "vm0-peer").await;
+            run("ip link set vm0 up && ip link set vm0-peer up && ip link set vm0 master br");
+            let index = netlink.index(&name("vm0")).await.unwrap();
+            let mut seen = BTreeSet::new();
+            for change in [
+                "true",
+                "bridge link set dev vm0 state 3",
+                "bridge link set dev vm0 isolated on",
+                "bridge link set dev vm0 isolated off learning off",
+                "bridge link set dev vm0 learning on",
+                "ip link set vm0 nomaster",
+                "ip link set vm0 master br && bridge link set dev vm0 state 3",
+                "ip link del vm0",
+            ] {
+                run(change);
+                let all = netlink.plain_ports().await.unwrap();
+                let (controller, bridge) = netlink.plain_port(index).await.unwrap();
+                assert_eq!(bridge, all.get(&index).copied(), "{change}");
+                seen.insert((controller.is_some(), bridge.is_some()));
+            }
+            assert_eq!(seen, [(false, false), (true, false), (true, true)].into());
+        })
+    });
+}

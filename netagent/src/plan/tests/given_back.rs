@@ -110,3 +110,21 @@ fn port_keeps_its_vlans_until_the_filter_is_given_back() {
     let text = steps(&desired("{}"), &observed, &datapath);
     assert!(text.contains("bridge vlan add dev tap7 vid 1 pvid untagged"), "{text}");
 }
+
+/// Where it is lost how devices were found, they stay as they are: only the programs go.
+#[test]
+fn what_cannot_be_given_back_stays_on_the_bridge_of_others() {
+    let (mut observed, datapath) = managed(true, FILE);
+    observed.originals.clear();
+    let steps = |observed: &Observed| steps(&desired("{}"), observed, &datapath);
+    assert!(steps(&observed).contains("ip link set tap7 nomaster"));
+    observed.originals_lost = true;
+    insta::assert_snapshot!(steps(&observed), @"
+    policy eth2: remove, with its programs
+    policy tap7: remove, with its programs
+    # guarded: eth2
+    # guarded: vmbr0
+    ");
+    observed.links.get_mut(&name("vmbr0")).unwrap().alias = Some("netagent".to_owned());
+    assert!(steps(&observed).contains("ip link set tap7 nomaster"));
+}

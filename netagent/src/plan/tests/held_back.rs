@@ -1,6 +1,7 @@
 //! Parts that this node cannot have, and parts that wait for confirmation: the others are planned.
 
 use super::*;
+use crate::state::Original;
 
 #[test]
 fn links_that_carry_the_node_are_guarded() {
@@ -148,4 +149,36 @@ clusterNetworks: { oob: { uplink: { nics: [eth2], bond: { mode: none } } } }
     assert_eq!(plugs(&observed), BTreeSet::new());
     observed.links.get_mut(&name("eth2")).unwrap().index = 77;
     assert_eq!(plugs(&observed), BTreeSet::from([name("eth2")]));
+}
+
+/// A port that no source names may be one that a damaged source had: it stays until the operator
+/// says otherwise, or until its device is gone.
+#[test]
+fn ports_stay_while_a_source_is_damaged() {
+    let (mut observed, mut datapath) = settled();
+    let mut without = desired(OOB.split("ports:").next().unwrap());
+    let unplugged = |plan: &Plan| {
+        let runnable = plan.units.iter().filter(|unit| unit.is_runnable());
+        runnable.map(|unit| unit.id.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(unplugged(&planned(&without, &observed, &datapath)), ["former port tap7"]);
+    without.keep_former_ports = true;
+    let plan = planned(&without, &observed, &datapath);
+    assert_eq!(unplugged(&plan), Vec::<String>::new());
+    let found = found(&plan, Code::ConfirmationNeeded);
+    assert!(found[0].starts_with(
+        "port tap7 is left as it is: the change alters tap7, which may be in the list of added \
+         ports that was damaged"
+    ));
+    let confirmed = Permission { confirmed: [name("tap7")].into(), ..Permission::default() };
+    let plan = super::plan(&without, &observed, &datapath, &confirmed);
+    assert_eq!(unplugged(&plan), ["former port tap7"]);
+    // What netagent knows of how a port was found is for a port that is given back.
+    let link = observed.link(&name("tap7")).unwrap();
+    let original = Original::of(&Link { mtu: 1400, ..link.clone() }, false);
+    observed.originals.insert(name("tap7"), original);
+    datapath.rx_vlan.insert(name("tap7"), false);
+    assert_eq!(unplugged(&planned(&without, &observed, &datapath)), Vec::<String>::new());
+    observed.links.remove(&name("tap7"));
+    assert_eq!(unplugged(&planned(&without, &observed, &datapath)), ["former port tap7"]);
 }
