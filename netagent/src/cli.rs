@@ -163,6 +163,19 @@ enum Command {
         #[arg(long, value_name = "ID", conflicts_with = "links")]
         change: Option<String>,
     },
+    /// Give a cluster network or a port back as it was found, and leave it alone from now on, though
+    /// the file names it.
+    ///
+    /// Bridge, bond, NICs and VLANs get what they had before netagent; what netagent made is deleted.
+    /// What would cut the node or VMs off waits for `netagent confirm LINK`. Without a daemon, the
+    /// next `netagent apply` does it.
+    Release {
+        /// The cluster network, or the device of the port.
+        name: String,
+        /// Let netagent manage it again.
+        #[arg(long)]
+        undo: bool,
+    },
     /// Undo the change that is on trial, now.
     Rollback,
     /// Add, delete and list ports of the running daemon.
@@ -303,6 +316,7 @@ async fn on_the_node(command: Command, places: Places) -> Result<ExitCode> {
         Command::Show { what, json } => remote::show(&places, what, json).await,
         Command::Reload { try_for } => remote::reload(&places, try_for).await,
         Command::Confirm { links, change } => remote::confirm(&places, links, change).await,
+        Command::Release { name, undo } => remote::release(&places, name, undo).await,
         Command::Rollback => remote::rollback(&places).await,
         Command::Port(port) => remote::port(&places, port).await,
         Command::Monitor(options) => {

@@ -22,7 +22,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use tokio::net::UnixListener;
 
-pub use self::reports::{Confirmation, PlanReport, Reload};
+pub use self::reports::{Confirmation, PlanReport, Release, Reload};
 use crate::request::Asker;
 
 /// Where the socket is, unless configured otherwise.

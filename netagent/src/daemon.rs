@@ -24,7 +24,7 @@ use self::{desk::Desk, on_trial::Trials, pace::Pace, signals::Signals};
 pub use self::{
     journal::{HistoryEntry, Journal},
     signals::Stop,
-    sources::Sources,
+    sources::{Sources, release},
 };
 use crate::{
     agent::{Agent, Ledger},
@@ -79,7 +79,7 @@ struct Daemon {
 /// Runs until it is told to stop. What is attached stays attached.
 pub async fn run(options: Options) -> Result<()> {
     let signals = Signals::open()?;
-    let mut sources = Sources::open(&options.config, &options.socket)?;
+    let mut sources = Sources::open(&options.config, &options.socket, &options.state)?;
     let mut agent = Agent::in_charge(&options.pins)?;
     sources.set_aside();
     agent.remember_in(&options.state)?;

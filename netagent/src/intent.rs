@@ -15,6 +15,7 @@ mod node;
 mod origin;
 mod problem;
 mod qinq;
+mod released;
 mod room;
 mod security;
 mod segment;
@@ -28,6 +29,7 @@ pub use self::{
     },
     origin::{Item, Origin},
     problem::Rejected,
+    released::Released,
 };
 pub(crate) use self::{
     items::{MAC_LIMIT, MTU, RATE},

@@ -161,6 +161,14 @@ pub enum Command {
     DeletePort(IfName),
     /// Confirms a change that waits, before it is carried out.
     Confirm(Waiting),
+    /// Gives a cluster network or a port back as it was found, and leaves it alone; or takes it
+    /// back (`undo`).
+    Release {
+        /// The cluster network, or the device of the port.
+        name: String,
+        /// Takes it back.
+        undo: bool,
+    },
     /// Keeps the change that is on trial.
     Keep,
     /// Undoes the change that is on trial.

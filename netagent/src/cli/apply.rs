@@ -25,7 +25,7 @@ use crate::{
 };
 
 pub async fn plan(places: &Places, target: &Target, json: bool) -> Result<ExitCode> {
-    let sources = Sources::open(&target.config, &places.socket)?;
+    let sources = Sources::open(&target.config, &places.socket, &places.state)?;
     let mut agent = Agent::open(&places.pins)?;
     agent.remember_in(&places.state)?;
     agent.look().await?;
@@ -69,7 +69,7 @@ const ROLLED_BACK: u8 = 4;
 
 pub async fn apply(places: &Places, target: &Target, trial: Trial) -> Result<ExitCode> {
     let stop = Stop::open()?;
-    let sources = Sources::open(&target.config, &places.socket)?;
+    let sources = Sources::open(&target.config, &places.socket, &places.state)?;
     let mut agent = Agent::in_charge(&places.pins)?;
     agent.remember_in(&places.state)?;
     agent.look().await.context("nothing was done")?;

@@ -15,7 +15,7 @@ use crate::{
         self, Confirmation,
         client::{Client, Form},
     },
-    daemon::Sources,
+    daemon::{self, Sources},
     datapath::pins,
     health::{self, Evidence},
     intent::{PortIntent, SecurityIntent},
@@ -86,7 +86,8 @@ pub async fn status(places: &Places, config: Option<&Path>, json: bool) -> Resul
     agent.look().await?;
     let (desired, known) = match config {
         Some(path) => {
-            let (desired, mut known) = Sources::open(path, &places.socket)?.on(agent.links());
+            let (desired, mut known) =
+                Sources::open(path, &places.socket, &places.state)?.on(agent.links());
             let plan = agent.plan(&desired, &Permission::default());
             known.extend(plan.findings().cloned());
             (desired, known)
@@ -151,6 +152,17 @@ pub async fn confirm(
             answered(&text, "confirmed")
         }
     }
+}
+
+pub async fn release(places: &Places, name: String, undo: bool) -> Result<ExitCode> {
+    let done = if undo { format!("{name} is taken back") } else { format!("{name} is released") };
+    let Some(client) = Client::connect(&places.socket).await? else {
+        daemon::release(&places.state, &name, undo)?;
+        print(&format!("{done}: the next `netagent apply` carries it out\n"))?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    let body = serde_json::to_string(&control::Release { name, undo })?;
+    answered(&client.send("POST", "/v1/release", Form::Json, body).await?, &done)
 }
 
 pub async fn rollback(places: &Places) -> Result<ExitCode> {

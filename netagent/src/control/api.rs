@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 
 use super::{
     openapi,
-    reports::{Confirmation, Everything, PlanReport, Problem, Reload},
+    reports::{Confirmation, Everything, PlanReport, Problem, Release, Reload},
 };
 use crate::{
     agent::Agent,
@@ -114,6 +114,14 @@ pub fn routes() -> Vec<Route> {
             request: Some(schema::<Confirmation>),
             response: schema::<Answer>,
             serve: || routing::post(confirm),
+        },
+        Route {
+            method: Method::POST,
+            path: "/v1/release",
+            summary: "Gives a cluster network or a port back as it was found, and leaves it alone; or takes it back",
+            request: Some(schema::<Release>),
+            response: schema::<Answer>,
+            serve: || routing::post(release),
         },
         Route {
             method: Method::POST,
@@ -276,6 +284,11 @@ async fn reload(State(context): State<Context>, text: String) -> Answered<Json<A
     }
     let time = try_for.map(|seconds| Duration::from_secs(seconds.into()));
     context.command(Command::Reload(time)).await
+}
+
+async fn release(State(context): State<Context>, text: String) -> Answered<Json<Answer>> {
+    let Release { name, undo } = body(&text)?;
+    context.command(Command::Release { name, undo }).await
 }
 
 async fn roll_back(State(context): State<Context>) -> Answered<Json<Answer>> {

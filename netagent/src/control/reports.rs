@@ -100,6 +100,17 @@ pub struct Confirmation {
     pub change: Option<String>,
 }
 
+/// What is released.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// The cluster network, or the device of the port.
+    pub name: String,
+    /// Lets the agent manage it again.
+    #[serde(default)]
+    pub undo: bool,
+}
+
 /// How the file is read again.
 #[derive(Debug, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

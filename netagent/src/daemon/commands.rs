@@ -25,6 +25,7 @@ impl Daemon {
             Command::AddPort(port) => self.add_port(*port).map(|port| [port].into()),
             Command::DeletePort(device) => self.delete_port(&device).map(|port| [port].into()),
             Command::Confirm(waiting) => self.confirm(waiting),
+            Command::Release { name, undo } => self.release(&name, undo),
             Command::Keep => self.confirm_trial(),
             Command::RollBack => self.roll_back().await,
         };
@@ -63,6 +64,14 @@ impl Daemon {
                 Err(Refusal::Conflict(format!("{error:#}")))
             }
         }
+    }
+
+    fn release(&mut self, name: &str, undo: bool) -> Result<BTreeSet<Subject>, Refusal> {
+        self.sources.release(name, undo)?;
+        info!("{name} was {}", if undo { "taken back" } else { "released" });
+        self.trials.arm_always(&mut self.agent, &self.sources);
+        self.compile();
+        Ok(BTreeSet::new())
     }
 
     fn add_port(&mut self, port: PortIntent) -> Result<Subject, Refusal> {

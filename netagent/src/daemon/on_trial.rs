@@ -123,15 +123,24 @@ impl Trials {
     /// Sets on which terms the file in force is applied. `time` asks for a trial, whatever the file
     /// changes.
     pub fn arm(&self, agent: &mut Agent, sources: &Sources, time: Option<Duration>) {
+        let is_new = sources.file().is_some_and(|file| !self.records.is_confirmed(&file.text));
+        self.arm_if(time.is_some() || is_new, agent, sources, time);
+    }
+
+    /// The same for a change of what a source has, though the file is confirmed.
+    pub fn arm_always(&self, agent: &mut Agent, sources: &Sources) {
+        self.arm_if(true, agent, sources, None);
+    }
+
+    fn arm_if(&self, new: bool, agent: &mut Agent, sources: &Sources, time: Option<Duration>) {
         let Some(file) = sources.file() else { return agent.set_terms(None) };
-        let is_new = !self.records.is_confirmed(&file.text);
         let terms = Terms {
             text: file.text.clone(),
             time: time.unwrap_or(trial::DEFAULT_TIME),
             always: time.is_some(),
             probes: file.probes.clone(),
         };
-        let wanted = time.is_some() || self.automatic && is_new;
+        let wanted = time.is_some() || self.automatic && new;
         agent.set_terms(wanted.then_some(terms));
     }
 
@@ -233,6 +242,9 @@ fn remedy(log: &UndoLog) -> String {
 impl Daemon {
     /// An apply has ended that was not interrupted.
     pub(super) fn note_applied(&mut self, is_open: bool) {
+        if self.agent.trial().is_none() && !is_open {
+            self.sources.end_trial(false);
+        }
         if let Err(error) = self.trials.applied(&mut self.agent, &self.sources, is_open) {
             error!("keep which file was confirmed: {error:#}");
         }
@@ -281,6 +293,7 @@ impl Daemon {
         info!("the change was confirmed");
         self.agent.take_trial();
         self.agent.set_terms(None);
+        self.sources.end_trial(false);
         self.trials.silent = None;
         if let Err(error) = trial::finish(&self.trials.directory, &self.trials.boot) {
             error!("keep which file was confirmed: {error:#}");
@@ -300,6 +313,7 @@ impl Daemon {
             Err(error) => error!("roll back: {error:#}"),
         }
         self.ledger = Ledger::new(self.confirmed.clone());
+        self.sources.end_trial(true);
         self.trials.revert(&mut self.sources);
         self.changes.everything = true;
         self.compile();

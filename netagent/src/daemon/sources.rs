@@ -2,19 +2,21 @@
 //! socket.
 
 use std::{
+    collections::BTreeSet,
     net::SocketAddr,
     path::{Path, PathBuf},
 };
 
-use anyhow::Result;
+use anyhow::{Context as _, Result, bail};
 
 use super::runtime_ports::RuntimePorts;
 use crate::{
     config::{self, Config, ConfigError},
-    intent::{self, Compiled, Intent, Item, Origin, PortIntent},
+    intent::{self, Compiled, Intent, Item, Origin, PortIntent, Released},
     names::IfName,
     request::Refusal,
     state::{Code, Desired, Finding, Observed, Subject},
+    state_file::StateFile,
 };
 
 /// The sources.
@@ -27,13 +29,21 @@ pub struct Sources {
     /// The last error of a reload.
     error: Option<String>,
     ports: RuntimePorts,
+    released: Released,
+    released_file: StateFile,
+    /// What was released before a release that is on trial.
+    released_before: Option<Released>,
     compiled: Compiled,
+    /// The names that are released and that a source has.
+    released_names: BTreeSet<String>,
 }
 
 impl Sources {
-    /// Reads the file, and the ports that an agent before has left beside the control socket.
-    pub fn open(config: &Path, socket: &Path) -> Result<Self> {
+    /// Reads the file, the ports that an agent before has left beside the control socket, and in
+    /// the state directory what the operator has released.
+    pub fn open(config: &Path, socket: &Path, state: &Path) -> Result<Self> {
         let file = config::load(config)?;
+        let (released_file, released) = StateFile::read(released_in(state));
         let ports = RuntimePorts::read(socket.with_file_name("ports.json"));
         let mut sources = Self {
             path: config.to_owned(),
@@ -41,9 +51,13 @@ impl Sources {
             held: None,
             error: None,
             ports,
+            released,
+            released_file,
+            released_before: None,
             compiled: Compiled::default(),
+            released_names: BTreeSet::new(),
         };
-        sources.compiled = sources.compile();
+        sources.recompile();
         Ok(sources)
     }
 
@@ -73,7 +87,7 @@ impl Sources {
         let name = format!("{} as it was confirmed", self.path.display());
         self.file = text.map(|text| config::parse(text, &name)).transpose()?;
         self.held = why;
-        self.compiled = self.compile();
+        self.recompile();
         Ok(())
     }
 
@@ -85,7 +99,7 @@ impl Sources {
                 self.file = Some(file);
                 self.held = None;
                 self.error = None;
-                self.compiled = self.compile();
+                self.recompile();
                 Ok(restart)
             }
             Err(error) => {
@@ -120,7 +134,17 @@ impl Sources {
                 "correct the file, then `netagent reload`: the file as it was stays in force";
             Finding::new(Subject::Node, Code::ReloadFailed, error.clone(), remedy)
         });
-        rejected.chain(reload).chain(self.held.clone()).chain(self.ports.findings()).collect()
+        let damaged = self.released_file.findings(
+            "it had what was released: the agent manages it again",
+            "release it again (`netagent release`)",
+        );
+        let released = self.released_names.iter().map(|name| {
+            let text = format!("{name} is released: netagent leaves it alone");
+            let remedy = format!("`netagent release --undo {name}` lets netagent manage it again");
+            Finding::new(Subject::Node, Code::Released, text, remedy)
+        });
+        let others = self.held.clone().into_iter().chain(self.ports.findings());
+        rejected.chain(reload).chain(others).chain(damaged).chain(released).collect()
     }
 
     /// Adds a port. One that is rejected is not added.
@@ -133,6 +157,14 @@ impl Sources {
         let of_port = compiled.rejected.iter().find(|rejected| {
             rejected.item == Item::Port(device.clone()) && rejected.origin == Origin::Socket
         });
+        let is_left_out = !compiled.desired.ports.contains_key(&device);
+        if of_port.is_none() && is_left_out {
+            self.ports = before;
+            let text = format!(
+                "port {device}: it or its cluster network is released: see `netagent release --undo`"
+            );
+            return Err(Refusal::Conflict(text));
+        }
         if let Some(rejected) = of_port {
             let text = format!("{}: {}", rejected.item, rejected.problem);
             self.ports = before;
@@ -163,7 +195,7 @@ impl Sources {
             self.ports = before;
             return Err(Refusal::Failed(format!("{error:#}")));
         }
-        self.compiled = self.compile();
+        self.recompile();
         Ok(())
     }
 
@@ -177,7 +209,7 @@ impl Sources {
         }
         let differs = is_complete || !gone.is_empty();
         if differs {
-            self.compiled = self.compile();
+            self.recompile();
         }
         differs
     }
@@ -186,18 +218,96 @@ impl Sources {
     /// commands that work without the daemon.
     pub fn on(mut self, links: &Observed) -> (Desired, Vec<Finding>) {
         self.ports.keep_present(links);
-        self.compiled = self.compile();
+        self.recompile();
         (self.desired(), self.findings())
     }
 
-    fn compile(&self) -> Compiled {
-        let of_socket = self.ports.iter().map(|port| Intent::port(Origin::Socket, port.clone()));
+    /// Releases a cluster network or the device of a port, or takes it back.
+    pub fn release(&mut self, name: &str, undo: bool) -> Result<(), Refusal> {
+        let mut released = self.released.clone();
+        let is_known = if undo { released.remove(name) } else { self.has(name) };
+        if !is_known {
+            return Err(Refusal::NotFound(if undo {
+                format!("{name} is not released; released are: {}", self.released)
+            } else {
+                format!("there is no cluster network and no port {name}: see `netagent status`")
+            }));
+        }
+        if !undo {
+            released.insert(name.to_owned());
+        }
+        let before = std::mem::replace(&mut self.released, released);
+        if let Err(refusal) = self.save_released() {
+            self.released = before;
+            return Err(refusal);
+        }
+        self.released_before.get_or_insert(before);
+        self.recompile();
+        Ok(())
+    }
+
+    /// Whether a source has a cluster network or a port of this name.
+    fn has(&self, name: &str) -> bool {
+        self.intents().iter().any(|intent| {
+            intent.segments.iter().any(|segment| segment.value.name == name)
+                || intent.ports.iter().any(|port| port.value.device.as_str() == name)
+        })
+    }
+
+    /// The trial of a release has ended.
+    pub fn end_trial(&mut self, undone: bool) {
+        if let Some(before) = self.released_before.take()
+            && undone
+        {
+            self.released = before;
+            if let Err(refusal) = self.save_released() {
+                tracing::error!("{}", refusal.text());
+            }
+            self.recompile();
+        }
+    }
+
+    fn save_released(&mut self) -> Result<(), Refusal> {
+        let path = self.released_file.path().display().to_string();
+        let saved = self.released_file.save(&self.released);
+        saved.map_err(|error| Refusal::Failed(format!("{path}: keep what is released: {error}")))
+    }
+
+    fn intents(&self) -> Vec<Intent> {
         let of_file = self.file.iter().map(|file| file.intent.clone());
-        let intents: Vec<Intent> = of_file.chain(of_socket).collect();
+        let of_socket = self.ports.iter().map(|port| Intent::port(Origin::Socket, port.clone()));
+        of_file.chain(of_socket).collect()
+    }
+
+    fn recompile(&mut self) {
+        self.compiled = self.compile();
+        self.released_names = self.released.leave_out(&mut self.intents());
+    }
+
+    fn compile(&self) -> Compiled {
+        let mut intents = self.intents();
+        self.released.leave_out(&mut intents);
         let mut compiled = intent::compile(&intents);
         compiled.desired.keep_former_ports = self.ports.are_incomplete();
         compiled
     }
+}
+
+/// The file of what is released.
+fn released_in(state: &Path) -> PathBuf {
+    state.join("released.json")
+}
+
+/// Releases something where no daemon runs: the next apply, or the start of the daemon, gives it
+/// back.
+pub fn release(state: &Path, name: &str, undo: bool) -> Result<()> {
+    let (mut file, mut released) = StateFile::read::<Released>(released_in(state));
+    let changed = if undo { released.remove(name) } else { released.insert(name.to_owned()) };
+    if !changed && undo {
+        bail!("{name} is not released; released are: {released}");
+    }
+    file.save(&released)
+        .with_context(|| format!("{}: keep what is released", file.path().display()))
 }
 
 fn subject(item: &Item) -> Subject {

@@ -90,3 +90,55 @@ fn aware_bridge_is_given_back() {
         given_back("vlan_filtering 1", "auto", vms);
     }
 }
+
+/// `netagent release`, and taken back: by the daemon, over its restart, and without a daemon.
+#[test]
+fn released_segment_is_given_back_and_left_alone() {
+    let lab = Lab::new("vlan_filtering 0", vms());
+    let found = state(&lab);
+    lab.configure("auto");
+    let daemon = lab.node.start();
+    lab.node.wait_until_settled("the bridge is taken over");
+    let taken = state(&lab);
+    let ports = lab.node.ok("show ports -j");
+    assert_ne!(ports.trim(), "[]");
+    assert!(lab.node.refused("release nothing").contains("no port nothing"));
+    let release = |arguments: &str| {
+        let output = lab.node.netagent(&format!("release {arguments}"));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    lab.assert_nothing_is_lost("release", || {
+        let waits = release("vm");
+        assert!(waits.contains("netagent confirm vmbr0"), "{waits}");
+        lab.node.ok("confirm vmbr0");
+        assert_eq!(state(&lab), found);
+        assert_eq!(lab.node.ok("show ports -j").trim(), "[]");
+    });
+    // A reload and a restart leave it alone.
+    lab.node.ok("reload");
+    daemon.kill();
+    let daemon = lab.node.start();
+    lab.node.wait_until_settled("the daemon is there again");
+    assert_eq!(state(&lab), found);
+    let refused = lab.node.refused("port add lo --network plain");
+    assert!(refused.contains("is released"), "{refused}");
+    lab.assert_nothing_is_lost("undo", || {
+        assert_eq!(release("vm --undo"), "");
+        assert_eq!((state(&lab), lab.node.ok("show ports -j")), (taken.clone(), ports.clone()));
+    });
+    assert!(lab.node.refused("release vm --undo").contains("vm is not released"));
+    // A single port.
+    let device = lab.vms[0].0.device();
+    lab.assert_nothing_is_lost("release of a port", || {
+        assert_eq!(release(&device), "");
+        assert!(!lab.node.ok("show ports -j").contains(&format!("\"{device}\"")));
+    });
+    let status = lab.node.ok("status");
+    assert!(status.contains(&format!("{device} is released")), "{status}");
+    daemon.kill();
+    lab.node.ok(&format!("release {device} --undo"));
+    lab.assert_nothing_is_lost("undo without a daemon", || {
+        lab.node.ok(&format!("apply -c {}", lab.node.config()));
+        assert_eq!(state(&lab), taken);
+    });
+}

@@ -52,7 +52,7 @@ impl Vm {
 pub struct Lab {
     pub node: Node,
     others: Netns,
-    vms: Vec<(Vm, Wire)>,
+    pub vms: Vec<(Vm, Wire)>,
     nic: Wire,
     aware: bool,
 }

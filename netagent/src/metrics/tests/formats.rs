@@ -129,6 +129,7 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="warning",code="confirmation-needed"} 0
     netagent_problems{severity="warning",code="on-trial"} 0
     netagent_problems{severity="error",code="rolled-back"} 0
+    netagent_problems{severity="info",code="released"} 0
     netagent_problems{severity="info",code="device-missing"} 0
     netagent_problems{severity="error",code="nic-missing"} 0
     netagent_problems{severity="error",code="nic-in-use"} 0
