@@ -2,8 +2,9 @@
 //! programs, documentation, rules for dependencies.
 
 use std::process::Command;
+use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::command::{output, run};
 use crate::setup;
@@ -24,15 +25,19 @@ pub fn all() -> Result<()> {
 /// The checks that `cargo xtask test` begins with: those that need no dependency compiled in full.
 pub fn fast() -> Result<()> {
     step("formatting", cargo("fmt --all -- --check"))?;
-    step(
-        "lints of the agent",
-        cargo(
-            // The profile of the tests, which use what build scripts made here.
-            "clippy --quiet --release --locked --workspace --exclude netagent-ebpf --all-targets \
-             -- --deny warnings",
-        ),
-    )?;
-    step("lints of the programs", programs())
+    // Beside each other: they have target directories of their own.
+    thread::scope(|scope| {
+        let programs = scope.spawn(|| step("lints of the programs", programs()));
+        step(
+            "lints of the agent",
+            cargo(
+                // The profile of the tests, which use what build scripts made here.
+                "clippy --quiet --release --locked --workspace --exclude netagent-ebpf \
+                 --all-targets -- --deny warnings",
+            ),
+        )?;
+        programs.join().map_err(|_| anyhow!("the thread that lints the programs panicked"))?
+    })
 }
 
 fn step(what: &str, mut command: Command) -> Result<()> {

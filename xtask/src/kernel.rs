@@ -16,7 +16,7 @@ pub struct Source {
     pub name: &'static str,
     suite: &'static str,
     /// Whether the project must work on this kernel. Other kernels may be missing.
-    gate: bool,
+    pub gate: bool,
 }
 
 pub const SOURCES: [Source; 3] = [
@@ -28,6 +28,8 @@ pub const SOURCES: [Source; 3] = [
 /// A kernel on disk.
 pub struct Kernel {
     pub name: &'static str,
+    /// See [`Source::gate`].
+    pub gate: bool,
     /// The output of `uname -r`.
     pub release: String,
     pub vmlinuz: PathBuf,
@@ -53,6 +55,12 @@ pub fn named(name: &str) -> Result<Kernel> {
     let source = SOURCES.iter().find(|source| source.name == name);
     let source = source.with_context(|| format!("find kernel {name} in the list of kernels"))?;
     fetch(source)?.with_context(|| format!("get kernel {name}"))
+}
+
+/// Major and minor version of a release, such as (6, 12) of "6.12.43+deb13-cloud-amd64".
+pub fn version(release: &str) -> (u32, u32) {
+    let mut numbers = release.split(['.', '-', '+']).map(|part| part.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// The kernel, downloaded if it is not on disk. `None` if it is not available and not a gate.
@@ -82,7 +90,7 @@ pub fn fetch(source: &Source) -> Result<Option<Kernel>> {
     let places = [modules.join("vmlinuz"), root.join(format!("boot/vmlinuz-{release}"))];
     let vmlinuz = places.into_iter().find(|path| path.exists());
     let vmlinuz = vmlinuz.with_context(|| format!("find the image of kernel {release}"))?;
-    Ok(Some(Kernel { name: source.name, release, vmlinuz, modules }))
+    Ok(Some(Kernel { name: source.name, gate: source.gate, release, vmlinuz, modules }))
 }
 
 /// Downloads the packages of the suite's cloud kernel into `dir`/debs.
@@ -192,4 +200,16 @@ fn only_entry(dir: &Path) -> Result<PathBuf> {
     let mut entries = fs::read_dir(dir).with_context(|| format!("list {}", dir.display()))?;
     let entry = entries.next().with_context(|| format!("find anything in {}", dir.display()))??;
     Ok(entry.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_by_their_numbers() {
+        assert_eq!(version("6.12.43+deb13-cloud-amd64"), (6, 12));
+        assert_eq!(version("7.0-rc1\n"), (7, 0));
+        assert!(version("6.1.0-38-cloud-amd64") < version("6.12.1"));
+    }
 }

@@ -4,16 +4,17 @@
 use std::collections::HashSet;
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 
 use crate::command::{output, run};
 
 /// Packages that the tests and the virtual machines need.
-const PACKAGES: [&str; 17] = [
+const PACKAGES: [&str; 16] = [
     "bpftool",
     "busybox-static",
-    "build-essential",
     "curl",
     "dnsmasq-base",
     "ethtool",
@@ -36,8 +37,13 @@ const BPF_LINKER: &str = "0.10.4";
 
 /// Installs all that is missing.
 pub fn all() -> Result<()> {
-    apt(&PACKAGES)?;
-    bpf_linker()?;
+    // What cargo links with comes first. The other packages are downloaded while it compiles.
+    apt(&["build-essential"])?;
+    thread::scope(|scope| {
+        let linker = scope.spawn(bpf_linker);
+        apt(&PACKAGES)?;
+        linker.join().map_err(|_| anyhow!("the thread that installs bpf-linker panicked"))?
+    })?;
     bpffs()
 }
 
@@ -82,10 +88,14 @@ pub fn apt(packages: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Updates the package lists of this machine.
+/// Updates the package lists of this machine, once.
 pub fn apt_update() -> Result<()> {
-    println!("setup: apt-get update");
-    output(Command::new("apt-get").args(["-qq", "update"])).context("update the package lists")?;
+    static UPDATED: AtomicBool = AtomicBool::new(false);
+    if !UPDATED.swap(true, Ordering::Relaxed) {
+        println!("setup: apt-get update");
+        let update = output(Command::new("apt-get").args(["-qq", "update"]));
+        update.context("update the package lists")?;
+    }
     Ok(())
 }
 

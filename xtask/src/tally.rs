@@ -86,6 +86,11 @@ impl Tally {
         self.once.contains(test) && self.ran.contains(test)
     }
 
+    /// Whether a kernel has run a test.
+    pub fn has_run(&self, test: &str) -> bool {
+        self.ran.contains(test)
+    }
+
     /// Whether the result of a test does not depend on the kernel.
     pub fn is_once(&self, test: &str) -> bool {
         self.once.contains(test)

@@ -4,7 +4,8 @@
 //!
 //! A test prints `skipped: NAME: why` on a kernel that cannot run it. A test that no kernel has run
 //! is a failure. A test whose result does not depend on the kernel prints `once: NAME` and runs on
-//! one kernel.
+//! one kernel. The kernel that is no gate runs what this machine's kernel cannot: a newer kernel
+//! than those of the gates has run the others.
 
 use std::env;
 use std::io::{BufRead, BufReader};
@@ -32,6 +33,9 @@ const VARIABLES: [&str; 3] = ["NETAGENT_SEED", "NETAGENT_POLICIES", "NETAGENT_FR
 const SOAK: &str = "NETAGENT_SOAK";
 /// The kernel of the matrix that runs a `once` test if this machine's kernel cannot run it.
 const ONE: &str = "6.12";
+/// Tests at a time on this machine's kernel. They wait for grace periods and timers most of the
+/// time: two processors are not busy with four.
+const HERE: &str = "4";
 /// Options of every test executable. `--report-time` is unstable in libtest and needs
 /// RUSTC_BOOTSTRAP.
 const LIBTEST: [&str; 4] =
@@ -60,6 +64,12 @@ pub fn run(options: &Options) -> Result<ExitCode> {
         check::fast()?;
     }
     let wanted = |place: &str| on.is_empty() || on.iter().any(|name| name == place);
+    // The network is idle while this machine compiles and runs its own tests.
+    let sources: Vec<_> = kernel::SOURCES.iter().filter(|source| wanted(source.name)).collect();
+    let fetching = thread::spawn(move || {
+        let kernels = sources.into_iter().filter_map(|source| kernel::fetch(source).transpose());
+        kernels.collect::<Result<Vec<_>>>()
+    });
     let mut tally = Tally::default();
     let netagent = build::netagent()?;
     let tests = Tests {
@@ -75,21 +85,23 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             unit.arg(filter).args(LIBTEST);
             here(&mut unit, "without privileges", &mut tally)?;
         }
-        if filter.is_empty() {
-            fuzz::run(fuzz::RUNS)?;
-        }
         heading("on this machine's kernel");
         let mut real = Command::new(&tests.real);
         real.env("NETAGENT", &tests.netagent);
         if *soak {
             real.env(SOAK, "1");
         }
-        real.arg(filter).args(LIBTEST).args(["--test-threads", "2"]);
-        here(&mut real, "this machine's kernel", &mut tally)?;
+        real.arg(filter).args(LIBTEST).args(["--test-threads", HERE]);
+        // These tests leave a processor free most of the time.
+        thread::scope(|scope| {
+            let fuzz = filter.is_empty().then(|| scope.spawn(|| fuzz::run(fuzz::RUNS)));
+            here(&mut real, "this machine's kernel", &mut tally)?;
+            let fuzz = fuzz.map(|fuzz| fuzz.join().map_err(|_| anyhow!("the fuzzer panicked")));
+            fuzz.unwrap_or(Ok(Ok(())))?
+        })?;
     }
-    let kernels = kernel::SOURCES.iter().filter(|source| wanted(source.name));
-    let kernels: Vec<_> =
-        kernels.filter_map(|source| kernel::fetch(source).transpose()).collect::<Result<_>>()?;
+    let kernels =
+        fetching.join().map_err(|_| anyhow!("the thread that fetches kernels panicked"))??;
     let guests = guests(&tests, &kernels, filter, &tally)?;
     for (kernel, outcome) in side_by_side(&guests, &tests)? {
         let place = format!("kernel {}", kernel.release);
@@ -110,7 +122,9 @@ struct Guest<'a> {
 }
 
 /// The guests of all kernels in starting order. They do not run a `once` test that this machine's
-/// kernel has run. If this machine's kernel cannot run the test, one kernel of the matrix does.
+/// kernel has run. If this machine's kernel cannot run the test, one kernel of the matrix does. A
+/// kernel that is no gate runs only what this machine's kernel cannot, if that is newer than the
+/// gates.
 fn guests<'a>(
     tests: &Tests,
     kernels: &'a [Kernel],
@@ -122,10 +136,19 @@ fn guests<'a>(
     let real = parts::list(&tests.real, filter, &[])?;
     let one = kernels.iter().find(|kernel| kernel.name == ONE).or(kernels.first());
     let one = one.map(|kernel| kernel.name);
+    let gates = kernels.iter().filter(|kernel| kernel.gate);
+    let newest = gates.map(|kernel| kernel::version(&kernel.release)).max();
+    let is_newer = newest.is_some_and(|newest| newest < kernel::version(&release()));
     let mut guests = Vec::new();
     for kernel in kernels {
         let runs = |test: &&String| {
-            tests.soak || !tally.is_once(test) || !tally.is_done(test) && one == Some(kernel.name)
+            if tests.soak {
+                true
+            } else if tally.is_once(test) {
+                !tally.is_done(test) && one == Some(kernel.name)
+            } else {
+                kernel.gate || !is_newer || !tally.has_run(test)
+            }
         };
         let real: Vec<_> = real.iter().filter(runs).cloned().collect();
         let mut parts = parts::split(&real);
@@ -239,6 +262,11 @@ pub fn guest(script: String, executables: &[&Path], label: String) -> vm::Spec {
 /// The directory of the workspace.
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("/")).to_owned()
+}
+
+/// The output of `uname -r` on this machine.
+fn release() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
 }
 
 fn heading(place: &str) {

@@ -14,14 +14,15 @@ use rtnetlink::sys::{
     AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket, protocols::NETLINK_ROUTE,
 };
 
-use super::wire::{self, Message};
+use super::{
+    socket::make_room,
+    wire::{self, Message},
+};
 
 /// `struct ndmsg`
 const NEIGHBOUR_BYTES: usize = 12;
 /// The kernel's largest datagram for a dump.
 const BUFFER_BYTES: usize = 64 << 10;
-/// Size of the receive buffer, for bursts of notifications.
-const SOCKET_BYTES: usize = 4 << 20;
 /// Maximum number of events of one call.
 const BATCH: usize = 8192;
 /// Sequence number of dumps. Notifications have 0.
@@ -67,8 +68,7 @@ impl FdbWatch {
             let socket = tokio_socket.socket_mut();
             socket.bind_auto()?;
             socket.set_netlink_get_strict_chk(true)?;
-            // Without CAP_NET_ADMIN the system limits the size.
-            socket.set_rx_buf_sz(SOCKET_BYTES)?;
+            make_room(socket)?;
             socket.add_membership(RTNLGRP_NEIGH)?;
             socket.add_membership(RTNLGRP_LINK)?;
             Ok(tokio_socket)

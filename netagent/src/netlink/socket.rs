@@ -9,8 +9,9 @@ use rtnetlink::{
         NLM_F_ACK, NLM_F_ACK_TLVS, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NLMSG_DONE,
         NLMSG_ERROR, NLMSG_OVERRUN, NetlinkBuffer,
     },
-    sys::{AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket},
+    sys::{self, AsyncSocket as _, AsyncSocketExt as _, SocketAddr, TokioSocket},
 };
+use rustix::{io::Errno, net::sockopt::set_socket_recv_buffer_size_force};
 use tokio::{sync::Mutex, time::timeout};
 use tracing::debug;
 
@@ -25,6 +26,18 @@ const BUFFER_BYTES: usize = 64 << 10;
 
 /// `NLMSGERR_ATTR_MSG`
 const ERROR_TEXT: u16 = 1;
+
+/// Size of the receive buffer of a subscription.
+const ROOM_BYTES: usize = 4 << 20;
+
+/// Gives a subscription room for bursts of notifications. Without CAP_NET_ADMIN the system limits
+/// it.
+pub(super) fn make_room(socket: &sys::Socket) -> io::Result<()> {
+    match set_socket_recv_buffer_size_force(socket, ROOM_BYTES) {
+        Err(Errno::PERM) => socket.set_rx_buf_sz(ROOM_BYTES),
+        forced => Ok(forced?),
+    }
+}
 
 /// A socket for requests of one netlink protocol.
 pub(super) struct Socket {

@@ -26,7 +26,9 @@ use super::{
     Failure,
     link::Header,
     request::{RTM_DELVLAN, RTM_NEWVLAN},
-    route, wire,
+    route,
+    socket::make_room,
+    wire,
     xdp::{self, Netdev},
 };
 use crate::names::IfName;
@@ -125,6 +127,7 @@ impl Watch {
         let mut routing = TokioSocket::new(NETLINK_ROUTE)?;
         let socket = routing.socket_mut();
         socket.bind_auto()?;
+        make_room(socket)?;
         for group in [
             RTNLGRP_LINK,
             RTNLGRP_IPV4_IFADDR,
@@ -145,6 +148,12 @@ impl Watch {
         let netdev = Netdev::open()?;
         let buffer = Vec::with_capacity(BUFFER_BYTES);
         Ok(Self { routing, devices, netdev, joined: false, buffer })
+    }
+
+    /// Takes the room for bursts away.
+    #[cfg(test)]
+    pub(super) fn crowd(&mut self) {
+        self.routing.socket_mut().set_rx_buf_sz(1 << 16).unwrap();
     }
 
     /// Waits for a change since the last call (or since [`open`](Self::open)), and returns all that
