@@ -39,6 +39,8 @@ pub enum LinkChange {
     SetMtu(IfName, u32),
     /// Sets the length of the transmit queue in packets.
     SetTxqlen(IfName, u32),
+    /// Sets `net.ipv6.conf.<name>.accept_ra`.
+    SetAcceptRa(IfName, u32),
     /// Sets the MAC address.
     SetMac(IfName, Mac),
     /// Sets the MAC address to the current one of another link.
@@ -109,6 +111,7 @@ impl LinkChange {
             Self::SetBondOption(..)
             | Self::SetMtu(..)
             | Self::SetTxqlen(..)
+            | Self::SetAcceptRa(..)
             | Self::SetMac(..)
             | Self::CopyMac(..)
             | Self::SetUp(_)
@@ -155,6 +158,7 @@ impl LinkChange {
             | Self::SetBondOption(name, _)
             | Self::SetMtu(name, _)
             | Self::SetTxqlen(name, _)
+            | Self::SetAcceptRa(name, _)
             | Self::SetMac(name, _)
             | Self::CopyMac(name, _)
             | Self::SetUp(name)

@@ -19,6 +19,7 @@ mod probe;
 mod request;
 mod route;
 mod socket;
+mod sysctl;
 #[cfg(test)]
 mod tests;
 mod vlan;

@@ -31,6 +31,10 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         LinkChange::SetTxqlen(name, _) => {
             one(link(name), |link| LinkChange::SetTxqlen(name.clone(), link.txqlen))
         }
+        LinkChange::SetAcceptRa(name, _) => {
+            let known = link(name).and_then(|link| link.accept_ra);
+            known.map(|value| LinkChange::SetAcceptRa(name.clone(), value)).into_iter().collect()
+        }
         LinkChange::SetMac(name, _) | LinkChange::CopyMac(name, _) => {
             one(link(name), |link| LinkChange::SetMac(name.clone(), link.mac))
         }

@@ -37,6 +37,9 @@ impl fmt::Display for LinkChange {
             }
             Self::SetMtu(name, mtu) => write!(f, "ip link set {name} mtu {mtu}"),
             Self::SetTxqlen(name, packets) => write!(f, "ip link set {name} txqueuelen {packets}"),
+            Self::SetAcceptRa(name, value) => {
+                write!(f, "sysctl -w net/ipv6/conf/{name}/accept_ra={value}")
+            }
             Self::SetMac(name, mac) => write!(f, "ip link set {name} address {mac}"),
             Self::CopyMac(name, from) => write!(f, "ip link set {name} address <that of {from}>"),
             Self::SetUp(name) => write!(f, "ip link set {name} up"),

@@ -131,6 +131,7 @@ words! {
 numbers! {
     Mtu(u32) MTU, "an MTU in bytes";
     QueueLength(u32) (0..=1_000_000), "a number of packets";
+    Metric(u32) (1..=u32::MAX), "a metric";
     Links(u32) (1..=64), "a number of NICs";
     // IFLA_BOND_NUM_PEER_NOTIF is a u8.
     Announcements(u8) (0..=255), "a number of announcements";

@@ -167,6 +167,6 @@ fn subject(item: &Item) -> Subject {
     match item {
         Item::Segment(name) => Subject::Segment(name.clone()),
         Item::Port(device) => Subject::Port(device.clone()),
-        Item::Network(_) | Item::Host(_) => Subject::Node,
+        Item::Network(_) | Item::Host { .. } => Subject::Node,
     }
 }

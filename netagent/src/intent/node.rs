@@ -77,12 +77,12 @@ impl Node {
     pub fn add_host(&mut self, site: &Site, intent: &HostIntent) -> Result<(), Problem> {
         let segment = self.segment(&intent.segment, "")?;
         let (interface, host) = host::host(intent, segment)?;
+        let hosts: Vec<_> =
+            self.hosts.iter().map(|(name, (host, site))| (name, host, site)).collect();
+        host::check_vlan(intent, &host, &hosts)?;
+        host::check_defaults(&host, &hosts)?;
         let claims: Vec<_> = host::claim(site, intent, &segment.bridge).into_iter().collect();
         self.claims.check(&claims)?;
-        if let Some((_, earlier)) = self.hosts.get(&interface) {
-            let text = format!("{interface} is already a host interface");
-            return Err(Problem::clash("", text, earlier));
-        }
         let mut networks = self.networks.values().filter(|it| it.segment == segment.name);
         if let Some(vlan) = intent.vlan
             && let Some(network) = networks.find(|network| network.service() == Some(vlan))

@@ -46,8 +46,13 @@ pub enum Item {
     Network(String),
     /// A VM port, by its device.
     Port(IfName),
-    /// The node's own interface, by its cluster network.
-    Host(String),
+    /// An interface of the node itself.
+    Host {
+        /// Its cluster network.
+        segment: String,
+        /// Its position in the list of the cluster network; `None`: it is not in a list.
+        index: Option<usize>,
+    },
 }
 
 impl fmt::Display for Item {
@@ -56,7 +61,10 @@ impl fmt::Display for Item {
             Self::Segment(name) => write!(f, "cluster network {name}"),
             Self::Network(name) => write!(f, "network {name}"),
             Self::Port(device) => write!(f, "port {device}"),
-            Self::Host(segment) => write!(f, "host of cluster network {segment}"),
+            Self::Host { segment, index: None } => write!(f, "host of cluster network {segment}"),
+            Self::Host { segment, index: Some(index) } => {
+                write!(f, "host[{index}] of cluster network {segment}")
+            }
         }
     }
 }

@@ -19,7 +19,7 @@ use tracing::debug;
 use super::{
     Failure, Netlink, address, request,
     request::Request,
-    route,
+    route, sysctl,
     vlan::{self, Side},
 };
 use crate::{
@@ -75,6 +75,7 @@ impl Netlink {
             LinkChange::SetTxqlen(name, packets) => {
                 self.set(name, |link| link.txqueuelen(*packets)).await
             }
+            LinkChange::SetAcceptRa(name, value) => sysctl::set_accept_ra(name, *value),
             LinkChange::SetMac(name, mac) => {
                 self.set(name, |link| link.address(mac.0.to_vec())).await
             }

@@ -114,6 +114,8 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::SetBondOption(name, _)
         | LinkChange::SetMtu(name, _)
         | LinkChange::SetTxqlen(name, _)
+        // Without advertisements, the routes that come from them expire.
+        | LinkChange::SetAcceptRa(name, 0)
         | LinkChange::SetMac(name, _)
         | LinkChange::CopyMac(name, _)
         | LinkChange::SetDown(name)
@@ -141,6 +143,7 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         LinkChange::AddBond(..)
         | LinkChange::AddBridge(..)
         | LinkChange::AddVlan(..)
+        | LinkChange::SetAcceptRa(..)
         | LinkChange::SetUp(_)
         | LinkChange::AddVids(..)
         | LinkChange::AddSelfVid(..)

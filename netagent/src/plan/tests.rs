@@ -19,6 +19,7 @@ use crate::{
 mod adopted;
 mod given_back;
 mod held_back;
+mod hosts;
 mod takeover;
 
 const OOB: &str = "

@@ -115,6 +115,10 @@ pub struct Host {
     pub addresses: BTreeSet<Cidr>,
     /// The routes over the interface.
     pub routes: BTreeSet<Route>,
+    /// The metric of the default routes; `None`: any.
+    pub metric: Option<u32>,
+    /// Whether router advertisements are accepted; `None`: unchanged.
+    pub accept_ra: Option<bool>,
     /// Whether addresses of others stay.
     pub keep_foreign: bool,
 }

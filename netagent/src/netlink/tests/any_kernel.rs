@@ -122,6 +122,29 @@ fn addresses_are_added_and_removed() {
 
 #[test]
 #[ignore = "needs root"]
+fn acceptance_of_router_advertisements_is_set_and_observed() {
+    in_namespace(|netlink| {
+        Box::pin(async move {
+            netlink.apply_all([LinkChange::AddBridge(name("br.7"), None)]).await;
+            assert_eq!(netlink.link_now("br.7").await.accept_ra, Some(1));
+            for value in [2, 0] {
+                netlink.apply_all([LinkChange::SetAcceptRa(name("br.7"), value)]).await;
+                assert_eq!(netlink.link_now("br.7").await.accept_ra, Some(value));
+            }
+            // Below it, the kernel disables IPv6 on a device.
+            netlink.apply_all([LinkChange::SetMtu(name("br.7"), 1000)]).await;
+            assert_eq!(netlink.link_now("br.7").await.accept_ra, None);
+            assert_eq!(
+                netlink.error_of(LinkChange::SetAcceptRa(name("br.7"), 2)).await,
+                "sysctl -w net/ipv6/conf/br.7/accept_ra=2: br.7 has no IPv6: it is off in the \
+                 kernel, or the MTU is below 1280"
+            );
+        })
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_copied_address_keeps_its_lifetime() {
     in_namespace(|netlink| {
         Box::pin(async move {
