@@ -74,6 +74,9 @@ pub enum LinkChange {
     RestoreAddress(IfName, Cidr),
     /// Adds an address of a link, with its lifetime, to another link: from, to.
     CopyAddress(IfName, IfName, Cidr),
+    /// Adds an address of a DHCP lease, or changes its lifetime: it ends at this second since the
+    /// boot.
+    Lease(IfName, Cidr, u64),
     /// Removes an address.
     RemoveAddress(IfName, Cidr),
     /// Adds a route, behind other routes with this destination and metric.
@@ -127,6 +130,7 @@ impl LinkChange {
             Self::AddAddress(..)
             | Self::RestoreAddress(..)
             | Self::CopyAddress(..)
+            | Self::Lease(..)
             | Self::RemoveAddress(..) => "address",
             Self::AddRoute(_) | Self::RemoveRoute(_) | Self::Resolve(..) => "route",
         }
@@ -172,6 +176,7 @@ impl LinkChange {
             | Self::RemoveSelfVid(name, _)
             | Self::AddAddress(name, _)
             | Self::RestoreAddress(name, _)
+            | Self::Lease(name, ..)
             | Self::AwaitCarrier(name)
             | Self::Resolve(name, _)
             | Self::RemoveAddress(name, _) => vec![name],

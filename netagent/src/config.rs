@@ -96,6 +96,8 @@ fn error(rejection: Rejection, intent: &Intent, tree: &Tree, name: &str) -> Conf
             Item::Host { segment, index: Some(index) } => {
                 format!("clusterNetworks.{segment}.host[{index}]")
             }
+            // Not in a file.
+            Item::Lease(_) => String::new(),
             Item::Network(name) => format!("networks.{name}"),
             Item::Port(_) => {
                 let index = intent.ports.iter().position(|port| port.origin == *origin);

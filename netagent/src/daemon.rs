@@ -4,6 +4,7 @@
 mod commands;
 mod desk;
 mod journal;
+mod leases;
 mod runtime_ports;
 mod signals;
 mod sources;
@@ -18,7 +19,7 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use self::{desk::Desk, signals::Signals};
+use self::{desk::Desk, leases::Leases, signals::Signals};
 pub use self::{
     journal::{HistoryEntry, Journal},
     signals::Stop,
@@ -61,6 +62,8 @@ struct Daemon {
     ledger: Ledger,
     sources: Sources,
     desk: Desk,
+    /// The DHCP clients of the node's own interfaces.
+    leases: Leases,
     /// The bridges that the FDB mirror follows.
     mirror: watch::Sender<Bridges>,
     /// What has changed since the last look.
@@ -96,6 +99,7 @@ pub async fn run(options: Options) -> Result<()> {
         ledger: Ledger::new(options.confirmed),
         sources,
         desk,
+        leases: Leases::read(&options.state)?,
         mirror,
         changes: Changes { everything: true, ..Changes::default() },
         due: Some(Instant::now()),
@@ -122,6 +126,7 @@ pub async fn run(options: Options) -> Result<()> {
             () = sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
                 daemon.reconcile().await;
             }
+            told = daemon.leases.told() => daemon.leased(told),
             changes = watch.changed() => {
                 daemon.changes.merge(changes?);
                 daemon.due.get_or_insert_with(|| Instant::now() + SETTLE);
@@ -159,6 +164,7 @@ impl Daemon {
         let desired = self.desk.desired();
         let applied = self.agent.apply(&desired, &mut self.ledger, &mut self.desk).await;
         self.follow_bridges();
+        self.follow_leases(&desired, &applied.plan);
         if applied.interrupted {
             // What interrupted it is done first. Then it continues.
             self.due = Some(Instant::now());

@@ -84,7 +84,7 @@ impl fmt::Display for Mac {
 }
 
 /// An IP address of an interface with its prefix length, such as 10.0.0.5/24 or fd00::5/64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Cidr {
     /// The address.
     pub address: IpAddr,

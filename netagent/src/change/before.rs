@@ -80,6 +80,14 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         | LinkChange::CopyAddress(_, name, address) => {
             vec![LinkChange::RemoveAddress(name.clone(), *address)]
         }
+        LinkChange::Lease(name, address, _) => {
+            let known = link(name).and_then(|link| link.addresses.get(address));
+            vec![match known.map(|known| known.until) {
+                Some(Some(until)) => LinkChange::Lease(name.clone(), *address, until),
+                Some(None) => LinkChange::RestoreAddress(name.clone(), *address),
+                None => LinkChange::RemoveAddress(name.clone(), *address),
+            }]
+        }
         LinkChange::RemoveAddress(name, address) => {
             let known = link(name).and_then(|link| link.addresses.get(address));
             vec![if known.is_some_and(|known| known.owned) {

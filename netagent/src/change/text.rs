@@ -71,6 +71,9 @@ impl fmt::Display for LinkChange {
             Self::CopyAddress(from, to, address) => {
                 write!(f, "ip address add {address} dev {to} <as on {from}>")
             }
+            Self::Lease(name, address, _) => {
+                write!(f, "ip address replace {address} dev {name} <until the lease ends>")
+            }
             Self::RemoveAddress(name, address) => {
                 write!(f, "ip address del {address} dev {name}")
             }

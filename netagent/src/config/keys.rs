@@ -11,7 +11,8 @@ use super::{
     shapes::{List, Mappings, Placed, Scalar, Section},
     time::Millis,
     value::{
-        Announcements, BondMode, Links, Listen, MacLimit, Metric, Mtu, QueueLength, Rate, Xdp,
+        Announcements, BondMode, DhcpFamily, Links, Listen, MacLimit, Metric, Mtu, QueueLength,
+        Rate, Xdp,
     },
 };
 use crate::{
@@ -148,6 +149,9 @@ pub struct HostKeys {
     pub metric: Option<Scalar<Metric>>,
     /// Other routes over the interface.
     pub routes: Option<Vec<RouteKeys>>,
+    /// `v4`: `netagent run` gets an address, its routes and its lifetime from a DHCP server.
+    /// Default: no DHCP.
+    pub dhcp: Option<Scalar<DhcpFamily>>,
     /// Whether the interface accepts IPv6 router advertisements, also on a node that forwards
     /// IPv6. Addresses and routes that come from them stay. Default: unchanged.
     pub accept_ra: Option<Scalar<bool>>,

@@ -68,7 +68,7 @@ fn segment(name: String, keys: ClusterNetworkKeys) -> (SegmentIntent, Vec<HostIn
 }
 
 fn host_interface(segment: &str, index: Option<usize>, keys: HostKeys) -> HostIntent {
-    let HostKeys { vlan, address, gateway, metric, routes, accept_ra, keep_foreign } = keys;
+    let HostKeys { vlan, address, gateway, metric, routes, dhcp, accept_ra, keep_foreign } = keys;
     let route = |RouteKeys { to: Scalar(to), via }| RouteIntent { to, via: scalar(via) };
     HostIntent {
         segment: segment.to_owned(),
@@ -78,6 +78,7 @@ fn host_interface(segment: &str, index: Option<usize>, keys: HostKeys) -> HostIn
         gateways: gateway.map(|List(gateways)| gateways).unwrap_or_default(),
         metric: scalar(metric).map(|Metric(metric)| metric),
         routes: routes.unwrap_or_default().into_iter().map(route).collect(),
+        dhcp: dhcp.is_some(),
         accept_ra: scalar(accept_ra),
         keep_foreign: scalar(keep_foreign).unwrap_or(true),
     }

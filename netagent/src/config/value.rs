@@ -148,6 +148,27 @@ pub enum Xdp {
     Off,
 }
 
+/// The DHCP of an interface of the node.
+#[derive(Clone, Copy, Debug)]
+pub struct DhcpFamily;
+
+impl Value for DhcpFamily {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "v4" => Ok(Self),
+            "v6" | "both" => Err(format!(
+                "{text:?}: netagent has no DHCPv6 client; use acceptRa: true for addresses from \
+                 router advertisements"
+            )),
+            _ => Err(format!("{text:?} is not \"v4\"")),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "enum": ["v4"] })
+    }
+}
+
 impl Value for Vid {
     fn read(text: &str) -> Result<Self, String> {
         parse_vid(text)

@@ -1,5 +1,5 @@
-//! The sources of what is desired: the file, and the ports that were added through the control
-//! socket.
+//! The sources of what is desired: the file, the ports that were added through the control socket,
+//! and DHCP leases.
 
 use std::{
     net::SocketAddr,
@@ -11,7 +11,7 @@ use anyhow::Result;
 use super::runtime_ports::RuntimePorts;
 use crate::{
     config::{self, Config, ConfigError},
-    intent::{self, Compiled, Intent, Item, Origin, PortIntent},
+    intent::{self, Compiled, Intent, Item, LeaseIntent, Origin, PortIntent, Sourced},
     names::IfName,
     request::Refusal,
     state::{Code, Desired, Finding, Observed, Subject},
@@ -24,6 +24,8 @@ pub struct Sources {
     /// The last error of a reload.
     error: Option<String>,
     ports: RuntimePorts,
+    /// The DHCP leases of the node's own interfaces.
+    leases: Intent,
     compiled: Compiled,
 }
 
@@ -37,6 +39,7 @@ impl Sources {
             file,
             error: None,
             ports,
+            leases: Intent::default(),
             compiled: Compiled::default(),
         };
         sources.compiled = sources.compile();
@@ -89,6 +92,12 @@ impl Sources {
             Finding::new(Subject::Node, Code::ReloadFailed, error.clone(), remedy)
         });
         rejected.chain(reload).collect()
+    }
+
+    /// Sets the DHCP leases of the node's own interfaces.
+    pub fn set_leases(&mut self, leases: Vec<Sourced<LeaseIntent>>) {
+        self.leases = Intent { leases, ..Intent::default() };
+        self.compiled = self.compile();
     }
 
     /// Adds a port. One that is rejected is not added.
@@ -158,7 +167,7 @@ impl Sources {
     fn compile(&self) -> Compiled {
         let of_socket = self.ports.iter().map(|port| Intent::port(Origin::Socket, port.clone()));
         let intents: Vec<Intent> =
-            [self.file.intent.clone()].into_iter().chain(of_socket).collect();
+            [self.file.intent.clone(), self.leases.clone()].into_iter().chain(of_socket).collect();
         intent::compile(&intents)
     }
 }
@@ -167,6 +176,6 @@ fn subject(item: &Item) -> Subject {
     match item {
         Item::Segment(name) => Subject::Segment(name.clone()),
         Item::Port(device) => Subject::Port(device.clone()),
-        Item::Network(_) | Item::Host { .. } => Subject::Node,
+        Item::Network(_) | Item::Host { .. } | Item::Lease(_) => Subject::Node,
     }
 }

@@ -27,7 +27,7 @@ impl Host<'_> {
     /// The addresses that the file can have. An address that expires is renewed by a DHCP client
     /// or by router advertisements.
     fn addresses(&self) -> Vec<&Cidr> {
-        let lasting = self.link.addresses.iter().filter(|(_, address)| !address.expires);
+        let lasting = self.link.addresses.iter().filter(|(_, address)| !address.expires());
         lasting.map(|(cidr, _)| cidr).collect()
     }
 

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     names::{Cidr, IfName, Subnet as Destination},
-    state::{Host, Route},
+    state::{Dhcp, Host, Route},
 };
 
 /// The minimum MTU of IPv6 in bytes (RFC 8200 §5). Below it, the kernel disables IPv6 on a device.
@@ -40,6 +40,7 @@ pub fn host(intent: &HostIntent, segment: &Segment) -> Result<(IfName, Host), Pr
         addresses: intent.addresses.iter().copied().collect(),
         routes: routes(&interface, intent)?,
         metric: intent.metric,
+        dhcp: intent.dhcp.then(Dhcp::default),
         accept_ra: intent.accept_ra,
         keep_foreign: intent.keep_foreign,
     };

@@ -124,10 +124,29 @@ pub struct HostIntent {
     pub metric: Option<u32>,
     /// Other routes over the interface.
     pub routes: Vec<RouteIntent>,
+    /// Whether it gets an address by DHCPv4.
+    pub dhcp: bool,
     /// Whether router advertisements are accepted. Default: unchanged.
     pub accept_ra: Option<bool>,
     /// Whether addresses that others add to the interface stay.
     pub keep_foreign: bool,
+}
+
+/// A DHCP lease of an interface of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseIntent {
+    /// The interface.
+    pub interface: IfName,
+    /// The address.
+    pub address: Cidr,
+    /// When it ends, in seconds since the boot.
+    pub until: u64,
+    /// The routes: destinations and gateways.
+    pub routes: Vec<(Cidr, Option<IpAddr>)>,
+    /// An address of an earlier DHCP client, which this one replaces.
+    pub replaces: Option<Cidr>,
+    /// Why the lease has ended, if it has.
+    pub ended: Option<String>,
 }
 
 /// A route over an interface of the node.

@@ -34,6 +34,11 @@ pub fn judge(intents: &[Intent]) -> (Desired, Vec<Rejection>) {
             let result = node.add_host(&site, value);
             record(&mut node, site, result);
         }
+        for Sourced { origin, value } in &intent.leases {
+            let site = Site::new(origin, Item::Lease(value.interface.clone()));
+            let result = node.add_lease(&site, value);
+            record(&mut node, site, result);
+        }
         // In a clash of a service VLAN with a VLAN of the same source, the service VLAN is wrong.
         let (services, others): (Vec<_>, Vec<_>) =
             intent.networks.iter().partition(|network| network.value.service().is_some());

@@ -7,7 +7,8 @@ use super::{
     Item,
     claims::{Claim, Claims},
     host::{self, Subnets},
-    items::{HostIntent, MTU, NetworkIntent, PortIntent, SegmentIntent},
+    items::{HostIntent, LeaseIntent, MTU, NetworkIntent, PortIntent, SegmentIntent},
+    lease,
     network::{self, Network, Policy},
     problem::{Problem, Site},
     qinq,
@@ -101,6 +102,19 @@ impl Node {
             segment.host_vlans.extend(intent.vlan.map(|vlan| (vlan, site.at("vlan"))));
         }
         self.hosts.insert(interface, (host, site.clone()));
+        Ok(())
+    }
+
+    /// Checks and adds the lease of an interface of the node.
+    pub fn add_lease(&mut self, site: &Site, intent: &LeaseIntent) -> Result<(), Problem> {
+        let Some((host, _)) = self.hosts.get_mut(&intent.interface) else {
+            return Err(Problem::new("", "there is no such host interface any more"));
+        };
+        let lease = lease::lease(intent, host)?;
+        let addresses = [intent.address];
+        let addresses = if intent.ended.is_none() { &addresses[..] } else { &[] };
+        self.subnets = self.subnets.clone().with(site, &intent.interface, addresses)?;
+        host.dhcp = Some(lease);
         Ok(())
     }
 

@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libc::{
-    AF_INET, AF_INET6, IFA_ADDRESS, IFA_F_NODAD, IFA_F_PERMANENT, IFA_FLAGS, IFA_LABEL, IFA_LOCAL,
-    RT_SCOPE_UNIVERSE,
+    AF_INET, AF_INET6, IFA_ADDRESS, IFA_CACHEINFO, IFA_F_NODAD, IFA_F_PERMANENT, IFA_FLAGS,
+    IFA_LABEL, IFA_LOCAL, RT_SCOPE_UNIVERSE,
 };
 
 use super::{request::Request, wire};
 use crate::{
+    clock::boot_seconds,
     names::Cidr,
     state::{Address, PROTOCOL},
 };
@@ -38,8 +39,7 @@ pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr, Address)> {
     };
     let flags = wire::find_u32(attributes, IFA_FLAGS).unwrap_or_else(|| flags.into());
     let protocol = wire::find(attributes, IFA_PROTO).and_then(|value| value.first());
-    let known =
-        Address { owned: protocol == Some(&PROTOCOL), expires: flags & IFA_F_PERMANENT == 0 };
+    let known = Address { owned: protocol == Some(&PROTOCOL), until: until(attributes, flags) };
     Some((wire::u32_at(payload, 4)?, Cidr { address, prefix }, known))
 }
 
@@ -54,6 +54,25 @@ pub(super) fn owned(index: u32, Cidr { address, prefix }: Cidr) -> Request {
     wire::push(&mut payload, IFA_FLAGS, &IFA_F_NODAD.to_ne_bytes());
     wire::push(&mut payload, IFA_PROTO, &[PROTOCOL]);
     Request { kind: libc::RTM_NEWADDR, payload }
+}
+
+/// The request to add an address of a lease, or to change its lifetime in seconds: the kernel
+/// removes it by itself at the end.
+pub(super) fn leased(index: u32, cidr: Cidr, seconds: u32) -> Request {
+    let mut request = owned(index, cidr);
+    // struct ifa_cacheinfo: preferred, valid, created, updated
+    let info = [seconds, seconds, 0, 0].map(u32::to_ne_bytes).concat();
+    wire::push(&mut request.payload, IFA_CACHEINFO, &info);
+    request
+}
+
+/// When an address expires, in seconds since the boot.
+fn until(attributes: &[u8], flags: u32) -> Option<u64> {
+    if flags & IFA_F_PERMANENT != 0 {
+        return None;
+    }
+    let valid = wire::u32_at(wire::find(attributes, IFA_CACHEINFO)?, 4)?;
+    Some(boot_seconds() + u64::from(valid))
 }
 
 /// The request to add the address of this message, with all its attributes, to another link. An

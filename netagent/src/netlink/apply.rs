@@ -25,6 +25,7 @@ use super::{
 use crate::{
     bond::BondOption,
     change::LinkChange,
+    clock::boot_seconds,
     names::{Cidr, IfName},
     state::{OWNED, Route, VlanFlags},
 };
@@ -125,6 +126,13 @@ impl Netlink {
             }
             LinkChange::CopyAddress(from, to, address) => {
                 self.copy_address(from, to, *address).await
+            }
+            LinkChange::Lease(name, cidr, until) => {
+                // An end that has passed cannot be said to the kernel.
+                let seconds = until.saturating_sub(boot_seconds()).max(1);
+                let seconds = u32::try_from(seconds).unwrap_or(u32::MAX - 1);
+                let request = address::leased(self.index(name).await?, *cidr, seconds);
+                self.create(request, NLM_F_REPLACE).await
             }
             LinkChange::RemoveAddress(name, address) => self.remove_address(name, *address).await,
             LinkChange::AddRoute(route) => {

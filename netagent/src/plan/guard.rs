@@ -110,6 +110,9 @@ fn altered(view: &View<'_>, change: &Change) -> Vec<IfName> {
 
 fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
     match change {
+        // An address and a route without a lease would be those of somebody else.
+        LinkChange::RemoveAddress(name, cidr) if view.is_leased(name, cidr) => vec![],
+        LinkChange::RemoveRoute(route) if view.is_leased_route(route) => vec![],
         LinkChange::Delete(name)
         | LinkChange::SetBondOption(name, _)
         | LinkChange::SetMtu(name, _)
@@ -150,6 +153,7 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::AddAddress(..)
         | LinkChange::RestoreAddress(..)
         | LinkChange::CopyAddress(..)
+        | LinkChange::Lease(..)
         | LinkChange::AddRoute(_)
         | LinkChange::RemoveRoute(_)
         | LinkChange::AwaitCarrier(_)
@@ -307,7 +311,8 @@ impl View<'_> {
             Part::GivenBack => self.bridge_over(name).cloned(),
             Part::FormerMember => self.bond_of(name).and_then(of_port),
             Part::Port | Part::FormerPort if self.is_uplink(name) => of_port(name),
-            Part::Port | Part::FormerPort => None,
+            // The end of a lease, and its renewal, do not wait.
+            Part::Lease | Part::Port | Part::FormerPort => None,
         }
     }
 

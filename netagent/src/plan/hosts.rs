@@ -8,7 +8,7 @@ use super::{Plan, Unit, View, takeover};
 use crate::{
     change::LinkChange,
     names::IfName,
-    state::{Host, Kind, PROTOCOL, Part, Route, UnitId, VlanFlags},
+    state::{Dhcp, Host, Kind, PROTOCOL, Part, Route, UnitId, VlanFlags},
 };
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
@@ -107,14 +107,25 @@ fn accept_ra(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
 }
 
 /// Adds the addresses that are missing, and removes those that the agent added for an earlier file.
-/// With `keepForeign: false`, those of others as well, unless they expire by themselves.
+/// With `keepForeign: false`, those of others as well, unless they expire by themselves. See
+/// `leases` for addresses from DHCP.
 pub fn addresses(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
     let found = view.observed.link(name).map(|link| link.addresses.clone()).unwrap_or_default();
     for address in host.addresses.iter().filter(|address| !found.contains_key(address)) {
         unit.link(view, LinkChange::AddAddress(name.clone(), *address));
     }
     for (cidr, address) in found.iter().filter(|(cidr, _)| !host.addresses.contains(cidr)) {
-        let foreign = host.keep_foreign || address.expires && cidr.address.is_ipv6();
+        let foreign = host.keep_foreign || address.expires() && cidr.address.is_ipv6();
+        // A fixed address of an earlier file stays until there is a lease, perhaps of this address.
+        let stays = match &host.dhcp {
+            None => false,
+            Some(Dhcp::Unknown) => address.owned || address.expires(),
+            Some(Dhcp::Leased(lease)) => address.expires() || lease.address == *cidr,
+            Some(Dhcp::Ended { .. }) => address.expires(),
+        };
+        if stays && cidr.address.is_ipv4() {
+            continue;
+        }
         if address.owned || !foreign {
             unit.link(view, LinkChange::RemoveAddress(name.clone(), *cidr));
         }

@@ -20,6 +20,7 @@ mod adopted;
 mod given_back;
 mod held_back;
 mod hosts;
+mod leases;
 mod takeover;
 
 const OOB: &str = "

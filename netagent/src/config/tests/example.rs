@@ -69,6 +69,7 @@ fn a_file_becomes_bonds_bridges_hosts_and_ports() {
         addresses: ["10.0.0.5/24".parse().unwrap()].into(),
         routes: <_>::default(),
         metric: None,
+        dhcp: None,
         accept_ra: None,
         keep_foreign: true,
     };

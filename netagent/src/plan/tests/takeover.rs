@@ -18,7 +18,7 @@ fn lived_on(device: &str) -> Observed {
     }
     let link = observed.links.get_mut(&name(device)).unwrap();
     link.addresses.insert(cidr("10.0.0.5/24"), Address::default());
-    link.addresses.insert(cidr("10.0.0.77/24"), Address { expires: true, ..Address::default() });
+    link.addresses.insert(cidr("10.0.0.77/24"), Address { until: Some(9), ..Address::default() });
     observed.routes.insert(default_route(device));
     observed
 }
@@ -104,7 +104,7 @@ fn addresses_and_routes_of_others_stay_on_the_nodes_interface() {
         Some("netagent".to_owned()),
         BTreeMap::from([(Vid::MIN, VlanFlags { pvid: true, untagged: true })]),
     );
-    let owned = Address { owned: true, expires: false };
+    let owned = Address { owned: true, until: None };
     link.addresses = BTreeMap::from([
         (cidr("10.0.0.5/24"), owned),
         (cidr("10.0.0.6/24"), owned),
