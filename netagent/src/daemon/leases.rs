@@ -200,6 +200,9 @@ fn text(lease: &Lease) -> String {
     let Lease { address, server, mtu, ntp, .. } = lease;
     let seconds = lease.until.saturating_sub(boot_seconds());
     let mtu = mtu.map(|mtu| format!(", MTU {mtu} (not set: see uplink.mtu)")).unwrap_or_default();
-    let ntp: String = ntp.iter().map(|server| format!(", NTP server {server}")).collect();
+    let ntp = match &ntp[..] {
+        [] => String::new(),
+        servers => format!(", NTP servers {servers:?}"),
+    };
     format!("{address} from {server} for {seconds} s{mtu}{ntp}")
 }

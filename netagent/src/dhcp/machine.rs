@@ -281,9 +281,9 @@ impl Machine {
         // Half of the time that is left, and at least a minute (RFC 2131 section 4.4.5); less for
         // leases that are not much longer than that.
         let time = until.saturating_sub(Duration::from_secs(lease.renew));
-        let least = (time / 8).clamp(Duration::from_secs(1), Duration::from_secs(60));
+        let at_least = (time / 8).clamp(Duration::from_secs(1), Duration::from_secs(60));
         let left = next.saturating_sub(now);
-        let wait = max(left / 2, least).min(left);
+        let wait = max(left / 2, at_least).min(left);
         let mut question = self.question(now);
         question.own = Some(lease.ip());
         self.asked = now;
