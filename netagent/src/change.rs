@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
-    state::{Hook, PortPolicy, Route, VlanFlags},
+    state::{Address, Hook, PortPolicy, Route, VlanFlags},
 };
 
 /// A change.
@@ -40,6 +40,8 @@ pub enum LinkChange {
     SetMtu(IfName, u32),
     /// Sets the length of the transmit queue in packets.
     SetTxqlen(IfName, u32),
+    /// Sets `net.ipv6.conf.<name>.accept_ra`.
+    SetAcceptRa(IfName, u32),
     /// Sets the MAC address.
     SetMac(IfName, Mac),
     /// Sets the MAC address to the current one of another link.
@@ -69,11 +71,13 @@ pub enum LinkChange {
     RemoveSelfVid(IfName, Vid),
     /// Adds an address that the agent owns.
     AddAddress(IfName, Cidr),
-    /// Adds an address again, with everything that the kernel said of it in this message
-    /// (`struct ifaddrmsg`, [`Address`](crate::state::Address)).
-    RestoreAddress(IfName, Cidr, Vec<u8>),
+    /// Adds an address again, with everything that was known of it.
+    RestoreAddress(IfName, Cidr, Address),
     /// Adds an address of a link, with its lifetime, to another link: from, to.
     CopyAddress(IfName, IfName, Cidr),
+    /// Adds an address of a DHCP lease, or changes its lifetime: it ends at this second since the
+    /// boot.
+    Lease(IfName, Cidr, u64),
     /// Removes an address.
     RemoveAddress(IfName, Cidr),
     /// Adds a route, behind other routes with this destination and metric.
@@ -111,6 +115,7 @@ impl LinkChange {
             Self::SetBondOption(..)
             | Self::SetMtu(..)
             | Self::SetTxqlen(..)
+            | Self::SetAcceptRa(..)
             | Self::SetMac(..)
             | Self::CopyMac(..)
             | Self::SetUp(_)
@@ -126,6 +131,7 @@ impl LinkChange {
             Self::AddAddress(..)
             | Self::RestoreAddress(..)
             | Self::CopyAddress(..)
+            | Self::Lease(..)
             | Self::RemoveAddress(..) => "address",
             Self::AddRoute(_) | Self::RemoveRoute(_) | Self::Resolve(..) => "route",
         }
@@ -157,6 +163,7 @@ impl LinkChange {
             | Self::SetBondOption(name, _)
             | Self::SetMtu(name, _)
             | Self::SetTxqlen(name, _)
+            | Self::SetAcceptRa(name, _)
             | Self::SetMac(name, _)
             | Self::CopyMac(name, _)
             | Self::SetUp(name)
@@ -170,6 +177,7 @@ impl LinkChange {
             | Self::RemoveSelfVid(name, _)
             | Self::AddAddress(name, _)
             | Self::RestoreAddress(name, ..)
+            | Self::Lease(name, ..)
             | Self::AwaitCarrier(name)
             | Self::Resolve(name, _)
             | Self::RemoveAddress(name, _) => vec![name],

@@ -96,7 +96,12 @@ fn error(rejection: Rejection, intent: &Intent, tree: &Tree, name: &str) -> Conf
     let locate = |Site { origin, item, key }: &Site| {
         let path = match item {
             Item::Segment(name) => format!("clusterNetworks.{name}"),
-            Item::Host(segment) => format!("clusterNetworks.{segment}.host"),
+            Item::Host { segment, index: None } => format!("clusterNetworks.{segment}.host"),
+            Item::Host { segment, index: Some(index) } => {
+                format!("clusterNetworks.{segment}.host[{index}]")
+            }
+            // Not in a file.
+            Item::Lease(_) => String::new(),
             Item::Network(name) => format!("networks.{name}"),
             Item::Port(_) => {
                 let index = intent.ports.iter().position(|port| port.origin == *origin);

@@ -5,6 +5,7 @@ mod answers;
 mod commands;
 mod desk;
 mod journal;
+mod leases;
 mod on_trial;
 mod pace;
 mod runtime_ports;
@@ -20,7 +21,7 @@ use tokio::{
 };
 use tracing::{error, info};
 
-use self::{desk::Desk, on_trial::Trials, pace::Pace, signals::Signals};
+use self::{desk::Desk, leases::Leases, on_trial::Trials, pace::Pace, signals::Signals};
 pub use self::{
     journal::{HistoryEntry, Journal},
     signals::Stop,
@@ -66,6 +67,8 @@ struct Daemon {
     trials: Trials,
     /// Links that carry the node and that any change may alter.
     confirmed: BTreeSet<IfName>,
+    /// The DHCP clients of the node's own interfaces.
+    leases: Leases,
     /// The bridges that the FDB mirror follows.
     mirror: watch::Sender<Bridges>,
     /// What has changed, and waits for a look.
@@ -101,6 +104,7 @@ pub async fn run(options: Options) -> Result<()> {
         ledger,
         sources,
         desk,
+        leases: Leases::read(&options.state)?,
         trials,
         confirmed: options.confirmed,
         mirror,
@@ -135,6 +139,7 @@ pub async fn run(options: Options) -> Result<()> {
             () = sleep_until(judgement.unwrap_or_else(Instant::now)), if judgement.is_some() => {
                 daemon.judge_trial().await;
             }
+            told = daemon.leases.told() => daemon.leased(told),
             changes = watch.changed() => {
                 let now = std::time::Instant::now();
                 daemon.pace.add(&changes?, daemon.agent.links(), now);
@@ -183,6 +188,7 @@ impl Daemon {
         }
         let applied = self.agent.apply(&desired, &mut self.ledger, &mut self.desk).await;
         self.follow_bridges();
+        self.follow_leases(&desired, &applied.plan);
         if applied.interrupted {
             // What interrupted it is done first. Then it continues.
             self.due = Some(Instant::now());

@@ -90,7 +90,7 @@ fn used(segments: &[Segment<'_>], observed: &Observed) -> BTreeSet<IfName> {
         let uplink = segment.uplink.iter().flat_map(|uplink| {
             uplink.nics.iter().chain([&uplink.device]).cloned().collect::<Vec<_>>()
         });
-        let host = host::of(segment, observed).map(|host| host.interface);
+        let host = host::of(segment, observed).into_iter().map(|host| host.interface);
         uplink.chain(host).chain([segment.bridge.clone()]).collect::<Vec<_>>()
     };
     segments.iter().flat_map(of_segment).collect()

@@ -10,6 +10,7 @@ mod claims;
 mod host;
 mod items;
 mod judge;
+mod lease;
 mod network;
 mod node;
 mod origin;
@@ -24,8 +25,8 @@ mod tests;
 
 pub use self::{
     items::{
-        BondIntent, HostIntent, Native, NetworkIntent, PortIntent, RouteIntent, SecurityIntent,
-        SegmentIntent, StormIntent, Tpid, UplinkIntent,
+        BondIntent, HostIntent, LeaseIntent, Native, NetworkIntent, PortIntent, RouteIntent,
+        SecurityIntent, SegmentIntent, StormIntent, Tpid, UplinkIntent,
     },
     origin::{Item, Origin},
     problem::Rejected,
@@ -49,6 +50,8 @@ pub struct Intent {
     pub ports: Vec<Sourced<PortIntent>>,
     /// The node's own interfaces.
     pub hosts: Vec<Sourced<HostIntent>>,
+    /// DHCP leases of these interfaces.
+    pub leases: Vec<Sourced<LeaseIntent>>,
 }
 
 /// An item and its origin.

@@ -49,6 +49,7 @@ impl Collector for Scrape {
         drops::encode(&mut families, counters, datapath)?;
         links::encode_ports(&mut families, links, datapath)?;
         links::encode_bonds(&mut families, links)?;
+        links::encode_leases(&mut families, links)?;
         daemon::encode_maps(&mut families, usage)?;
         daemon::encode_build(&mut families)?;
         let Some(activity) = activity else { return Ok(()) };

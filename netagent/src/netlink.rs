@@ -20,6 +20,7 @@ mod reach;
 mod request;
 mod route;
 mod socket;
+mod sysctl;
 #[cfg(test)]
 mod tests;
 mod vlan;

@@ -6,6 +6,7 @@ mod bridges;
 mod give_back;
 mod guard;
 mod hosts;
+mod leases;
 mod lived_on;
 mod policy;
 mod ports;
@@ -124,6 +125,7 @@ pub fn plan(
     hosts::plan(&view, &mut plan);
     ports::plan(&view, &mut plan);
     takeover::plan(&view, &mut plan);
+    leases::plan(&view, &mut plan);
     bridges::switch(&view, &mut plan);
     hosts::former_vids(&view, &mut plan);
     guard::check(&view, permission, &mut plan);

@@ -6,6 +6,7 @@ mod desired;
 mod filter;
 mod finding;
 mod hook;
+mod lease;
 mod observed;
 mod original;
 mod outcome;
@@ -24,6 +25,7 @@ pub use self::{
     filter::{ClsactSide, TcFilter, TcFilters},
     finding::{Code, Finding, Severity, State, Subject},
     hook::Hook,
+    lease::{Dhcp, LEASED_METRIC, Lease},
     observed::{
         BondState, BridgeState, Kernel, Kind, Link, Member, Observed, ObservedDatapath,
         ObservedPort, VlanFlags,
@@ -31,7 +33,7 @@ pub use self::{
     original::{Original, Originals},
     outcome::Outcome,
     policy::{PortPolicy, checks},
-    route::{Address, MAIN_TABLE, PROTOCOL, Route},
+    route::{Address, DHCP_PROTOCOL, MAIN_TABLE, PROTOCOL, Route},
     unit::{Part, UnitId},
 };
 

@@ -25,7 +25,6 @@ use std::{
 };
 
 use anyhow::Result;
-use rustix::time::{ClockId, clock_gettime};
 
 pub use self::{
     reach::{Silent, Target, ask, watch},
@@ -33,6 +32,7 @@ pub use self::{
     undo_log::{Decided, Done, Header, UndoLog},
     verdict::verdict,
 };
+use crate::clock::since_boot;
 
 /// On which terms a change is on trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,12 +70,6 @@ pub fn finish(directory: &Path, boot: &str) -> Result<()> {
 
 /// The time of day of an uptime, as RFC 3339 has it.
 pub fn time_of_day(uptime_then: Duration) -> String {
-    let at = SystemTime::now() + uptime_then.saturating_sub(uptime());
+    let at = SystemTime::now() + uptime_then.saturating_sub(since_boot());
     humantime::format_rfc3339_seconds(at).to_string()
-}
-
-/// Time since the boot, with the time that the node slept: no clock step moves a deadline.
-pub fn uptime() -> Duration {
-    let now = clock_gettime(ClockId::Boottime);
-    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or_default())
 }

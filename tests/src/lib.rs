@@ -20,8 +20,10 @@ mod rng;
 mod wire;
 
 mod adopt;
+mod advertisements;
 mod bond;
 mod change;
+mod dhcp;
 mod flood;
 mod forward;
 mod import;

@@ -9,7 +9,7 @@ use std::{
 use crate::{
     names::IfName,
     plan::{Permission, Plan, Unit},
-    state::{Code, Desired, Finding, Part, Port, UnitId},
+    state::{Code, Desired, Finding, Host, Part, Port, UnitId},
 };
 
 /// The delay before a failed unit is tried again; doubled with each failure.
@@ -169,17 +169,20 @@ fn wants_the_same(old: &Desired, new: &Desired, id: &UnitId) -> bool {
         let port = desired.ports.get(name)?.clone();
         Some(Port { origin: String::new(), ..port })
     };
+    // A lease has a unit of its own.
+    let host = |desired: &Desired| Some(Host { dhcp: None, ..desired.hosts.get(name)?.clone() });
     match id.part {
         Part::Bond => old.bonds.get(name) == new.bonds.get(name),
         Part::Bridge | Part::Filtering => old.bridges.get(name) == new.bridges.get(name),
         Part::OwnVlans | Part::FormerVlans => hosts(old) == hosts(new),
         Part::Port => port(old) == port(new),
-        Part::Host => old.hosts.get(name) == new.hosts.get(name),
+        Part::Host => host(old) == host(new),
         Part::FormerBridge
         | Part::FormerPort
         | Part::FormerLink
         | Part::FormerMember
         | Part::GivenBack
+        | Part::Lease
         | Part::Takeover => false,
     }
 }

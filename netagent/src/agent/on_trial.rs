@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use super::Agent;
 use crate::{
     change::Change,
+    clock::since_boot,
     names::IfName,
     plan::{Plan, Unit},
     state::{Route, UnitId},
@@ -107,7 +108,7 @@ impl Agent {
     pub fn complete_trial(&mut self) -> Result<()> {
         match &mut self.trials.log {
             Some(log) if log.deadline().is_none() => {
-                let deadline = trial::uptime() + log.header().time;
+                let deadline = since_boot() + log.header().time;
                 log.complete(deadline)
             }
             _ => Ok(()),

@@ -31,6 +31,10 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         LinkChange::SetTxqlen(name, _) => {
             one(link(name), |link| LinkChange::SetTxqlen(name.clone(), link.txqlen))
         }
+        LinkChange::SetAcceptRa(name, _) => {
+            let known = link(name).and_then(|link| link.accept_ra);
+            known.map(|value| LinkChange::SetAcceptRa(name.clone(), value)).into_iter().collect()
+        }
         LinkChange::SetMac(name, _) | LinkChange::CopyMac(name, _) => {
             one(link(name), |link| LinkChange::SetMac(name.clone(), link.mac))
         }
@@ -77,13 +81,22 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         | LinkChange::CopyAddress(_, name, address) => {
             vec![LinkChange::RemoveAddress(name.clone(), *address)]
         }
+        LinkChange::Lease(name, address, _) => {
+            let known = link(name).and_then(|link| link.addresses.get(address));
+            vec![match known {
+                Some(known) => match known.until {
+                    Some(until) => LinkChange::Lease(name.clone(), *address, until),
+                    None => LinkChange::RestoreAddress(name.clone(), *address, known.clone()),
+                },
+                None => LinkChange::RemoveAddress(name.clone(), *address),
+            }]
+        }
         // The kernel removes routes with the address: those that prefer it as source, or all of
         // the link with its last address.
         LinkChange::RemoveAddress(name, address) => {
             let known = link(name).and_then(|link| link.addresses.get(address));
-            let back = known.map(|known| {
-                LinkChange::RestoreAddress(name.clone(), *address, known.message.clone())
-            });
+            let back = known
+                .map(|known| LinkChange::RestoreAddress(name.clone(), *address, known.clone()));
             let is_of_family =
                 |route: &&Route| route.to.address.is_ipv4() == address.address.is_ipv4();
             let routes = observed.routes_of(name).filter(is_of_family).cloned();
@@ -172,9 +185,9 @@ fn create(name: &IfName, link: &Link, observed: &Observed) -> Vec<LinkChange> {
 fn restore(name: &IfName, link: &Link) -> Vec<LinkChange> {
     let mut addresses: Vec<_> = link.addresses.iter().collect();
     addresses.sort_by_key(|(_, known)| known.secondary);
-    let back = addresses.into_iter().map(|(address, known)| {
-        LinkChange::RestoreAddress(name.clone(), *address, known.message.clone())
-    });
+    let back = addresses
+        .into_iter()
+        .map(|(address, known)| LinkChange::RestoreAddress(name.clone(), *address, known.clone()));
     back.collect()
 }
 

@@ -37,6 +37,9 @@ impl fmt::Display for LinkChange {
             }
             Self::SetMtu(name, mtu) => write!(f, "ip link set {name} mtu {mtu}"),
             Self::SetTxqlen(name, packets) => write!(f, "ip link set {name} txqueuelen {packets}"),
+            Self::SetAcceptRa(name, value) => {
+                write!(f, "sysctl -w net/ipv6/conf/{name}/accept_ra={value}")
+            }
             Self::SetMac(name, mac) => write!(f, "ip link set {name} address {mac}"),
             Self::CopyMac(name, from) => write!(f, "ip link set {name} address <that of {from}>"),
             Self::SetUp(name) => write!(f, "ip link set {name} up"),
@@ -67,6 +70,9 @@ impl fmt::Display for LinkChange {
             }
             Self::CopyAddress(from, to, address) => {
                 write!(f, "ip address add {address} dev {to} <as on {from}>")
+            }
+            Self::Lease(name, address, _) => {
+                write!(f, "ip address replace {address} dev {name} <until the lease ends>")
             }
             Self::RemoveAddress(name, address) => {
                 write!(f, "ip address del {address} dev {name}")

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     agent::{Agent, Progress as _, Undone},
+    clock::since_boot,
     state_file,
     trial::{self, Records, Silent, Target, UndoLog, verdict},
 };
@@ -37,7 +38,7 @@ pub async fn settle_earlier(
     trial::finish(directory, &boot)?;
     let Some(log) = UndoLog::open(directory, &boot)? else { return Ok(false) };
     match log.deadline() {
-        Some(deadline) if !log.is_undone() && trial::uptime() < deadline => bail!(
+        Some(deadline) if !log.is_undone() && since_boot() < deadline => bail!(
             "nothing was done: another change is on trial until {}: `netagent confirm` keeps it, \
              `netagent rollback` undoes it",
             trial::time_of_day(deadline)
@@ -78,7 +79,7 @@ pub async fn decide(agent: &mut Agent, directory: &Path, steps: &mut Steps) -> R
             told = known;
         }
         let silent = told.clone().unwrap_or_default();
-        if let Some(reason) = verdict(log.header(), deadline, &silent, trial::uptime()) {
+        if let Some(reason) = verdict(log.header(), deadline, &silent, since_boot()) {
             break reason;
         }
         tokio::select! {

@@ -8,9 +8,12 @@ use serde::Deserialize;
 
 use super::{
     name::{ClusterName, NetworkName},
-    shapes::{List, Placed, Scalar, Section},
+    shapes::{List, Mappings, Placed, Scalar, Section},
     time::Millis,
-    value::{Announcements, BondMode, Links, Listen, MacLimit, Mtu, QueueLength, Rate, Xdp},
+    value::{
+        Announcements, BondMode, DhcpFamily, Links, Listen, MacLimit, Metric, Mtu, QueueLength,
+        Rate, Xdp,
+    },
 };
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, XmitHashPolicy},
@@ -55,8 +58,9 @@ pub struct ClusterNetworkKeys {
     pub vlan_filtering: Option<Scalar<Filtering>>,
     /// The uplink. Default: none, a segment of this node only.
     pub uplink: Option<UplinkKeys>,
-    /// The node's own interface on this segment. Default: none.
-    pub host: Option<HostKeys>,
+    /// The node's own interface on this segment, or a list of interfaces in different VLANs.
+    /// Default: none.
+    pub host: Option<Mappings<HostKeys>>,
     /// The path of unicast frames to stations that the bridge knows: `tc` (default), redirected by
     /// the TC programs; `xdp`, redirected from the uplink to VMs by the XDP program, for VMs that
     /// receive many small packets; `off`, by the bridge, like all other frames. Needs
@@ -130,7 +134,7 @@ pub struct BondKeys {
     pub ad_select: Option<Scalar<AdSelect>>,
 }
 
-/// The node's own interface on a segment.
+/// An interface of the node itself on a segment.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(rename = "Host")]
@@ -144,8 +148,17 @@ pub struct HostKeys {
     /// The gateway of the default route, or a list of one IPv4 and one IPv6 gateway. Default: the
     /// default route, if there is one, is not netagent's.
     pub gateway: Option<List<IpAddr>>,
+    /// The metric of the default routes, 1 to 4294967295. The node uses the default route with the
+    /// lowest metric. Default: that of the kernel (IPv4: 0; IPv6: 1024).
+    pub metric: Option<Scalar<Metric>>,
     /// Other routes over the interface.
     pub routes: Option<Vec<RouteKeys>>,
+    /// `v4`: `netagent run` gets an address, its routes and its lifetime from a DHCP server.
+    /// Default: no DHCP.
+    pub dhcp: Option<Scalar<DhcpFamily>>,
+    /// Whether the interface accepts IPv6 router advertisements, also on a node that forwards
+    /// IPv6. Addresses and routes that come from them stay. Default: unchanged.
+    pub accept_ra: Option<Scalar<bool>>,
     /// Whether addresses that others add to the interface stay: virtual addresses of keepalived or
     /// kube-vip, and leases. Default: true.
     pub keep_foreign: Option<Scalar<bool>>,

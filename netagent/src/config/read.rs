@@ -7,8 +7,8 @@ use super::{
         BondKeys, ClusterNetworkKeys, FileKeys, HostKeys, NetworkKeys, PortKeys, RouteKeys,
         SecurityKeys, StormKeys, UplinkKeys,
     },
-    shapes::{List, Placed, Scalar},
-    value::{BondMode, Mtu, Xdp},
+    shapes::{List, Mappings, Placed, Scalar},
+    value::{BondMode, Metric, Mtu, Xdp},
 };
 use crate::{
     bond::Mode,
@@ -27,9 +27,10 @@ pub fn config(file: FileKeys, path: &str) -> Config {
     let origin = |Place { line, column }| Origin::File { path: path.to_owned(), line, column };
     for (name, value) in cluster_networks.unwrap_or_default().0 {
         let origin = origin(name.place);
-        let (segment, host) = segment(name.value.0.0, value);
-        intent.segments.push(Sourced { origin: origin.clone(), value: segment });
-        intent.hosts.extend(host.map(|value| Sourced { origin, value }));
+        let (segment, hosts) = segment(name.value.0.0, value);
+        let hosts = hosts.into_iter().map(|value| Sourced { origin: origin.clone(), value });
+        intent.hosts.extend(hosts);
+        intent.segments.push(Sourced { origin, value: segment });
     }
     for (Placed { value: Scalar(name), place }, value) in networks.unwrap_or_default().0 {
         let value = network(name.0, value);
@@ -47,9 +48,16 @@ fn scalar<T>(value: Option<Scalar<T>>) -> Option<T> {
     value.map(|Scalar(value)| value)
 }
 
-fn segment(name: String, keys: ClusterNetworkKeys) -> (SegmentIntent, Option<HostIntent>) {
+fn segment(name: String, keys: ClusterNetworkKeys) -> (SegmentIntent, Vec<HostIntent>) {
     let ClusterNetworkKeys { bridge, vlan_filtering, uplink: uplink_keys, host, fast_path } = keys;
-    let host = host.map(|keys| host_interface(&name, keys));
+    let hosts = match host {
+        None => Vec::new(),
+        Some(Mappings::One(keys)) => vec![host_interface(&name, None, *keys)],
+        Some(Mappings::Many(list)) => {
+            let hosts = list.into_iter().enumerate();
+            hosts.map(|(index, keys)| host_interface(&name, Some(index), keys)).collect()
+        }
+    };
     let segment = SegmentIntent {
         name,
         bridge: scalar(bridge),
@@ -57,18 +65,22 @@ fn segment(name: String, keys: ClusterNetworkKeys) -> (SegmentIntent, Option<Hos
         uplink: uplink_keys.map(uplink),
         fast_path: scalar(fast_path).unwrap_or_default(),
     };
-    (segment, host)
+    (segment, hosts)
 }
 
-fn host_interface(segment: &str, keys: HostKeys) -> HostIntent {
-    let HostKeys { vlan, address, gateway, routes, keep_foreign } = keys;
+fn host_interface(segment: &str, index: Option<usize>, keys: HostKeys) -> HostIntent {
+    let HostKeys { vlan, address, gateway, metric, routes, dhcp, accept_ra, keep_foreign } = keys;
     let route = |RouteKeys { to: Scalar(to), via }| RouteIntent { to, via: scalar(via) };
     HostIntent {
         segment: segment.to_owned(),
+        index,
         vlan: scalar(vlan),
         addresses: address.map(|List(addresses)| addresses).unwrap_or_default(),
         gateways: gateway.map(|List(gateways)| gateways).unwrap_or_default(),
+        metric: scalar(metric).map(|Metric(metric)| metric),
         routes: routes.unwrap_or_default().into_iter().map(route).collect(),
+        dhcp: dhcp.is_some(),
+        accept_ra: scalar(accept_ra),
         keep_foreign: scalar(keep_foreign).unwrap_or(true),
     }
 }

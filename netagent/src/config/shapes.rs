@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt, marker::PhantomData};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{
     Deserialize, Deserializer,
-    de::{self, MapAccess, SeqAccess},
+    de::{self, MapAccess, SeqAccess, value::MapAccessDeserializer},
 };
 use serde_saphyr::Spanned;
 
@@ -116,6 +116,74 @@ impl<'de, T: Value> de::Visitor<'de> for OneOrManyVisitor<T> {
             items.push(item);
         }
         Ok(OneOrMany::Many(items))
+    }
+}
+
+/// One mapping, or a list of mappings.
+#[derive(Clone, Debug)]
+pub enum Mappings<T> {
+    One(Box<T>),
+    Many(Vec<T>),
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Mappings<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(MappingsVisitor(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Mappings<T> {
+    fn schema_name() -> Cow<'static, str> {
+        format!("{} or a list", T::schema_name()).into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mapping = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [mapping, { "type": "array", "items": mapping, "minItems": 1 }] })
+    }
+}
+
+struct MappingsVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> de::Visitor<'de> for MappingsVisitor<T> {
+    type Value = Mappings<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a mapping of keys to values, or a list of mappings")
+    }
+
+    fn visit_str<E: de::Error>(self, _: &str) -> Result<Self::Value, E> {
+        Err(E::custom("must be a mapping of keys to values ({ key: value }), or a list of them"))
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Self::Value, E> {
+        self.visit_str("")
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Self::Value, E> {
+        self.visit_str("")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, access: A) -> Result<Self::Value, A::Error> {
+        let mapping = T::deserialize(MapAccessDeserializer::new(access))?;
+        Ok(Mappings::One(Box::new(mapping)))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Self::Value, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = access.next_element()? {
+            items.push(item);
+        }
+        if items.is_empty() {
+            return Err(de::Error::custom(
+                "is an empty list; name at least one, or remove the key",
+            ));
+        }
+        Ok(Mappings::Many(items))
     }
 }
 

@@ -131,6 +131,7 @@ words! {
 numbers! {
     Mtu(u32) MTU, "an MTU in bytes";
     QueueLength(u32) (0..=1_000_000), "a number of packets";
+    Metric(u32) (1..=u32::MAX), "a metric";
     Links(u32) (1..=64), "a number of NICs";
     // IFLA_BOND_NUM_PEER_NOTIF is a u8.
     Announcements(u8) (0..=255), "a number of announcements";
@@ -145,6 +146,27 @@ pub enum Xdp {
     Auto,
     /// No.
     Off,
+}
+
+/// The DHCP of an interface of the node.
+#[derive(Clone, Copy, Debug)]
+pub struct DhcpFamily;
+
+impl Value for DhcpFamily {
+    fn read(text: &str) -> Result<Self, String> {
+        match text {
+            "v4" => Ok(Self),
+            "v6" | "both" => Err(format!(
+                "{text:?}: netagent has no DHCPv6 client; use acceptRa: true for addresses from \
+                 router advertisements"
+            )),
+            _ => Err(format!("{text:?} is not \"v4\"")),
+        }
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "enum": ["v4"] })
+    }
 }
 
 impl Value for Vid {

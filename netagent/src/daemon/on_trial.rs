@@ -14,6 +14,7 @@ use tracing::{error, info, warn};
 use super::{Daemon, Sources};
 use crate::{
     agent::{Agent, Ledger, Progress as _, Undone},
+    clock::since_boot,
     request::Refusal,
     state::{Code, Finding, Subject},
     state_file,
@@ -225,7 +226,7 @@ impl Trials {
 }
 
 fn is_over(log: &UndoLog) -> bool {
-    log.is_undone() || log.deadline().is_none_or(|deadline| trial::uptime() >= deadline)
+    log.is_undone() || log.deadline().is_none_or(|deadline| since_boot() >= deadline)
 }
 
 /// What to do about a trial.
@@ -259,7 +260,7 @@ impl Daemon {
             return;
         }
         let silent = self.trials.silent.as_ref().and_then(|silent| silent.borrow().clone());
-        let (silent, now) = (silent.unwrap_or_default(), trial::uptime());
+        let (silent, now) = (silent.unwrap_or_default(), since_boot());
         let Some(deadline) = log.deadline() else { return };
         if let Some(reason) = verdict(log.header(), deadline, &silent, now) {
             self.end_trial(reason).await;

@@ -1,5 +1,5 @@
-//! The sources of what is desired: the file, and the ports that were added through the control
-//! socket.
+//! The sources of what is desired: the file, the ports that were added through the control socket,
+//! and DHCP leases.
 
 use std::{
     collections::BTreeSet,
@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use super::runtime_ports::RuntimePorts;
 use crate::{
     config::{self, Config, ConfigError},
-    intent::{self, Compiled, Intent, Item, Origin, PortIntent, Released},
+    intent::{self, Compiled, Intent, Item, LeaseIntent, Origin, PortIntent, Released, Sourced},
     names::IfName,
     request::Refusal,
     state::{Code, Desired, Finding, Observed, Subject},
@@ -33,6 +33,8 @@ pub struct Sources {
     released_file: StateFile,
     /// What was released before a release that is on trial.
     released_before: Option<Released>,
+    /// The DHCP leases of the node's own interfaces.
+    leases: Intent,
     compiled: Compiled,
     /// The names that are released and that a source has.
     released_names: BTreeSet<String>,
@@ -54,6 +56,7 @@ impl Sources {
             released,
             released_file,
             released_before: None,
+            leases: Intent::default(),
             compiled: Compiled::default(),
             released_names: BTreeSet::new(),
         };
@@ -145,6 +148,12 @@ impl Sources {
         });
         let others = self.held.clone().into_iter().chain(self.ports.findings());
         rejected.chain(reload).chain(others).chain(damaged).chain(released).collect()
+    }
+
+    /// Sets the DHCP leases of the node's own interfaces.
+    pub fn set_leases(&mut self, leases: Vec<Sourced<LeaseIntent>>) {
+        self.leases = Intent { leases, ..Intent::default() };
+        self.recompile();
     }
 
     /// Adds a port. One that is rejected is not added.
@@ -276,7 +285,7 @@ impl Sources {
     fn intents(&self) -> Vec<Intent> {
         let of_file = self.file.iter().map(|file| file.intent.clone());
         let of_socket = self.ports.iter().map(|port| Intent::port(Origin::Socket, port.clone()));
-        of_file.chain(of_socket).collect()
+        of_file.chain([self.leases.clone()]).chain(of_socket).collect()
     }
 
     fn recompile(&mut self) {
@@ -314,6 +323,6 @@ fn subject(item: &Item) -> Subject {
     match item {
         Item::Segment(name) => Subject::Segment(name.clone()),
         Item::Port(device) => Subject::Port(device.clone()),
-        Item::Network(_) | Item::Host(_) => Subject::Node,
+        Item::Network(_) | Item::Host { .. } | Item::Lease(_) => Subject::Node,
     }
 }

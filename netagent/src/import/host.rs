@@ -27,7 +27,7 @@ impl Host<'_> {
     /// The addresses that the file can have. An address that expires is renewed by a DHCP client
     /// or by router advertisements.
     fn addresses(&self) -> Vec<&Cidr> {
-        let lasting = self.link.addresses.iter().filter(|(_, address)| !address.expires);
+        let lasting = self.link.addresses.iter().filter(|(_, address)| !address.expires());
         lasting.map(|(cidr, _)| cidr).collect()
     }
 
@@ -45,6 +45,12 @@ impl Host<'_> {
             [] => {}
             [gateway] => keys.push(format!("gateway: {}", yaml::scalar(gateway))),
             ref gateways => keys.push(format!("gateway: {}", yaml::list(gateways))),
+        }
+        let mut metrics = defaults.iter().map(|route| route.metric);
+        if let Some(metric) = metrics.next().filter(|metric| *metric > 0)
+            && metrics.all(|other| other == metric)
+        {
+            keys.push(format!("metric: {metric}"));
         }
         let others: Vec<String> = others
             .into_iter()
@@ -83,24 +89,16 @@ impl Host<'_> {
     }
 }
 
-/// The interface of the node on a bridge: the one with the default route, or the first one.
-pub fn of<'a>(segment: &Segment<'a>, observed: &'a Observed) -> Option<Host<'a>> {
-    let hosts = all(segment, observed).filter_map(Result::ok);
-    hosts.min_by_key(|host| {
-        let routes = &mut observed.routes_of(&host.interface);
-        (!routes.any(Route::is_default), host.vlan)
-    })
+/// The interfaces of the node on a bridge that a file can express, by VLAN.
+pub fn of<'a>(segment: &Segment<'a>, observed: &'a Observed) -> Vec<Host<'a>> {
+    let mut hosts: Vec<_> = all(segment, observed).filter_map(Result::ok).collect();
+    hosts.sort_by_key(|host| host.vlan);
+    hosts
 }
 
 /// What is said about the other interfaces of the node on a bridge.
 pub fn others(segment: &Segment<'_>, observed: &Observed) -> Vec<String> {
-    let expressed = of(segment, observed).map(|host| host.interface);
-    let remark = |host: Result<Host<'_>, String>| match host {
-        Ok(host) if Some(&host.interface) == expressed.as_ref() => None,
-        Ok(host) => Some(format!("{}: a cluster network has one host interface", host.interface)),
-        Err(reason) => Some(reason),
-    };
-    all(segment, observed).filter_map(remark).collect()
+    all(segment, observed).filter_map(Result::err).collect()
 }
 
 /// The VLANs of all interfaces of the node on a bridge.

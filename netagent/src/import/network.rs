@@ -155,7 +155,7 @@ impl Networks {
         };
         let of_ports = self.names.keys().filter(|(name, _)| *name == segment.name);
         let of_ports: BTreeSet<Vid> = of_ports.flat_map(|(_, shape)| shape.vids()).collect();
-        let of_host = host::of(segment, observed).and_then(|host| host.vlan);
+        let of_host = host::of(segment, observed).into_iter().filter_map(|host| host.vlan);
         let named: BTreeSet<Vid> =
             of_ports.into_iter().chain(of_host).chain(segment.native()).collect();
         let rest: BTreeSet<Vid> = carried.difference(&named).copied().collect();

@@ -181,8 +181,15 @@ impl Segment<'_> {
             line("uplink:".to_owned());
             uplink.keys(self, remarks).into_iter().for_each(|key| line(format!("  {key}")));
         }
-        if let Some(host) = host::of(self, observed) {
-            line(format!("host: {{ {} }}", host.keys(observed).join(", ")));
+        match &host::of(self, observed)[..] {
+            [] => {}
+            [host] => line(format!("host: {{ {} }}", host.keys(observed).join(", "))),
+            hosts => {
+                line("host:".to_owned());
+                for host in hosts {
+                    line(format!("  - {{ {} }}", host.keys(observed).join(", ")));
+                }
+            }
         }
         remarks.extend(host::others(self, observed));
         if text.lines().count() == 1 {

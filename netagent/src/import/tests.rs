@@ -252,16 +252,17 @@ fn what_cannot_be_expressed_is_left_out_and_named() {
         "vx4 on br0: is not a tap or veth",
         "the addresses of br0: its own PVID is 5, and that of its uplink 1",
         "office: the interface of VLAN 110 must be br0.110",
-        "br0.121: a cluster network has one host interface",
+        "    host:\n      - { vlan: 120, address: 10.2.0.1/24 }\n      - { vlan: 121, address: 10.3.0.1/24 }\n",
         "br0.122: has no address",
         "bridge br1: has several ports that could be its uplink: choose one by --uplink eth1 or",
         "bridge virbr0: has no uplink; netagent import --bridge virbr0",
-        "trunk: \"101-119,121-130\" }  # no port has it now",
+        "trunk: \"101-119,122-130\" }  # no port has it now",
     ] {
         assert!(text.contains(part), "{part}:\n{text}");
     }
-    // The VLAN of the one interface that is expressed.
-    assert_eq!(node.changes(&text), ["bridge vlan add dev br0 vid 120 self"], "{text}");
+    // The VLANs of the interfaces that are expressed.
+    let added = [120, 121].map(|vid| format!("bridge vlan add dev br0 vid {vid} self"));
+    assert_eq!(node.changes(&text), added, "{text}");
     let choices = Choices {
         uplinks: BTreeSet::from([name("eth2")]),
         bridges: BTreeSet::from([name("br1"), name("virbr0")]),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     names::{Cidr, IfName, Subnet as Destination},
-    state::{Host, Route},
+    state::{Dhcp, Host, Route},
 };
 
 /// The minimum MTU of IPv6 in bytes (RFC 8200 §5). Below it, the kernel disables IPv6 on a device.
@@ -39,9 +39,50 @@ pub fn host(intent: &HostIntent, segment: &Segment) -> Result<(IfName, Host), Pr
         tagged: intent.vlan.is_some(),
         addresses: intent.addresses.iter().copied().collect(),
         routes: routes(&interface, intent)?,
+        metric: intent.metric,
+        dhcp: intent.dhcp.then(Dhcp::default),
+        accept_ra: intent.accept_ra,
         keep_foreign: intent.keep_foreign,
     };
     Ok((interface, host))
+}
+
+/// An accepted host, with its interface.
+type Accepted<'a> = (&'a IfName, &'a Host, &'a Site);
+
+/// A VLAN of a bridge has one interface of the node.
+pub fn check_vlan(intent: &HostIntent, host: &Host, hosts: &[Accepted<'_>]) -> Result<(), Problem> {
+    let same = |other: &&Accepted<'_>| (&other.1.bridge, other.1.vid) == (&host.bridge, host.vid);
+    let Some((interface, other, earlier)) = hosts.iter().find(same) else { return Ok(()) };
+    let (key, which) = match intent.vlan {
+        Some(vid) => ("vlan", format!("VLAN {vid}")),
+        None => ("", format!("without vlan, this is the native VLAN {}, which", host.vid)),
+    };
+    let text = format!("{which} has a host interface already: {interface}");
+    Err(Problem::clash(key, text, &earlier.at(if other.tagged { "vlan" } else { "" })))
+}
+
+/// Of default routes with one metric, the node would use any.
+pub fn check_defaults(host: &Host, hosts: &[Accepted<'_>]) -> Result<(), Problem> {
+    for route in host.routes.iter().filter(|route| route.is_default()) {
+        let clashes = |other: &&Route| (other.to, other.metric) == (route.to, route.metric);
+        let clash = hosts.iter().find_map(|(interface, other, site)| {
+            other.routes.iter().find(clashes).map(|_| (interface, site))
+        });
+        if let Some((interface, earlier)) = clash {
+            let family = if route.to.address.is_ipv4() { "IPv4" } else { "IPv6" };
+            let metric = match route.metric {
+                0 => "the default metric".to_owned(),
+                metric => format!("metric {metric}"),
+            };
+            let text = format!(
+                "the {family} default route of {interface} has {metric} too; give one of the two \
+                 hosts a higher `metric`"
+            );
+            return Err(Problem::clash("gateway", text, &earlier.at("gateway")));
+        }
+    }
+    Ok(())
 }
 
 /// The routes of the gateways, and the others.
@@ -55,7 +96,8 @@ fn routes(interface: &IfName, intent: &HostIntent) -> Result<BTreeSet<Route>, Pr
             let text = "is a second gateway of its family; more than one needs a routing daemon";
             return Err(Problem::new(key, text));
         }
-        routes.insert(Route::desired(interface, to, Some(*gateway)));
+        let route = Route::desired(interface, to, Some(*gateway));
+        routes.insert(Route { metric: intent.metric.unwrap_or_default(), ..route });
     }
     for (index, RouteIntent { to: Destination(to), via }) in intent.routes.iter().enumerate() {
         if let Some(via) = via {

@@ -111,6 +111,8 @@ pub enum Tpid {
 pub struct HostIntent {
     /// The cluster network.
     pub segment: String,
+    /// The position among the interfaces of the cluster network; `None`: it has one.
+    pub index: Option<usize>,
     /// The VLAN, on the interface `<bridge>.<vlan>`. Default: the native VLAN, on the bridge
     /// itself.
     pub vlan: Option<Vid>,
@@ -118,10 +120,33 @@ pub struct HostIntent {
     pub addresses: Vec<Cidr>,
     /// The gateways of the default routes, at most one of each family.
     pub gateways: Vec<IpAddr>,
+    /// The metric of the default routes. Default: that of the kernel.
+    pub metric: Option<u32>,
     /// Other routes over the interface.
     pub routes: Vec<RouteIntent>,
+    /// Whether it gets an address by DHCPv4.
+    pub dhcp: bool,
+    /// Whether router advertisements are accepted. Default: unchanged.
+    pub accept_ra: Option<bool>,
     /// Whether addresses that others add to the interface stay.
     pub keep_foreign: bool,
+}
+
+/// A DHCP lease of an interface of the node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LeaseIntent {
+    /// The interface.
+    pub interface: IfName,
+    /// The address.
+    pub address: Cidr,
+    /// When it ends, in seconds since the boot.
+    pub until: u64,
+    /// The routes: destinations and gateways.
+    pub routes: Vec<(Cidr, Option<IpAddr>)>,
+    /// An address of an earlier DHCP client, which this one replaces.
+    pub replaces: Option<Cidr>,
+    /// Why the lease has ended, if it has.
+    pub ended: Option<String>,
 }
 
 /// A route over an interface of the node.

@@ -4,6 +4,7 @@ use super::{
     Intent, Item, Origin, Rejection, Site, Sourced,
     claims::Claim,
     host,
+    items::HostIntent,
     node::Node,
     problem::Problem,
     segment::{self, bridge_name},
@@ -29,8 +30,13 @@ pub fn judge(intents: &[Intent]) -> (Desired, Vec<Rejection>) {
             record(&mut node, site, result);
         }
         for Sourced { origin, value } in &intent.hosts {
-            let site = host_site(origin, &value.segment);
+            let site = host_site(origin, value);
             let result = node.add_host(&site, value);
+            record(&mut node, site, result);
+        }
+        for Sourced { origin, value } in &intent.leases {
+            let site = Site::new(origin, Item::Lease(value.interface.clone()));
+            let result = node.add_lease(&site, value);
             record(&mut node, site, result);
         }
         // In a clash of a service VLAN with a VLAN of the same source, the service VLAN is wrong.
@@ -63,7 +69,7 @@ fn created(intent: &Intent, node: &Node) -> Vec<Claim> {
         own.map_or_else(|| node.bridge_of(name), |segment| bridge_name(&segment.value).ok())
     };
     let hosts = intent.hosts.iter().filter_map(|Sourced { origin, value }| {
-        host::claim(&host_site(origin, &value.segment), value, &bridge_of(&value.segment)?)
+        host::claim(&host_site(origin, value), value, &bridge_of(&value.segment)?)
     });
     bonds.chain(bridges).chain(hosts).collect()
 }
@@ -72,6 +78,6 @@ fn segment_site(origin: &Origin, name: &str) -> Site {
     Site::new(origin, Item::Segment(name.to_owned()))
 }
 
-fn host_site(origin: &Origin, segment: &str) -> Site {
-    Site::new(origin, Item::Host(segment.to_owned()))
+fn host_site(origin: &Origin, host: &HostIntent) -> Site {
+    Site::new(origin, Item::Host { segment: host.segment.clone(), index: host.index })
 }

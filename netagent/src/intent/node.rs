@@ -7,7 +7,8 @@ use super::{
     Item,
     claims::{Claim, Claims},
     host::{self, Subnets},
-    items::{HostIntent, MTU, NetworkIntent, PortIntent, SegmentIntent},
+    items::{HostIntent, LeaseIntent, MTU, NetworkIntent, PortIntent, SegmentIntent},
+    lease,
     network::{self, Network, Policy},
     problem::{Problem, Site},
     qinq,
@@ -77,12 +78,12 @@ impl Node {
     pub fn add_host(&mut self, site: &Site, intent: &HostIntent) -> Result<(), Problem> {
         let segment = self.segment(&intent.segment, "")?;
         let (interface, host) = host::host(intent, segment)?;
+        let hosts: Vec<_> =
+            self.hosts.iter().map(|(name, (host, site))| (name, host, site)).collect();
+        host::check_vlan(intent, &host, &hosts)?;
+        host::check_defaults(&host, &hosts)?;
         let claims: Vec<_> = host::claim(site, intent, &segment.bridge).into_iter().collect();
         self.claims.check(&claims)?;
-        if let Some((_, earlier)) = self.hosts.get(&interface) {
-            let text = format!("{interface} is already a host interface");
-            return Err(Problem::clash("", text, earlier));
-        }
         let mut networks = self.networks.values().filter(|it| it.segment == segment.name);
         if let Some(vlan) = intent.vlan
             && let Some(network) = networks.find(|network| network.service() == Some(vlan))
@@ -101,6 +102,19 @@ impl Node {
             segment.host_vlans.extend(intent.vlan.map(|vlan| (vlan, site.at("vlan"))));
         }
         self.hosts.insert(interface, (host, site.clone()));
+        Ok(())
+    }
+
+    /// Checks and adds the lease of an interface of the node.
+    pub fn add_lease(&mut self, site: &Site, intent: &LeaseIntent) -> Result<(), Problem> {
+        let Some((host, _)) = self.hosts.get_mut(&intent.interface) else {
+            return Err(Problem::new("", "there is no such host interface any more"));
+        };
+        let lease = lease::lease(intent, host)?;
+        let addresses = [intent.address];
+        let addresses = if intent.ended.is_none() { &addresses[..] } else { &[] };
+        self.subnets = self.subnets.clone().with(site, &intent.interface, addresses)?;
+        host.dhcp = Some(lease);
         Ok(())
     }
 

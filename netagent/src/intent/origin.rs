@@ -20,6 +20,8 @@ pub enum Origin {
     },
     /// The control socket.
     Socket,
+    /// The DHCP server of an interface.
+    Lease(IfName),
 }
 
 impl fmt::Display for Origin {
@@ -27,6 +29,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
             Self::Socket => f.write_str("control socket"),
+            Self::Lease(interface) => write!(f, "lease of {interface}"),
         }
     }
 }
@@ -46,8 +49,15 @@ pub enum Item {
     Network(String),
     /// A VM port, by its device.
     Port(IfName),
-    /// The node's own interface, by its cluster network.
-    Host(String),
+    /// An interface of the node itself.
+    Host {
+        /// Its cluster network.
+        segment: String,
+        /// Its position in the list of the cluster network; `None`: it is not in a list.
+        index: Option<usize>,
+    },
+    /// The DHCP lease of an interface of the node.
+    Lease(IfName),
 }
 
 impl fmt::Display for Item {
@@ -56,7 +66,11 @@ impl fmt::Display for Item {
             Self::Segment(name) => write!(f, "cluster network {name}"),
             Self::Network(name) => write!(f, "network {name}"),
             Self::Port(device) => write!(f, "port {device}"),
-            Self::Host(segment) => write!(f, "host of cluster network {segment}"),
+            Self::Lease(interface) => write!(f, "DHCP lease of {interface}"),
+            Self::Host { segment, index: None } => write!(f, "host of cluster network {segment}"),
+            Self::Host { segment, index: Some(index) } => {
+                write!(f, "host[{index}] of cluster network {segment}")
+            }
         }
     }
 }

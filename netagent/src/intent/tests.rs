@@ -3,10 +3,13 @@
 
 use netagent_common::{MAX_MACS, MAX_PORTS};
 
-use super::{Compiled, Intent, Item, Origin, PortIntent, SecurityIntent, compile};
+use super::{
+    Compiled, Intent, Item, LeaseIntent, Origin, PortIntent, SecurityIntent, Sourced, compile,
+};
 use crate::{
     config,
     names::{IfName, Mac},
+    state::Dhcp,
 };
 
 /// Two cluster networks, of which `small` has an MTU of 1000.
@@ -353,4 +356,47 @@ fn a_port_has_one_form_in_json() {
         let error = serde_json::from_str::<PortIntent>(bad).unwrap_err().to_string();
         assert!(error.contains(complaint), "{bad}: {error}");
     }
+}
+
+/// A lease of `oob-br.10`.
+fn lease(address: &str, ended: Option<&str>) -> Intent {
+    let value = LeaseIntent {
+        interface: name("oob-br.10"),
+        address: address.parse().unwrap(),
+        until: 4000,
+        routes: vec![("10.1.0.0/16".parse().unwrap(), Some("10.9.0.1".parse().unwrap()))],
+        replaces: None,
+        ended: ended.map(str::to_owned),
+    };
+    let origin = Origin::Lease(value.interface.clone());
+    Intent { leases: vec![Sourced { origin, value }], ..Intent::default() }
+}
+
+#[test]
+fn a_lease_is_part_of_its_host() {
+    let file = |keys: &str| {
+        let text = "clusterNetworks:\n  oob: { uplink: { nics: [eth2] }, host: [{ vlan: 10, KEYS }, \
+                    { vlan: 11, address: 10.3.0.5/24 }] }\n";
+        config::parse(&text.replace("KEYS", keys), "node.yaml").unwrap().intent
+    };
+    let dhcp = |compiled: &Compiled| compiled.desired.hosts[&name("oob-br.10")].dhcp.clone();
+    let with = |keys, address, ended| compile(&[file(keys), lease(address, ended)]);
+    let good = with("dhcp: v4, metric: 7", "10.9.0.5/24", None);
+    assert_eq!(problems(&good), [""; 0]);
+    let Some(Dhcp::Leased(lease)) = dhcp(&good) else { panic!("{good:?}") };
+    let routes: Vec<String> = lease.routes.iter().map(ToString::to_string).collect();
+    assert_eq!(routes, ["10.1.0.0/16 via 10.9.0.1 dev oob-br.10 metric 7"]);
+    assert_eq!(lease.until, 4000);
+
+    let overlaps = with("dhcp: v4", "10.3.0.9/16", None);
+    assert_eq!(
+        problems(&overlaps),
+        ["lease of oob-br.10: DHCP lease of oob-br.10: address[0]: the node would not know where \
+          to send: 10.3.0.9/16 overlaps with 10.3.0.5/24 of oob-br.11 (node.yaml:2:3)"]
+    );
+    assert_eq!(dhcp(&overlaps), Some(Dhcp::Unknown));
+    let ended = with("dhcp: v4", "10.3.0.9/16", Some("expired"));
+    assert!(matches!(dhcp(&ended), Some(Dhcp::Ended { .. })), "{ended:?}");
+    let former = with("address: 10.9.0.5/24", "10.9.0.6/24", None);
+    assert_eq!((problems(&former).len(), dhcp(&former)), (1, None));
 }

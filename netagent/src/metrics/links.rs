@@ -1,10 +1,15 @@
 //! Metrics of ports and bonds.
 
-use std::{borrow::Cow, fmt};
+use std::{
+    borrow::Cow,
+    fmt,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use super::family::{Families, Labels};
 use crate::{
     bond::Mode,
+    clock::boot_seconds,
     names::IfName,
     state::{Link, Member, Observed, ObservedDatapath, PortPolicy},
 };
@@ -47,6 +52,22 @@ pub fn encode_ports(
             let up = links.link(device).is_some_and(|link| link.carrier);
             ([device_label(device)], u64::from(up))
         }),
+    )
+}
+
+/// Writes the DHCP leases of the agent. The kernel knows when each ends.
+pub fn encode_leases(families: &mut Families<'_>, links: &Observed) -> fmt::Result {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let boot = now.saturating_sub(boot_seconds());
+    let leases = links.links.iter().filter_map(|(name, link)| {
+        let mut addresses = link.addresses.iter().filter(|(cidr, address)| address.is_leased(cidr));
+        let until = addresses.find_map(|(_, address)| address.until)?;
+        Some(([("interface", name.as_str().into())], boot + until))
+    });
+    families.gauges(
+        "netagent_dhcp_lease_expiry_timestamp_seconds",
+        "Unix time at which the DHCP lease of an interface of the node ends if it is not extended",
+        leases,
     )
 }
 

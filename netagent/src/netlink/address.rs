@@ -3,12 +3,13 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libc::{
-    AF_INET, AF_INET6, IFA_ADDRESS, IFA_F_NODAD, IFA_F_PERMANENT, IFA_F_SECONDARY, IFA_FLAGS,
-    IFA_LABEL, IFA_LOCAL, RT_SCOPE_UNIVERSE,
+    AF_INET, AF_INET6, IFA_ADDRESS, IFA_CACHEINFO, IFA_F_NODAD, IFA_F_PERMANENT, IFA_F_SECONDARY,
+    IFA_FLAGS, IFA_LABEL, IFA_LOCAL, RT_SCOPE_UNIVERSE,
 };
 
 use super::{request::Request, wire};
 use crate::{
+    clock::boot_seconds,
     names::Cidr,
     state::{Address, PROTOCOL},
 };
@@ -40,7 +41,7 @@ pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr, Address)> {
     let protocol = wire::find(attributes, IFA_PROTO).and_then(|value| value.first());
     let known = Address {
         owned: protocol == Some(&PROTOCOL),
-        expires: flags & IFA_F_PERMANENT == 0,
+        until: until(attributes, flags),
         secondary: i32::from(family) == AF_INET && flags & IFA_F_SECONDARY != 0,
         message: payload.to_vec(),
     };
@@ -60,17 +61,49 @@ pub(super) fn owned(index: u32, Cidr { address, prefix }: Cidr) -> Request {
     Request { kind: libc::RTM_NEWADDR, payload }
 }
 
+/// The request to add an address of a lease, or to change its lifetime in seconds: the kernel
+/// removes it by itself at the end.
+pub(super) fn leased(index: u32, cidr: Cidr, seconds: u32) -> Request {
+    let mut request = owned(index, cidr);
+    push_lifetime(&mut request, seconds, seconds);
+    request
+}
+
+/// When an address expires, in seconds since the boot.
+fn until(attributes: &[u8], flags: u32) -> Option<u64> {
+    if flags & IFA_F_PERMANENT != 0 {
+        return None;
+    }
+    let valid = wire::u32_at(wire::find(attributes, IFA_CACHEINFO)?, 4)?;
+    Some(boot_seconds() + u64::from(valid))
+}
+
 /// The request to add the address of this message, with all its attributes, to another link. An
 /// IPv4 label is the name of the old link.
 pub(super) fn copy(payload: &[u8], index: u32) -> Request {
     again(payload, index, &[IFA_LABEL, IFA_FLAGS])
 }
 
-/// The request to add the address of this message again, with all its attributes, to its link.
+/// The request to add an address again, with all its attributes, to its link; `now` in seconds
+/// since the boot. `None` if it has expired.
 ///
 /// Without duplicate address detection: it was in use.
-pub(super) fn restore(payload: &[u8], index: u32) -> Request {
-    again(payload, index, &[IFA_FLAGS])
+pub(super) fn restore(known: &Address, index: u32, now: u64) -> Option<Request> {
+    let Some(until) = known.until else { return Some(again(&known.message, index, &[IFA_FLAGS])) };
+    let left = u32::try_from(until.checked_sub(now).filter(|left| *left > 0)?).ok()?;
+    let attributes = known.message.get(HEADER_BYTES..).unwrap_or_default();
+    let lifetime = |offset| wire::u32_at(wire::find(attributes, IFA_CACHEINFO)?, offset);
+    let (preferred, valid) = (lifetime(0).unwrap_or(left), lifetime(4).unwrap_or(left));
+    let preferred = preferred.saturating_sub(valid.saturating_sub(left)).min(left);
+    let mut request = again(&known.message, index, &[IFA_FLAGS, IFA_CACHEINFO]);
+    push_lifetime(&mut request, preferred, left);
+    Some(request)
+}
+
+/// struct ifa_cacheinfo: preferred, valid, created, updated
+fn push_lifetime(request: &mut Request, preferred: u32, valid: u32) {
+    let info = [preferred, valid, 0, 0].map(u32::to_ne_bytes).concat();
+    wire::push(&mut request.payload, IFA_CACHEINFO, &info);
 }
 
 fn again(payload: &[u8], index: u32, without: &[u16]) -> Request {

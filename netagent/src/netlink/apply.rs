@@ -19,12 +19,13 @@ use tracing::debug;
 use super::{
     Failure, Netlink, address, request,
     request::Request,
-    route,
+    route, sysctl,
     vlan::{self, Side},
 };
 use crate::{
     bond::BondOption,
     change::LinkChange,
+    clock::boot_seconds,
     names::{Cidr, IfName},
     state::{Address, OWNED, Route, VlanFlags},
 };
@@ -75,6 +76,7 @@ impl Netlink {
             LinkChange::SetTxqlen(name, packets) => {
                 self.set(name, |link| link.txqueuelen(*packets)).await
             }
+            LinkChange::SetAcceptRa(name, value) => sysctl::set_accept_ra(name, *value),
             LinkChange::SetMac(name, mac) => {
                 self.set(name, |link| link.address(mac.0.to_vec())).await
             }
@@ -118,12 +120,16 @@ impl Netlink {
                 let request = address::owned(self.index(name).await?, *cidr);
                 self.create(request, NLM_F_EXCL).await
             }
-            LinkChange::RestoreAddress(name, _, message) => {
-                let request = address::restore(message, self.index(name).await?);
-                self.create(request, NLM_F_EXCL).await
-            }
+            LinkChange::RestoreAddress(name, _, known) => self.restore(name, known).await,
             LinkChange::CopyAddress(from, to, address) => {
                 self.copy_address(from, to, *address).await
+            }
+            LinkChange::Lease(name, cidr, until) => {
+                // An end that has passed cannot be said to the kernel.
+                let seconds = until.saturating_sub(boot_seconds()).max(1);
+                let seconds = u32::try_from(seconds).unwrap_or(u32::MAX - 1);
+                let request = address::leased(self.index(name).await?, *cidr, seconds);
+                self.create(request, NLM_F_REPLACE).await
             }
             LinkChange::RemoveAddress(name, address) => self.remove_address(name, *address).await,
             LinkChange::AddRoute(route) => {
@@ -314,9 +320,18 @@ impl Netlink {
         let after = self.addresses_of(index).await?;
         let lost = before.iter().filter(|(cidr, _)| **cidr != address && !after.contains_key(cidr));
         for (_, known) in lost {
-            self.create(address::restore(&known.message, index), NLM_F_EXCL).await?;
+            self.restore(name, known).await?;
         }
         Ok(())
+    }
+
+    /// `ip address add ADDRESS dev NAME`, as it was. One that has expired meanwhile stays away.
+    async fn restore(&self, name: &IfName, known: &Address) -> Result<(), Failure> {
+        let index = self.index(name).await?;
+        match address::restore(known, index, boot_seconds()) {
+            Some(request) => self.create(request, NLM_F_EXCL).await,
+            None => Ok(()),
+        }
     }
 
     async fn send(&self, request: RouteNetlinkMessage) -> Result<(), Failure> {

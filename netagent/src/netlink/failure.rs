@@ -21,6 +21,12 @@ pub enum Failure {
     /// The kernel refuses a bond's delays with EPERM while miimon is 0.
     #[error("not permitted; needs miimon above 0, and CAP_NET_ADMIN")]
     NoMiimon,
+    /// The kernel, or the device, has no IPv6.
+    #[error("{0} has no IPv6: it is off in the kernel, or the MTU is below 1280")]
+    NoIpv6(IfName),
+    /// A setting could not be written.
+    #[error("write {0}: {1}")]
+    Sysctl(String, io::Error),
     /// The socket is broken, or lost a message.
     #[error("netlink socket error")]
     Socket(#[from] io::Error),

@@ -19,6 +19,10 @@ use crate::{
 
 /// `struct ifinfomsg`
 const HEADER_BYTES: usize = 16;
+/// `IFLA_INET6_CONF` (include/uapi/linux/if_link.h), which libc lacks: an array of numbers.
+const IFLA_INET6_CONF: u16 = 2;
+/// `DEVCONF_ACCEPT_RA` (include/uapi/linux/ipv6.h): an index of the array.
+const DEVCONF_ACCEPT_RA: usize = 3;
 
 /// The header of a message about a link, and the attributes.
 pub(super) struct Header<'a> {
@@ -71,6 +75,7 @@ impl<'a> Header<'a> {
             alias: wire::find_text(attributes, IFLA_IFALIAS).filter(|alias| !alias.is_empty()),
             kind: self.kind(info, name_of),
             lower: self.lower(info).and_then(name_of),
+            accept_ra: self.accept_ra(),
             addresses: <_>::default(),
             vlans: <_>::default(),
             member: self.member(),
@@ -83,6 +88,13 @@ impl<'a> Header<'a> {
                     Some("noqueue" | "noop")
                 ),
         }
+    }
+
+    /// `net.ipv6.conf.<name>.accept_ra`
+    fn accept_ra(&self) -> Option<u32> {
+        let families = wire::find(self.attributes, libc::IFLA_AF_SPEC)?;
+        let ipv6 = wire::find(families, u16::try_from(libc::AF_INET6).ok()?)?;
+        wire::u32_at(wire::find(ipv6, IFLA_INET6_CONF)?, 4 * DEVCONF_ACCEPT_RA)
     }
 
     /// The state of a member of a bond.

@@ -11,7 +11,7 @@ use libc::{
 use super::{request::Request, wire};
 use crate::{
     names::Cidr,
-    state::{MAIN_TABLE, PROTOCOL, Route},
+    state::{DHCP_PROTOCOL, MAIN_TABLE, PROTOCOL, Route},
 };
 
 /// `struct rtmsg`
@@ -67,7 +67,8 @@ impl Entry {
     /// Whether a notification of this route is worth another look: of the default routes, and of
     /// what the agent added. Others come and go with every pod and every routing daemon.
     pub(super) fn is_of_interest(&self) -> bool {
-        self.protocol == PROTOCOL || self.to.prefix == 0 && self.table == MAIN_TABLE
+        [PROTOCOL, DHCP_PROTOCOL].contains(&self.protocol)
+            || self.to.prefix == 0 && self.table == MAIN_TABLE
     }
 
     /// The route over the device of this name.
@@ -79,6 +80,7 @@ impl Entry {
             table: self.table,
             metric: self.metric,
             protocol: self.protocol,
+            source: None,
             message: self.message.clone(),
         }
     }
@@ -124,6 +126,9 @@ pub(super) fn request(kind: u16, route: &Route, index: u32) -> Request {
     let expires = expires.and_then(|info| wire::u32_at(info, CACHEINFO_EXPIRES)).unwrap_or(0);
     if expires > 0 && expires.cast_signed() > 0 && route.to.address.is_ipv6() {
         wire::push(&mut payload, RTA_EXPIRES, &(expires / TICKS).max(1).to_ne_bytes());
+    }
+    if let Some(source) = route.source.filter(|_| route.message.is_empty()) {
+        wire::push(&mut payload, libc::RTA_PREFSRC, &wire::octets(source));
     }
     if route.to.prefix > 0 {
         wire::push(&mut payload, RTA_DST, &wire::octets(route.to.address));

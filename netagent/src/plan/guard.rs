@@ -114,10 +114,15 @@ fn altered(view: &View<'_>, change: &Change) -> Vec<IfName> {
 
 fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
     match change {
+        // An address and a route without a lease would be those of somebody else.
+        LinkChange::RemoveAddress(name, cidr) if view.is_leased(name, cidr) => vec![],
+        LinkChange::RemoveRoute(route) if view.is_leased_route(route) => vec![],
         LinkChange::Delete(name)
         | LinkChange::SetBondOption(name, _)
         | LinkChange::SetMtu(name, _)
         | LinkChange::SetTxqlen(name, _)
+        // Without advertisements, the routes that come from them expire.
+        | LinkChange::SetAcceptRa(name, 0)
         | LinkChange::SetMac(name, _)
         | LinkChange::CopyMac(name, _)
         | LinkChange::SetDown(name)
@@ -145,12 +150,14 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         LinkChange::AddBond(..)
         | LinkChange::AddBridge(..)
         | LinkChange::AddVlan(..)
+        | LinkChange::SetAcceptRa(..)
         | LinkChange::SetUp(_)
         | LinkChange::AddVids(..)
         | LinkChange::AddSelfVid(..)
         | LinkChange::AddAddress(..)
         | LinkChange::RestoreAddress(..)
         | LinkChange::CopyAddress(..)
+        | LinkChange::Lease(..)
         | LinkChange::AddRoute(_)
         | LinkChange::RemoveRoute(_)
         | LinkChange::AwaitCarrier(_)
@@ -327,7 +334,8 @@ impl View<'_> {
             Part::GivenBack => self.bridge_over(name).cloned(),
             Part::FormerMember => self.bond_of(name).and_then(of_port),
             Part::Port | Part::FormerPort if self.is_uplink(name) => of_port(name),
-            Part::Port | Part::FormerPort => None,
+            // The end of a lease, and its renewal, do not wait.
+            Part::Lease | Part::Port | Part::FormerPort => None,
         }
     }
 

@@ -8,7 +8,7 @@ use super::{Plan, Unit, View, takeover};
 use crate::{
     change::LinkChange,
     names::IfName,
-    state::{Host, Kind, PROTOCOL, Part, Route, UnitId, VlanFlags},
+    state::{Dhcp, Host, Kind, PROTOCOL, Part, Route, UnitId, VlanFlags},
 };
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
@@ -27,6 +27,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
         }
         // Otherwise it gets them together with the NIC that has them now.
         if unit.findings.is_empty() && view.carrier_of(name).is_none() {
+            accept_ra(view, name, host, &mut unit);
             addresses(view, name, host, &mut unit);
             let moved = takeover::former_interfaces(view, name, host, &mut unit);
             routes(view, name, host, &moved, &mut unit);
@@ -93,8 +94,21 @@ fn vlan_interface(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) 
     }
 }
 
+/// The value with which a node accepts router advertisements though it forwards IPv6.
+const ALWAYS: u32 = 2;
+
+fn accept_ra(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
+    let Some(wanted) = host.accept_ra else { return };
+    let wanted = if wanted { ALWAYS } else { 0 };
+    let found = view.observed.link(name).and_then(|link| link.accept_ra);
+    if found != Some(wanted) {
+        unit.link(view, LinkChange::SetAcceptRa(name.clone(), wanted));
+    }
+}
+
 /// Adds the addresses that are missing, and removes those that the agent added for an earlier file.
-/// With `keepForeign: false`, those of others as well, unless they expire by themselves.
+/// With `keepForeign: false`, those of others as well, unless they expire by themselves. See
+/// `leases` for addresses from DHCP.
 pub fn addresses(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
     let found = view.observed.link(name).map(|link| link.addresses.clone()).unwrap_or_default();
     for address in host.addresses.iter().filter(|address| !found.contains_key(address)) {
@@ -105,7 +119,17 @@ pub fn addresses(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
     // The first one of a subnet goes last, so that an undo restores it first.
     others.sort_by_key(|(_, address)| !address.secondary);
     for (cidr, address) in others {
-        let foreign = host.keep_foreign || address.expires && cidr.address.is_ipv6();
+        let foreign = host.keep_foreign || address.expires() && cidr.address.is_ipv6();
+        // A fixed address of an earlier file stays until there is a lease, perhaps of this address.
+        let stays = match &host.dhcp {
+            None => false,
+            Some(Dhcp::Unknown) => address.owned || address.expires(),
+            Some(Dhcp::Leased(lease)) => address.expires() || lease.address == *cidr,
+            Some(Dhcp::Ended { .. }) => address.expires(),
+        };
+        if stays && cidr.address.is_ipv4() {
+            continue;
+        }
         if address.owned || !foreign {
             unit.link(view, LinkChange::RemoveAddress(name.clone(), *cidr));
         }
@@ -116,13 +140,17 @@ pub fn addresses(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
 /// Routes of others stay. `moved` are the routes that another link gives to this one.
 pub fn routes(view: &View<'_>, name: &IfName, host: &Host, moved: &[&Route], unit: &mut Unit) {
     let found: Vec<&Route> = view.observed.routes_of(name).collect();
+    let is = |there: &Route, wanted: &Route| {
+        let same_metric = there.metric == wanted.metric;
+        there.leads_as(wanted) && (same_metric || !wanted.is_default() || host.metric.is_none())
+    };
     for route in &host.routes {
-        if !found.iter().chain(moved).any(|there| there.leads_as(route)) {
+        if !found.iter().chain(moved).any(|there| is(there, route)) {
             unit.link(view, LinkChange::AddRoute(route.clone()));
         }
     }
     for route in found.into_iter().filter(|route| route.protocol == PROTOCOL) {
-        if !host.routes.iter().any(|wanted| wanted.leads_as(route)) {
+        if !host.routes.iter().any(|wanted| is(route, wanted)) {
             unit.link(view, LinkChange::RemoveRoute(route.clone()));
         }
     }

@@ -19,6 +19,8 @@ use crate::{
 mod adopted;
 mod given_back;
 mod held_back;
+mod hosts;
+mod leases;
 mod takeover;
 
 const OOB: &str = "

@@ -35,6 +35,7 @@ pub fn link(kind: Kind, controller: Option<&str>) -> Link {
         alias: None,
         kind,
         lower: None,
+        accept_ra: None,
         addresses: <_>::default(),
         vlans: [].into(),
         member: None,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netagent_common::vlan::Vid;
 use serde::{Deserialize, Serialize};
 
-use super::{Hook, Route, Subject};
+use super::{Dhcp, Hook, Route, Subject};
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
@@ -118,6 +118,12 @@ pub struct Host {
     pub addresses: BTreeSet<Cidr>,
     /// The routes over the interface.
     pub routes: BTreeSet<Route>,
+    /// The metric of the default routes; `None`: any.
+    pub metric: Option<u32>,
+    /// The lease, if the interface gets an address by DHCP.
+    pub dhcp: Option<Dhcp>,
+    /// Whether router advertisements are accepted; `None`: unchanged.
+    pub accept_ra: Option<bool>,
     /// Whether addresses of others stay.
     pub keep_foreign: bool,
 }

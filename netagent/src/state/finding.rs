@@ -192,6 +192,10 @@ codes! {
     Unsettled = "unsettled" Degraded Error,
     /// The unit waits for another unit that was not carried out.
     Blocked = "blocked" Waiting Warning,
+    /// An interface of the node has no DHCP lease yet.
+    LeaseMissing = "lease-missing" Waiting Info,
+    /// The DHCP lease of an interface of the node has expired, or the server has refused it.
+    LeaseLost = "lease-lost" Degraded Error,
     /// The MTU of a port is below that of its network.
     MtuLow = "mtu-low" Ready Warning,
     /// `fastPath: xdp` is not possible. The TC fast path is used.

@@ -100,6 +100,8 @@ pub struct Link {
     /// The lower link of a link that is stacked on one in this namespace (IFLA_LINK): of a VLAN
     /// interface, macvlan, ipvlan and others.
     pub lower: Option<IfName>,
+    /// `net.ipv6.conf.<name>.accept_ra`; `None`: the link has no IPv6.
+    pub accept_ra: Option<u32>,
     /// Addresses of global scope.
     pub addresses: BTreeMap<Cidr, Address>,
     /// VLANs of a bridge port, or a bridge's own VLANs (`bridge vlan add ... self`).

@@ -15,18 +15,34 @@ use crate::names::{Cidr, IfName};
 /// address or a route of somebody else is never mistaken for one of the agent.
 pub const PROTOCOL: u8 = 110;
 
+/// The protocol number of routes of DHCP leases (`RTPROT_DHCP`).
+pub const DHCP_PROTOCOL: u8 = 16;
+
 /// What is known of an address besides its value.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Address {
     /// Whether the agent added it.
     pub owned: bool,
-    /// Whether it expires: a DHCP lease, or an address from router advertisements.
-    pub expires: bool,
+    /// When it expires, in seconds since the boot: a DHCP lease, or an address from router
+    /// advertisements.
+    pub until: Option<u64>,
     /// Whether an IPv4 address of the same subnet comes first: the kernel takes that one as source.
     pub secondary: bool,
     /// The kernel's message (`struct ifaddrmsg` and attributes), from which the address can be added
     /// again with everything that is not above.
     pub message: Vec<u8>,
+}
+
+impl Address {
+    /// Whether it expires.
+    pub const fn expires(&self) -> bool {
+        self.until.is_some()
+    }
+
+    /// Whether it is of a DHCP lease of the agent.
+    pub const fn is_leased(&self, cidr: &Cidr) -> bool {
+        self.owned && self.expires() && cidr.address.is_ipv4()
+    }
 }
 
 /// A unicast route over one device, in any table except that of local addresses. Routes that the
@@ -45,6 +61,8 @@ pub struct Route {
     pub metric: u32,
     /// Who added it.
     pub protocol: u8,
+    /// The preferred source of a route that is only desired.
+    pub source: Option<IpAddr>,
     /// The kernel's message (`struct rtmsg` and attributes), from which the route can be added
     /// again with everything that is not above; empty for a route that is only desired.
     pub message: Vec<u8>,
@@ -63,6 +81,7 @@ impl Route {
             table: MAIN_TABLE,
             metric: 0,
             protocol: PROTOCOL,
+            source: None,
             message: Vec::new(),
         }
     }

@@ -18,6 +18,7 @@ pub fn link(index: u32, kind: Kind) -> Link {
         alias: None,
         kind,
         lower: None,
+        accept_ra: Some(1),
         addresses: BTreeMap::new(),
         vlans: BTreeMap::new(),
         member: None,

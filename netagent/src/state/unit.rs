@@ -40,6 +40,8 @@ pub enum Part {
     Port,
     /// A NIC that the node lives on and that joins a bond.
     Takeover,
+    /// The DHCP lease of an interface of the node.
+    Lease,
     /// The VLAN filter of a bridge that exists: switched after its ports have their VLANs.
     Filtering,
     /// VLANs that a bridge itself no longer needs.
@@ -60,6 +62,7 @@ impl Part {
             Self::OwnVlans => "own VLANs of",
             Self::Takeover => "takeover of",
             Self::FormerVlans => "former VLANs of",
+            Self::Lease => "lease of",
             Self::Host => "host interface",
             Self::Filtering => "VLAN filter of",
         }

@@ -12,8 +12,11 @@ use serde::{Deserialize, Serialize};
 use tokio::{sync::watch, task::JoinSet, time::sleep};
 use tracing::debug;
 
-use super::{echo, uptime};
-use crate::netlink::{Netlink, NextHop};
+use super::echo;
+use crate::{
+    clock::since_boot,
+    netlink::{Netlink, NextHop},
+};
 
 /// How often everything is asked.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -71,7 +74,7 @@ pub fn watch(targets: BTreeSet<Target>) -> watch::Receiver<Option<Silent>> {
     let (sender, receiver) = watch::channel(None);
     tokio::spawn(async move {
         while !sender.is_closed() {
-            let asked = uptime();
+            let asked = since_boot();
             match ask(&targets).await {
                 Ok(answered) => sender.send_modify(|known| {
                     let before: Silent = known.take().unwrap_or_default();

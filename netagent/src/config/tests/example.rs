@@ -68,6 +68,9 @@ fn a_file_becomes_bonds_bridges_hosts_and_ports() {
         tagged: true,
         addresses: ["10.0.0.5/24".parse().unwrap()].into(),
         routes: <_>::default(),
+        metric: None,
+        dhcp: None,
+        accept_ra: None,
         keep_foreign: true,
     };
     assert_eq!(desired.hosts, [(name("mgmt-br.10"), host)].into());

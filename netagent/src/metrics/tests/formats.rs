@@ -143,6 +143,8 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="error",code="step-failed"} 0
     netagent_problems{severity="error",code="unsettled"} 0
     netagent_problems{severity="warning",code="blocked"} 0
+    netagent_problems{severity="info",code="lease-missing"} 0
+    netagent_problems{severity="error",code="lease-lost"} 0
     netagent_problems{severity="warning",code="mtu-low"} 0
     netagent_problems{severity="info",code="xdp-unavailable"} 0
     netagent_problems{severity="warning",code="unmanaged-port"} 0

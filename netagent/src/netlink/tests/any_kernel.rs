@@ -21,6 +21,7 @@ use rtnetlink::{
 use super::{again::run, cidr, in_namespace, name};
 use crate::{
     change::LinkChange,
+    clock::boot_seconds,
     names::Mac,
     netlink::{Failure, Watch, request, socket::Socket},
     state::{Kind, Route},
@@ -114,7 +115,7 @@ fn addresses_are_added_and_removed() {
                     addresses,
                     "no link-local one"
                 );
-                assert!(found.values().all(|address| address.owned && !address.expires));
+                assert!(found.values().all(|address| address.owned && !address.expires()));
             }
             for _ in 0..2 {
                 netlink.apply_all(addresses.map(remove)).await;
@@ -150,6 +151,29 @@ fn other_addresses_of_the_subnet_stay_when_the_first_one_goes() {
 
 #[test]
 #[ignore = "needs root"]
+fn acceptance_of_router_advertisements_is_set_and_observed() {
+    in_namespace(|netlink| {
+        Box::pin(async move {
+            netlink.apply_all([LinkChange::AddBridge(name("br.7"), None)]).await;
+            assert_eq!(netlink.link_now("br.7").await.accept_ra, Some(1));
+            for value in [2, 0] {
+                netlink.apply_all([LinkChange::SetAcceptRa(name("br.7"), value)]).await;
+                assert_eq!(netlink.link_now("br.7").await.accept_ra, Some(value));
+            }
+            // Below it, the kernel disables IPv6 on a device.
+            netlink.apply_all([LinkChange::SetMtu(name("br.7"), 1000)]).await;
+            assert_eq!(netlink.link_now("br.7").await.accept_ra, None);
+            assert_eq!(
+                netlink.error_of(LinkChange::SetAcceptRa(name("br.7"), 2)).await,
+                "sysctl -w net/ipv6/conf/br.7/accept_ra=2: br.7 has no IPv6: it is off in the \
+                 kernel, or the MTU is below 1280"
+            );
+        })
+    });
+}
+
+#[test]
+#[ignore = "needs root"]
 fn a_copied_address_keeps_its_lifetime() {
     in_namespace(|netlink| {
         Box::pin(async move {
@@ -166,8 +190,10 @@ fn a_copied_address_keeps_its_lifetime() {
             netlink.apply_all([copy.clone(), copy]).await;
             for link in ["br", "to"] {
                 let found = netlink.link_now(link).await.addresses;
-                let address = &found[&cidr("fd00::7/64")];
-                assert!(!address.owned && address.expires && found.len() == 1, "{link}: {found:?}");
+                let (found, address) = found.into_iter().next().unwrap();
+                assert_eq!((found, address.owned), (cidr("fd00::7/64"), false), "{link}");
+                let left = address.until.unwrap() - boot_seconds();
+                assert!((1790..=1800).contains(&left), "{link}: {left}");
             }
             run("ip -6 address show dev to scope global | grep -Eq 'valid_lft 1[78][0-9]{2}sec'");
         })

@@ -18,7 +18,7 @@ fn lived_on(device: &str) -> Observed {
     }
     let link = observed.links.get_mut(&name(device)).unwrap();
     link.addresses.insert(cidr("10.0.0.5/24"), Address::default());
-    link.addresses.insert(cidr("10.0.0.77/24"), Address { expires: true, ..Address::default() });
+    link.addresses.insert(cidr("10.0.0.77/24"), Address { until: Some(9), ..Address::default() });
     observed.routes.insert(default_route(device));
     observed
 }

@@ -1,0 +1,360 @@
+//! The node's own address by DHCP, with leases that are short enough to see them end.
+
+mod server;
+
+use std::{
+    fs::{self, File},
+    net::Ipv4Addr,
+    process::Child,
+};
+
+use serde_json::Value;
+
+use self::server::{Behaviour, DECLINE, DISCOVER, Heard, REQUEST, SERVER, Server};
+use crate::{
+    lab::{Netns, seen, sh, wait_for, wait_until_eq},
+    node::Node,
+};
+
+const CONFIG: &str = "
+clusterNetworks:
+  mgmt:
+    uplink: { nics: [eth0], bond: { mode: none } }
+    host: { dhcp: v4 }
+";
+const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 50);
+
+/// A server that gives 10.0.0.50 for this time, with T1 and T2, in seconds, and itself as the router.
+fn behaviour(times: [u32; 3]) -> Behaviour {
+    Behaviour {
+        address: ADDRESS,
+        times,
+        answers: true,
+        answers_unicast: true,
+        refuses: false,
+        options: vec![(3, SERVER.octets().to_vec())],
+    }
+}
+
+/// A node whose NIC leads to another namespace.
+fn node() -> (Node, Netns) {
+    let (node, wire) = (Node::new(), Netns::new("wire"));
+    node.netns.veth("eth0", &wire, "eth0");
+    node.configure(CONFIG);
+    (node, wire)
+}
+
+/// The IPv4 addresses of the bridge.
+fn addresses(node: &Node) -> Vec<Value> {
+    let output = node.netns.output("ip -j -4 address show dev mgmt-br");
+    let links: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let of_link = |link: &Value| link["addr_info"].as_array().cloned().unwrap_or_default();
+    links.iter().flat_map(of_link).collect()
+}
+
+fn locals(node: &Node) -> Vec<String> {
+    let text = |address: &Value| address["local"].as_str().unwrap().to_owned();
+    addresses(node).iter().map(text).collect()
+}
+
+fn has(node: &Node, address: Ipv4Addr) {
+    wait_until_eq("the address", &vec![address.to_string()], || locals(node));
+}
+
+fn routes(node: &Node) -> Vec<String> {
+    let text = node.netns.sh("ip -4 route show proto dhcp");
+    text.lines().map(|line| line.trim().to_owned()).collect()
+}
+
+/// The seconds for which the kernel keeps the address.
+fn left(node: &Node) -> u64 {
+    addresses(node).first().map_or(0, |address| address["valid_life_time"].as_u64().unwrap())
+}
+
+/// The codes of the findings of `mgmt`, and its state.
+fn status(node: &Node) -> (String, Vec<String>) {
+    let status: Value =
+        serde_json::from_slice(&node.netagent("status -j").stdout).unwrap_or_default();
+    let findings = status["findings"].as_array().cloned().unwrap_or_default();
+    let of_leases = |finding: &Value| {
+        let code = finding["code"].as_str()?.to_owned();
+        code.starts_with("lease").then_some(code)
+    };
+    let state = status["segments"][0]["state"].as_str().unwrap_or_default().to_owned();
+    (state, findings.iter().filter_map(of_leases).collect())
+}
+
+fn is_ready(node: &Node) {
+    wait_until_eq("ready", &("Ready".to_owned(), vec![]), || status(node));
+}
+
+/// Waits until the server has heard such a message, and returns it.
+fn hears(server: &Server, what: &str, is: impl Fn(&Heard) -> bool) -> Heard {
+    wait_for(what, || {
+        let heard = server.heard();
+        heard.iter().find(|heard| is(heard)).cloned().ok_or_else(|| format!("{heard:?}"))
+    })
+}
+
+/// What happens to addresses and routes meanwhile.
+struct Monitor {
+    child: Child,
+    path: String,
+}
+
+impl Monitor {
+    fn start(node: &Node) -> Self {
+        let path = std::env::temp_dir().join(format!("{}.monitor", node.netns.name));
+        let line = "exec ip -4 -o monitor address route";
+        let log = File::create(&path).unwrap();
+        let child = node.netns.command(line).stdout(log).spawn().unwrap();
+        let path = path.display().to_string();
+        // It must have begun.
+        wait_for("the monitor", || {
+            node.netns
+                .sh("ip address add 10.255.0.1/32 dev lo && ip address del 10.255.0.1/32 dev lo");
+            let text = fs::read_to_string(&path).unwrap();
+            seen(text.clone(), text.contains("10.255.0.1"))
+        });
+        Self { child, path }
+    }
+
+    /// What was removed from the bridge.
+    fn removed(mut self) -> Vec<String> {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        let text = fs::read_to_string(&self.path).unwrap();
+        fs::remove_file(&self.path).unwrap();
+        let removed = text.lines().filter(|line| line.starts_with("Deleted"));
+        removed.filter(|line| line.contains("mgmt-br")).map(str::to_owned).collect()
+    }
+}
+
+#[test]
+fn lease_is_renewed_rebound_and_lost_without_a_server() {
+    let (node, wire) = node();
+    let server = Server::start(&wire, behaviour([16, 4, 8]));
+    let _daemon = node.start();
+    has(&node, ADDRESS);
+    is_ready(&node);
+    let address = &addresses(&node)[0];
+    assert_eq!((&address["prefixlen"], address["dynamic"].as_bool()), (&24.into(), Some(true)));
+    let expected = ["default via 10.0.0.1 dev mgmt-br src 10.0.0.50 metric 1024".to_owned()];
+    wait_until_eq("the route", &expected.to_vec(), || routes(&node));
+    node.netns.sh("ping -q -c 1 -W 5 10.0.0.1");
+    let kinds: Vec<u8> = server.heard().iter().map(|heard| heard.kind).collect();
+    assert_eq!(kinds[..2], [DISCOVER, REQUEST]);
+
+    let monitor = Monitor::start(&node);
+    // T1: the server alone.
+    let renewal = hears(&server, "a renewal", |heard| heard.unicast);
+    assert_eq!((renewal.kind, renewal.own, renewal.wanted), (REQUEST, ADDRESS, None));
+    wait_for("a longer time", || seen(left(&node), left(&node) >= 14));
+    // T2: everybody, as this server does not answer itself alone.
+    server.set(|behaviour| behaviour.answers_unicast = false);
+    server.forget();
+    let rebinding = hears(&server, "a rebinding", |heard| !heard.unicast);
+    assert_eq!((rebinding.kind, rebinding.own, rebinding.server), (REQUEST, ADDRESS, None));
+    wait_for("a longer time", || seen(left(&node), left(&node) >= 14));
+    let metrics = sh_metrics(&node);
+    assert!(
+        metrics.contains("netagent_dhcp_lease_expiry_timestamp_seconds{interface=\"mgmt-br\"}")
+    );
+    assert_eq!(monitor.removed(), [""; 0], "renewed in place");
+
+    server.set(|behaviour| behaviour.answers = false);
+    wait_until_eq("it ends", &Vec::<String>::new(), || locals(&node));
+    let lost = ("Degraded".to_owned(), vec!["lease-lost".to_owned()]);
+    wait_until_eq("it is reported", &lost, || status(&node));
+    assert_eq!(routes(&node), [""; 0]);
+    server.set(|behaviour| behaviour.answers = true);
+    has(&node, ADDRESS);
+    is_ready(&node);
+}
+
+fn sh_metrics(node: &Node) -> String {
+    node.netns.sh("curl -s --max-time 5 http://127.0.0.1:9469/metrics")
+}
+
+#[test]
+fn refused_lease_goes_at_once() {
+    let (node, wire) = node();
+    let server = Server::start(&wire, behaviour([600, 5, 500]));
+    let _daemon = node.start();
+    has(&node, ADDRESS);
+    // The server has forgotten its leases, and has given this address to another client.
+    let other = Ipv4Addr::new(10, 0, 0, 51);
+    server.set(|behaviour| behaviour.address = other);
+    has(&node, other);
+    assert!(left(&node) > 500, "{}", left(&node));
+    let expected = ["default via 10.0.0.1 dev mgmt-br src 10.0.0.51 metric 1024".to_owned()];
+    wait_until_eq("the route", &expected.to_vec(), || routes(&node));
+    is_ready(&node);
+}
+
+#[test]
+fn agent_that_was_killed_continues_with_its_lease() {
+    let (node, wire) = node();
+    let server = Server::start(&wire, behaviour([600, 300, 500]));
+    let daemon = node.start();
+    has(&node, ADDRESS);
+    is_ready(&node);
+    let file = node.state().join("leases.json");
+    wait_until_eq("the file", &true, || file.exists());
+    daemon.kill();
+    has(&node, ADDRESS);
+    let monitor = Monitor::start(&node);
+    // Without the daemon, the lease is left alone.
+    node.ok(&format!("apply -c {}", node.config()));
+    node.assert_settled();
+    // Neither server nor daemon: the lease is in force, and status says so at once.
+    server.set(|behaviour| behaviour.answers = false);
+    server.forget();
+    let daemon = node.start();
+    is_ready(&node);
+    let first = hears(&server, "INIT-REBOOT", |_| true);
+    let expected = (REQUEST, Some(ADDRESS), None, Ipv4Addr::UNSPECIFIED);
+    assert_eq!((first.kind, first.wanted, first.server, first.own), expected);
+    daemon.kill();
+    server.set(|behaviour| behaviour.answers = true);
+    let before = left(&node);
+    assert!(before < 600);
+    server.forget();
+    let _daemon = node.start();
+    wait_for("a longer time", || seen(left(&node), left(&node) >= before));
+    is_ready(&node);
+    assert!(server.heard().iter().all(|heard| heard.kind == REQUEST), "{:?}", server.heard());
+    assert_eq!(monitor.removed(), [""; 0]);
+}
+
+#[test]
+fn lease_ends_by_itself_without_an_agent() {
+    let (node, wire) = node();
+    let _server = Server::start(&wire, behaviour([6, 3, 5]));
+    let daemon = node.start();
+    has(&node, ADDRESS);
+    wait_until_eq("the route", &1, || routes(&node).len());
+    daemon.kill();
+    wait_until_eq("it ends", &Vec::<String>::new(), || locals(&node));
+    assert_eq!(routes(&node), [""; 0]);
+}
+
+#[test]
+fn classless_routes_replace_the_router() {
+    let (node, wire) = node();
+    let mut behaviour = behaviour([600, 300, 500]);
+    // 10.8.0.0/16 by 10.0.0.7, and 10.9.9.9 on the link, by which 0.0.0.0/0 is reached.
+    let classless = [16, 10, 8, 10, 0, 0, 7, 32, 10, 9, 9, 9, 0, 0, 0, 0, 0, 10, 9, 9, 9];
+    behaviour.options.push((121, classless.to_vec()));
+    behaviour.options.push((26, vec![4, 0]));
+    let _server = Server::start(&wire, behaviour);
+    node.configure(&CONFIG.replace("v4 }", "v4, metric: 50 }"));
+    let _daemon = node.start();
+    has(&node, ADDRESS);
+    let expected = [
+        "default via 10.9.9.9 dev mgmt-br src 10.0.0.50 metric 50",
+        "10.8.0.0/16 via 10.0.0.7 dev mgmt-br src 10.0.0.50 metric 50",
+        "10.9.9.9 dev mgmt-br scope link src 10.0.0.50 metric 50",
+    ];
+    wait_until_eq("the routes", &expected.map(str::to_owned).to_vec(), || routes(&node));
+    is_ready(&node);
+    // Drift.
+    node.netns.sh("ip route del 10.8.0.0/16 && ip address del 10.0.0.50/24 dev mgmt-br");
+    has(&node, ADDRESS);
+    wait_until_eq("the routes", &expected.map(str::to_owned).to_vec(), || routes(&node));
+}
+
+#[test]
+fn address_that_somebody_has_is_declined() {
+    let (node, wire) = node();
+    let server = Server::start(&wire, behaviour([600, 300, 500]));
+    wire.sh("ip address add 10.0.0.50/32 dev eth0");
+    let _daemon = node.start();
+    let decline = hears(&server, "a decline", |heard| heard.kind == DECLINE);
+    assert_eq!((decline.wanted, decline.server), (Some(ADDRESS), Some(SERVER)));
+    assert_eq!(locals(&node), [""; 0]);
+    let other = Ipv4Addr::new(10, 0, 0, 51);
+    server.set(|behaviour| behaviour.address = other);
+    has(&node, other);
+}
+
+#[test]
+fn apply_builds_the_interface_and_says_who_gets_the_lease() {
+    let (node, wire) = node();
+    let _server = Server::start(&wire, behaviour([600, 300, 500]));
+    let text = node.apply(CONFIG);
+    assert!(text.contains("# mgmt-br: no DHCP lease yet: `netagent run` gets one"), "{text}");
+    assert_eq!(locals(&node), [""; 0]);
+    node.assert_settled();
+}
+
+#[test]
+fn lease_of_another_client_moves_with_its_nic() {
+    let (node, wire) = node();
+    let server = Server::start(&wire, behaviour([600, 300, 500]));
+    // As systemd-networkd has it.
+    node.netns.sh("ip address add 10.0.0.50/24 dev eth0 valid_lft 100 preferred_lft 100 && \
+         ip route add default via 10.0.0.1 dev eth0 proto dhcp src 10.0.0.50 metric 100");
+    node.ok(&format!("apply -c {} --confirm eth0", node.config()));
+    has(&node, ADDRESS);
+    assert!((1..=100).contains(&left(&node)), "{}", left(&node));
+    let monitor = Monitor::start(&node);
+    let _daemon = node.start();
+    wait_for("a lease of its own", || seen(left(&node), left(&node) > 500));
+    let first = &server.heard()[0];
+    assert_eq!((first.kind, first.wanted, first.server), (REQUEST, Some(ADDRESS), None));
+    assert_eq!(monitor.removed(), [""; 0]);
+    assert_eq!(routes(&node), ["default via 10.0.0.1 dev mgmt-br src 10.0.0.50 metric 100"]);
+    is_ready(&node);
+}
+
+#[test]
+fn address_of_another_client_stays_until_there_is_another() {
+    let (node, wire) = node();
+    let server = Server::start(&wire, behaviour([600, 300, 500]));
+    node.netns.sh("ip address add 10.0.0.9/24 dev eth0 valid_lft 100 preferred_lft 100");
+    node.ok(&format!("apply -c {} --confirm eth0", node.config()));
+    server.set(|behaviour| behaviour.answers = false);
+    let daemon = node.start();
+    // The server refuses 10.0.0.9, as it has given it by another client identifier.
+    hears(&server, "a request", |heard| heard.wanted == Some(Ipv4Addr::new(10, 0, 0, 9)));
+    assert_eq!(locals(&node), ["10.0.0.9"]);
+    server.set(|behaviour| behaviour.answers = true);
+    has(&node, ADDRESS);
+    is_ready(&node);
+    drop(daemon);
+}
+
+#[test]
+fn dnsmasq_gives_a_lease() {
+    let (node, wire) = node();
+    wire.sh("ip address add 10.0.0.1/24 dev eth0");
+    let leases = std::env::temp_dir().join(format!("{}.dnsmasq", wire.name));
+    let line = format!(
+        "exec dnsmasq --keep-in-foreground --no-daemon --conf-file=/dev/null --port=0 \
+         --interface=eth0 --bind-interfaces --dhcp-range=10.0.0.60,10.0.0.60,120 \
+         --dhcp-option=3,10.0.0.1 --dhcp-option=121,10.8.0.0/16,10.0.0.7,0.0.0.0/0,10.0.0.3 \
+         --dhcp-option=42,10.0.0.4 --dhcp-option=26,1400 --dhcp-leasefile={} \
+         --dhcp-authoritative 2>/dev/null",
+        leases.display()
+    );
+    let mut dnsmasq = wire.command(&line).spawn().unwrap();
+    let daemon = node.start();
+    has(&node, Ipv4Addr::new(10, 0, 0, 60));
+    let expected = [
+        "default via 10.0.0.3 dev mgmt-br src 10.0.0.60 metric 1024",
+        "10.8.0.0/16 via 10.0.0.7 dev mgmt-br src 10.0.0.60 metric 1024",
+    ];
+    wait_until_eq("the routes", &expected.map(str::to_owned).to_vec(), || routes(&node));
+    is_ready(&node);
+    daemon.kill();
+    let before = left(&node);
+    assert!((60..=120).contains(&before), "{before}");
+    // Another second must have gone.
+    wait_for("time", || seen(left(&node), left(&node) < before - 1));
+    let _daemon = node.start();
+    wait_for("INIT-REBOOT", || seen(left(&node), left(&node) >= before - 1));
+    dnsmasq.kill().unwrap();
+    dnsmasq.wait().unwrap();
+    sh(&format!("rm -f {}", leases.display()));
+}
