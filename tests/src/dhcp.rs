@@ -295,7 +295,7 @@ fn lease_of_another_client_moves_with_its_nic() {
     // As systemd-networkd has it.
     node.netns.sh("ip address add 10.0.0.50/24 dev eth0 valid_lft 100 preferred_lft 100 && \
          ip route add default via 10.0.0.1 dev eth0 proto dhcp src 10.0.0.50 metric 100");
-    node.ok(&format!("apply -c {} --confirm eth0", node.config()));
+    node.ok(&format!("apply -c {} --no-rollback --confirm eth0", node.config()));
     has(&node, ADDRESS);
     assert!((1..=100).contains(&left(&node)), "{}", left(&node));
     let monitor = Monitor::start(&node);
@@ -313,7 +313,7 @@ fn address_of_another_client_stays_until_there_is_another() {
     let (node, wire) = node();
     let server = Server::start(&wire, behaviour([600, 300, 500]));
     node.netns.sh("ip address add 10.0.0.9/24 dev eth0 valid_lft 100 preferred_lft 100");
-    node.ok(&format!("apply -c {} --confirm eth0", node.config()));
+    node.ok(&format!("apply -c {} --no-rollback --confirm eth0", node.config()));
     server.set(|behaviour| behaviour.answers = false);
     let daemon = node.start();
     // The server refuses 10.0.0.9, as it has given it by another client identifier.
