@@ -5,7 +5,7 @@ use std::{
     fmt,
     fs::{self, File},
     io::{self, BufRead as _, BufReader, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     time::{Duration, UNIX_EPOCH},
 };
@@ -128,14 +128,29 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    let file = File::options().create(true).append(true).mode(0o600).open(path)?;
-    let size = file.metadata()?.len();
+    // A pipe would keep the loop waiting for a reader.
+    if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(io::Error::other("is not a file"));
+    }
+    let mut file = File::options().create(true).append(true).read(true).mode(0o600).open(path)?;
+    let mut size = file.metadata()?.len();
+    // The last line may be cut off, if the power was.
+    let mut last = *b"\n";
+    if let Some(place) = size.checked_sub(1) {
+        file.read_exact_at(&mut last, place)?;
+    }
+    if last != *b"\n" {
+        file.write_all(b"\n")?;
+        size += 1;
+    }
     Ok((file, size))
 }
 
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, SystemTime};
+
+    use rustix::fs::{FileType, Mode};
 
     use super::*;
     use crate::state::{Part, UnitId};
@@ -165,6 +180,17 @@ mod tests {
         assert!(size("history.jsonl") < bound && size("history.jsonl.1") < bound);
         assert!(entries.len() > 900 && entries.len() < 2100, "{}", entries.len());
         assert!(entries.last().unwrap().step.starts_with("3999 "));
+        // A line that was cut off costs no other line, and a pipe does not stop the loop.
+        fs::write(directory.join("history.jsonl"), "{\"time\": 1").unwrap();
+        Journal::new(&directory).add(&outcome(4000));
+        let entries = Journal::read(&directory).unwrap();
+        assert!(entries.last().unwrap().step.starts_with("4000 "));
+        fs::remove_file(directory.join("history.jsonl")).unwrap();
+        let pipe = directory.join("history.jsonl");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let mut journal = Journal::new(&directory);
+        journal.add(&outcome(4001));
+        assert!(journal.complained);
         fs::remove_dir_all(&directory).unwrap();
     }
 }

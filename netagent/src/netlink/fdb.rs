@@ -23,8 +23,8 @@ use super::{
 const NEIGHBOUR_BYTES: usize = 12;
 /// The kernel's largest datagram for a dump.
 const BUFFER_BYTES: usize = 64 << 10;
-/// Maximum number of events of one call.
-const BATCH: usize = 8192;
+/// Maximum number of events of one call: a burst must not cost memory.
+const BATCH: usize = 1024;
 /// Sequence number of dumps. Notifications have 0.
 const SEQUENCE: u32 = 1;
 
