@@ -76,6 +76,7 @@ struct Daemon {
 pub async fn run(options: Options) -> Result<()> {
     let signals = Signals::open()?;
     let sources = Sources::open(&options.config, &options.socket)?;
+    let leases = Leases::read(&options.state, &sources.desired())?;
     let mut agent = Agent::in_charge(&options.pins)?;
     agent.remember_in(&options.state)?;
     agent.log_programs(&options.pins)?;
@@ -99,7 +100,7 @@ pub async fn run(options: Options) -> Result<()> {
         ledger: Ledger::new(options.confirmed),
         sources,
         desk,
-        leases: Leases::read(&options.state)?,
+        leases,
         mirror,
         changes: Changes { everything: true, ..Changes::default() },
         due: Some(Instant::now()),
