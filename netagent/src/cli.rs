@@ -56,7 +56,7 @@ struct Places {
     #[arg(long, global = true, value_name = "PATH", env = "NETAGENT_SOCKET",
         default_value = control::DEFAULT)]
     socket: PathBuf,
-    /// Directory of the history, and of devices as they were found.
+    /// Directory of the history, of devices as they were found, and of DHCP leases.
     #[arg(
         long,
         global = true,

@@ -83,6 +83,7 @@ struct Daemon {
 pub async fn run(options: Options) -> Result<()> {
     let signals = Signals::open()?;
     let mut sources = Sources::open(&options.config, &options.socket, &options.state)?;
+    let leases = Leases::read(&options.state, &sources.desired())?;
     let mut agent = Agent::in_charge(&options.pins)?;
     sources.set_aside();
     agent.remember_in(&options.state)?;
@@ -104,7 +105,7 @@ pub async fn run(options: Options) -> Result<()> {
         ledger,
         sources,
         desk,
-        leases: Leases::read(&options.state)?,
+        leases,
         trials,
         confirmed: options.confirmed,
         mirror,

@@ -14,5 +14,6 @@ mod task;
 pub use self::{
     lease::Lease,
     machine::{Event, Start},
+    socket::check_rights,
     task::{Interface, Told, run},
 };

@@ -217,11 +217,12 @@ fn agent_that_was_killed_continues_with_its_lease() {
     assert_eq!((first.kind, first.wanted, first.server, first.own), expected);
     daemon.kill();
     server.set(|behaviour| behaviour.answers = true);
+    // More time must have gone than makes no difference.
+    wait_for("time", || seen(left(&node), left(&node) < 596));
     let before = left(&node);
-    assert!(before < 600);
     server.forget();
     let _daemon = node.start();
-    wait_for("a longer time", || seen(left(&node), left(&node) >= before));
+    wait_for("a longer time", || seen(left(&node), left(&node) > before));
     is_ready(&node);
     assert!(server.heard().iter().all(|heard| heard.kind == REQUEST), "{:?}", server.heard());
     assert_eq!(monitor.removed(), [""; 0]);
@@ -350,10 +351,10 @@ fn dnsmasq_gives_a_lease() {
     daemon.kill();
     let before = left(&node);
     assert!((60..=120).contains(&before), "{before}");
-    // Another second must have gone.
-    wait_for("time", || seen(left(&node), left(&node) < before - 1));
+    // More time must have gone than makes no difference.
+    wait_for("time", || seen(left(&node), left(&node) < before - 4));
     let _daemon = node.start();
-    wait_for("INIT-REBOOT", || seen(left(&node), left(&node) >= before - 1));
+    wait_for("INIT-REBOOT", || seen(left(&node), left(&node) >= before - 2));
     dnsmasq.kill().unwrap();
     dnsmasq.wait().unwrap();
     sh(&format!("rm -f {}", leases.display()));

@@ -153,8 +153,8 @@ pub struct HostKeys {
     pub metric: Option<Scalar<Metric>>,
     /// Other routes over the interface.
     pub routes: Option<Vec<RouteKeys>>,
-    /// `v4`: `netagent run` gets an address, its routes and its lifetime from a DHCP server.
-    /// Default: no DHCP.
+    /// `v4`: `netagent run` gets an address and routes from a DHCP server, in addition to those
+    /// here. Default: no DHCP.
     pub dhcp: Option<Scalar<DhcpFamily>>,
     /// Whether the interface accepts IPv6 router advertisements, also on a node that forwards
     /// IPv6. Addresses and routes that come from them stay. Default: unchanged.

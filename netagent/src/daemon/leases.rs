@@ -65,8 +65,12 @@ impl Daemon {
 }
 
 impl Leases {
-    /// Reads the leases of a state directory.
-    pub fn read(directory: &Path) -> Result<Self> {
+    /// Reads the leases of a state directory. Fails where the file wants leases, and the process
+    /// may not ask for them.
+    pub fn read(directory: &Path, desired: &Desired) -> Result<Self> {
+        if desired.hosts.values().any(|host| host.dhcp.is_some()) {
+            dhcp::check_rights()?;
+        }
         let (sender, receiver) = mpsc::channel(16);
         let file = LeaseFile::read(directory)?;
         Ok(Self { file, clients: BTreeMap::new(), known: BTreeMap::new(), sender, receiver })

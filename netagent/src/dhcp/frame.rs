@@ -125,6 +125,9 @@ mod tests {
         assert_eq!(read(&answer), None, "from a client");
         answer[34..38].copy_from_slice(&[0, 67, 0, 68]);
         assert_eq!(read(&answer), Some(Frame::Dhcp(b"message".to_vec())));
+        let mut other = answer.clone();
+        other[37] = 69;
+        assert_eq!(read(&other), None, "to another port");
         for length in 0..answer.len() {
             assert_eq!(read(&answer[..length]), None, "{length}");
         }

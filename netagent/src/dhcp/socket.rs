@@ -6,10 +6,12 @@ use std::{
     os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
 };
 
+use anyhow::{Context as _, Result, bail};
 use libc::{
     BPF_ABS, BPF_B, BPF_H, BPF_IND, BPF_JEQ, BPF_JMP, BPF_JSET, BPF_K, BPF_LD, BPF_LDX, BPF_MSH,
     BPF_RET, c_int, c_uint, sock_filter, sock_fprog, sockaddr_ll, socklen_t,
 };
+use rustix::thread::{CapabilitySet, capabilities};
 use tokio::io::unix::AsyncFd;
 
 use super::frame::{CLIENT_PORT, SERVER_PORT};
@@ -114,6 +116,19 @@ impl Renewal {
         let socket = UdpSocket::from(fd);
         socket.send_to(message, (server, SERVER_PORT))?;
         Ok(Self { _socket: socket })
+    }
+}
+
+/// Refuses a process that cannot open the sockets.
+pub fn check_rights() -> Result<()> {
+    let effective = capabilities(None).context("read the capabilities of the process")?.effective;
+    let needed = [
+        ("CAP_NET_RAW", CapabilitySet::NET_RAW),
+        ("CAP_NET_BIND_SERVICE", CapabilitySet::NET_BIND_SERVICE),
+    ];
+    match needed.iter().find(|(_, needed)| !effective.contains(*needed)) {
+        None => Ok(()),
+        Some((name, _)) => bail!("nothing was done: no {name}, which `dhcp: v4` needs"),
     }
 }
 

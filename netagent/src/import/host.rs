@@ -25,10 +25,16 @@ const PROTOCOLS: [u8; 3] = [3, 4, PROTOCOL];
 
 impl Host<'_> {
     /// The addresses that the file can have. An address that expires is renewed by a DHCP client
-    /// or by router advertisements.
+    /// or by router advertisements: see [`has_lease`](Self::has_lease).
     fn addresses(&self) -> Vec<&Cidr> {
         let lasting = self.link.addresses.iter().filter(|(_, address)| !address.expires());
         lasting.map(|(cidr, _)| cidr).collect()
+    }
+
+    /// Whether a DHCP client has got an address.
+    fn has_lease(&self) -> bool {
+        let mut addresses = self.link.addresses.iter();
+        addresses.any(|(cidr, address)| cidr.address.is_ipv4() && address.expires())
     }
 
     /// The keys of `host`.
@@ -38,6 +44,9 @@ impl Host<'_> {
             [] => {}
             [address] => keys.push(format!("address: {}", yaml::scalar(address))),
             ref addresses => keys.push(format!("address: {}", yaml::list(addresses))),
+        }
+        if self.has_lease() {
+            keys.push("dhcp: v4".to_owned());
         }
         let (defaults, others): (Vec<_>, Vec<_>) =
             self.routes(observed).into_iter().partition(|route| route.is_default());

@@ -219,6 +219,18 @@ fn the_plan_of_an_imported_file_changes_no_link() {
 }
 
 #[test]
+fn an_address_that_expires_becomes_dhcp() {
+    let mut node = plain();
+    let link = node.0.links.get_mut(&name("vmbr0")).unwrap();
+    for (cidr, address) in &mut link.addresses {
+        address.until = cidr.address.is_ipv4().then_some(4000);
+    }
+    let text = node.import(&Choices::default());
+    assert!(text.contains("      - { address: \"2001:db8::5/64\", dhcp: v4 }\n"), "{text}");
+    assert_eq!(node.changes(&text), [""; 0], "{text}");
+}
+
+#[test]
 fn bridge_without_filter() {
     insta::assert_snapshot!(plain().import(&Choices::default()));
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The kernel counts in seconds, from the moment of the request.
-const TOLERANCE: u64 = 3;
+const TOLERANCE: u64 = 2;
 
 pub fn plan(view: &View<'_>, plan: &mut Plan) {
     for (name, host) in &view.desired.hosts {
@@ -50,9 +50,9 @@ fn leased(view: &View<'_>, name: &IfName, host: &Host, lease: &Lease, unit: &mut
     for cidr in found.keys().filter(|cidr| lease.replaces.as_ref() == Some(cidr)) {
         remove(view, name, *cidr, unit);
     }
-    let is_renewed = found.get(&lease.address).is_some_and(|address| {
-        address.owned && address.until.is_some_and(|until| until.abs_diff(lease.until) <= TOLERANCE)
-    });
+    // Whoever added it: a kernel may keep the first one's mark on an address that is replaced.
+    let until = found.get(&lease.address).and_then(|address| address.until);
+    let is_renewed = until.is_some_and(|until| until.abs_diff(lease.until) <= TOLERANCE);
     if !is_renewed {
         unit.link(view, LinkChange::Lease(name.clone(), lease.address, lease.until));
     }
