@@ -52,7 +52,10 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
                 |back| matches!(back, LinkChange::RestoreAddress(_, it, _) if it.address.is_ipv6()),
             );
             let routes = observed.routes_of(name).cloned().map(LinkChange::AddRoute);
-            back.into_iter().chain(addresses).chain(routes).collect()
+            // What is released is left up.
+            let down =
+                one(link(name).filter(|link| !link.up), |_| LinkChange::SetDown(name.clone()));
+            back.into_iter().chain(down).chain(addresses).chain(routes).collect()
         }
         LinkChange::AddPort(name, _) | LinkChange::Release(name) => {
             one(link(name), |link| membership(name, link, observed))

@@ -5,8 +5,9 @@ use std::{fs, process::Child, thread::sleep, time::Duration};
 
 use super::lab::{Lab, NIC};
 use crate::{
+    Feature,
     lab::{seen, sh, wait_for},
-    needs_program,
+    needs, needs_program,
     node::Node,
     once, soak,
 };
@@ -129,6 +130,45 @@ fn change_that_loses_the_gateway_is_rolled_back() {
     wait_for_state(&lab, &before);
     let log = fs::read_to_string(format!("{}.try", lab.node.config())).unwrap();
     assert!(log.contains("within 8 s; the IPv4 default gateway"), "{log}");
+}
+
+/// Bonds and VLAN interfaces come back as well: the NIC's, those on it, and a NIC that was down.
+#[test]
+fn takeover_by_a_bond_is_rolled_back() {
+    once();
+    if !needs(&[Feature::Bonding, Feature::VlanDevices, Feature::VlanFiltering]) {
+        return;
+    }
+    let tagged = "ip link add link eth0 name eth0.10 type vlan id 10; ip link set eth0.10 up; \
+                  ip address add 10.1.0.5/24 dev eth0.10 valid_lft 900 preferred_lft 600; \
+                  ip link set eth1 down; ip link set eth0 mtu 1450";
+    let lab = Lab::new(&["eth0", "eth1"], &format!("{NIC}; {tagged}"));
+    let before = without_lifetimes(&state(&lab.node));
+    for yaml in [
+        "clusterNetworks: { mgmt: { uplink: { nics: [eth0, eth1], mtu: 1400 }, \
+         host: { address: 10.0.0.5/24 } } }",
+        "clusterNetworks: { mgmt: { uplink: { nics: [eth1, eth0] }, \
+         host: { vlan: 10, address: 10.1.0.5/24 } } }",
+        "clusterNetworks: { mgmt: { uplink: { nics: [eth0], bond: { mode: none } }, \
+         host: [ { address: 10.0.0.5/24 }, { vlan: 10 } ] } }",
+    ] {
+        lab.node.configure(yaml);
+        let mut apply = try_for(&lab, 1, "--confirm eth0.10");
+        assert_eq!(ended(&mut apply), Some(4));
+        wait_for("the node is as it was", || {
+            let now = without_lifetimes(&state(&lab.node));
+            let same = now == before;
+            seen(format!("{yaml}\nnow:\n{now}\nbefore:\n{before}"), same)
+        });
+        let left = lab.node.netns.sh("ip -o address show dev eth0.10 | grep -o 'valid_lft [0-9]*'");
+        let left: u32 = left.trim().trim_start_matches("valid_lft ").parse().unwrap();
+        assert!((600..900).contains(&left), "{left}");
+        lab.wait_until_reached("10.0.0.5");
+    }
+}
+
+fn without_lifetimes(state: &str) -> String {
+    state.lines().map(|line| format!("{}\n", line.split("valid_lft").next().unwrap())).collect()
 }
 
 /// An agent that is killed while its change is on trial: the next one waits as well.
