@@ -12,7 +12,11 @@ mod runtime_ports;
 mod signals;
 mod sources;
 
-use std::{collections::BTreeSet, path::PathBuf, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::Result;
 use tokio::{
@@ -31,6 +35,7 @@ use crate::{
     agent::{Agent, Ledger},
     datapath::pins::Pins,
     fdb::{self, Bridges},
+    managers::{Files, Managers},
     names::IfName,
     netlink::{Changes, Watch},
     plan::Plan,
@@ -69,6 +74,8 @@ struct Daemon {
     confirmed: BTreeSet<IfName>,
     /// The DHCP clients of the node's own interfaces.
     leases: Leases,
+    /// What else manages the devices, as it was read at the last look at the whole node.
+    managers: Vec<Finding>,
     /// The bridges that the FDB mirror follows.
     mirror: watch::Sender<Bridges>,
     /// What has changed, and waits for a look.
@@ -108,6 +115,7 @@ pub async fn run(options: Options) -> Result<()> {
         leases,
         trials,
         confirmed: options.confirmed,
+        managers: Vec::new(),
         mirror,
         pace: Pace::new(std::time::Instant::now()),
         changes: Changes { everything: true, ..Changes::default() },
@@ -165,7 +173,11 @@ impl Daemon {
         }
         if !self.changes.is_empty() || self.agent.is_stale() {
             match self.agent.look_again(&self.changes).await {
-                Ok(()) => self.changes = Changes::default(),
+                Ok(()) => {
+                    if std::mem::take(&mut self.changes).everything {
+                        self.read_managers();
+                    }
+                }
                 Err(error) => {
                     let text = format!("the node cannot be read: {error:#}");
                     if self.desk.look_failed(&text) {
@@ -198,11 +210,18 @@ impl Daemon {
         self.note_applied(!applied.plan.unconfirmed().is_empty());
         let mut known: Vec<Finding> = self.sources.findings();
         known.extend(self.trials.findings());
+        known.extend(self.managers.clone());
         known.extend(Trials::finding(&self.agent));
         known.extend(self.agent.findings());
         known.extend(applied.plan.findings().cloned());
         known.extend(self.ledger.findings().cloned());
         self.desk.applied(&self.agent, applied.plan, known, started.elapsed());
+    }
+
+    fn read_managers(&mut self) {
+        let managers = Managers::of(self.agent.links(), &Files::below(Path::new("/")));
+        let desired = self.desk.desired();
+        self.managers = managers.findings(|name| desired.mentions(name));
     }
 
     /// Lets the FDB mirror follow the bridges whose ports have a policy now.

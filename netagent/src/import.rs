@@ -6,7 +6,6 @@
 
 mod bond;
 mod host;
-pub mod managers;
 mod network;
 mod segment;
 #[cfg(test)]
@@ -15,10 +14,11 @@ mod yaml;
 
 use std::{collections::BTreeSet, fmt::Write as _};
 
-use self::{managers::Managers, network::Networks, segment::Segment};
+use self::{network::Networks, segment::Segment};
 use crate::{
     change::{Change, LinkChange},
     config,
+    managers::Managers,
     names::IfName,
     plan::{Permission, plan},
     state::{Kind, Observed, ObservedDatapath},

@@ -21,6 +21,7 @@ pub mod health;
 pub mod import;
 pub mod intent;
 pub mod logging;
+pub mod managers;
 pub mod metrics;
 pub mod monitor;
 pub mod names;

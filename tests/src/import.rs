@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::{
     Feature,
-    lab::{Netns, succeeded, wait_for},
+    lab::{Netns, seen, succeeded, wait_for},
     needs,
     node::Node,
     once,
@@ -131,4 +131,40 @@ fn bonds_and_bridges_with_filter_are_taken_over() {
     wait_for("the gateway answers", || succeeded(&node.netns.output("ping -c 1 -W 1 10.0.0.1")));
     // Of a node that netagent manages, nothing is left to change.
     take_over(&node, "", &[]);
+}
+
+/// `netagent run` says so as long as another manager has one of its devices.
+#[test]
+fn daemon_names_another_manager_of_its_devices() {
+    once();
+    let node = Node::new();
+    node.netns.sh("ip link add eth0 type veth peer name far && ip link set far up");
+    node.configure(
+        "clusterNetworks: { oob: { uplink: { nics: [eth0], bond: { mode: none } } } }\n",
+    );
+    let index = node.netns.link("eth0")["ifindex"].clone();
+    // The files of NetworkManager, in a mount namespace of the daemon's own.
+    let shown = format!("{}.managed", node.config());
+    let file = format!("/run/NetworkManager/devices/{index}");
+    let script = format!(
+        "mount -t tmpfs tmpfs /run && mkdir -p /run/NetworkManager/devices && \
+         printf '[device]\\nmanaged=true\\n' > {shown} && ln -s {shown} {file} && exec {}",
+        node.line(&format!("run -c {}", node.config()))
+    );
+    let path = format!("{}.sh", node.config());
+    fs::write(&path, script).unwrap();
+    let mut daemon = node.netns.command(&format!("exec unshare -m sh {path}")).spawn().unwrap();
+    let wait = |there: bool| {
+        wait_for("the other manager", || {
+            let status = String::from_utf8_lossy(&node.netagent("status").stdout).into_owned();
+            let named = status.contains("NetworkManager manages eth0 as well");
+            let running = !status.contains("no daemon runs");
+            seen(status, running && named == there)
+        });
+    };
+    wait(true);
+    fs::write(&shown, "[device]\nmanaged=false\n").unwrap();
+    wait(false);
+    daemon.kill().unwrap();
+    daemon.wait().unwrap();
 }

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netagent_common::vlan::Vid;
 
-use super::{Choices, file, managers::Managers};
+use super::{Choices, file};
 use crate::{
     bond::{AdSelect, BondOption, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     change::Change,
     config,
+    managers::Managers,
     names::{Cidr, IfName},
     plan::{Permission, plan},
     state::{

@@ -204,6 +204,8 @@ codes! {
     UnmanagedPort = "unmanaged-port" Ready Warning,
     /// A bridge port has an address of its own.
     AddressOnPort = "address-on-port" Ready Warning,
+    /// Another manager, such as NetworkManager, manages a device of a source as well.
+    OtherManager = "other-manager" Ready Warning,
     /// A device was renamed since it got its policy.
     Renamed = "renamed" Ready Warning,
 }

@@ -149,6 +149,7 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="info",code="xdp-unavailable"} 0
     netagent_problems{severity="warning",code="unmanaged-port"} 0
     netagent_problems{severity="warning",code="address-on-port"} 0
+    netagent_problems{severity="warning",code="other-manager"} 0
     netagent_problems{severity="warning",code="renamed"} 0
     # HELP netagent_unwell Segments and ports that are not Ready, with their state; always 1
     # TYPE netagent_unwell gauge

@@ -1,9 +1,14 @@
 //! What else manages the devices, by the files that it leaves, and what to write there so that it
 //! does not undo what netagent does.
 
+mod files;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{names::IfName, state::Observed};
+use crate::{
+    names::IfName,
+    state::{Code, Finding, Observed, Subject},
+};
 
 /// What manages devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,17 +87,47 @@ impl Managers {
         self.0.iter().map(|(name, manager)| (name, *manager))
     }
 
-    /// What to write so that the managers of these devices leave them to netagent, as comments.
-    pub fn advice(&self, devices: &BTreeSet<IfName>) -> String {
+    /// A finding for each manager of devices that netagent manages as well.
+    pub fn findings(&self, is_ours: impl Fn(&IfName) -> bool) -> Vec<Finding> {
+        let ours = self.by_manager(is_ours);
+        let finding = |(manager, names): (&Manager, &Vec<String>)| {
+            let text = format!(
+                "{} manages {} as well: the two may undo what the other does",
+                manager.name(),
+                names.join(", ")
+            );
+            let remedy = "`netagent import` says what to write so that it leaves them alone";
+            Finding::new(Subject::Node, Code::OtherManager, text, remedy)
+        };
+        ours.iter().map(finding).collect()
+    }
+
+    fn by_manager(&self, is_ours: impl Fn(&IfName) -> bool) -> BTreeMap<Manager, Vec<String>> {
         let mut by_manager: BTreeMap<Manager, Vec<String>> = BTreeMap::new();
-        for (name, manager) in self.iter().filter(|(name, _)| devices.contains(*name)) {
+        for (name, manager) in self.iter().filter(|(name, _)| is_ours(name)) {
             by_manager.entry(manager).or_default().push(name.to_string());
         }
+        by_manager
+    }
+
+    /// What to write so that the managers of these devices leave them to netagent, as comments.
+    pub fn advice(&self, devices: &BTreeSet<IfName>) -> String {
+        let by_manager = self.by_manager(|name| devices.contains(name));
         by_manager.iter().map(|(manager, names)| manager.advice(names)).collect()
     }
 }
 
 impl Manager {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::NetworkManager => "NetworkManager",
+            Self::Networkd => "systemd-networkd",
+            Self::Netplan => "netplan",
+            Self::Ifupdown => "ifupdown",
+            Self::Wicked => "wicked",
+        }
+    }
+
     fn advice(self, names: &[String]) -> String {
         let listed = names.join(", ");
         match self {
