@@ -1,7 +1,7 @@
 //! The DHCPv4 client (RFC 2131) of the node's own interfaces. It knows no netlink: it reads and
 //! sends frames on an interface, and tells the daemon of its leases.
 //!
-//! [`machine`](self::machine) decides, without clocks and sockets; `message` and `frame` have the
+//! `machine` decides, without clocks and sockets; `message` and `frame` have the
 //! formats, `socket` the sockets, and `task` connects them.
 
 mod frame;

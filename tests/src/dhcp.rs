@@ -1,6 +1,7 @@
 //! The node's own address by DHCP, with leases that are short enough to see them end.
 
 mod server;
+mod vlans;
 
 use std::{
     fs::{self, File},
@@ -14,6 +15,7 @@ use self::server::{Behaviour, DECLINE, DISCOVER, Heard, REQUEST, SERVER, Server}
 use crate::{
     lab::{Netns, seen, sh, wait_for, wait_until_eq},
     node::Node,
+    once,
 };
 
 const CONFIG: &str = "
@@ -98,8 +100,18 @@ fn hears(server: &Server, what: &str, is: impl Fn(&Heard) -> bool) -> Heard {
 
 /// What happens to addresses and routes meanwhile.
 struct Monitor {
-    child: Child,
+    _process: Process,
     path: String,
+}
+
+/// A process that ends with the test.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
+    }
 }
 
 impl Monitor {
@@ -107,7 +119,7 @@ impl Monitor {
         let path = std::env::temp_dir().join(format!("{}.monitor", node.netns.name));
         let line = "exec ip -4 -o monitor address route";
         let log = File::create(&path).unwrap();
-        let child = node.netns.command(line).stdout(log).spawn().unwrap();
+        let process = Process(node.netns.command(line).stdout(log).spawn().unwrap());
         let path = path.display().to_string();
         // It must have begun.
         wait_for("the monitor", || {
@@ -116,13 +128,11 @@ impl Monitor {
             let text = fs::read_to_string(&path).unwrap();
             seen(text.clone(), text.contains("10.255.0.1"))
         });
-        Self { child, path }
+        Self { _process: process, path }
     }
 
     /// What was removed from the bridge.
-    fn removed(mut self) -> Vec<String> {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+    fn removed(self) -> Vec<String> {
         let text = fs::read_to_string(&self.path).unwrap();
         fs::remove_file(&self.path).unwrap();
         let removed = text.lines().filter(|line| line.starts_with("Deleted"));
@@ -132,8 +142,9 @@ impl Monitor {
 
 #[test]
 fn lease_is_renewed_rebound_and_lost_without_a_server() {
+    once();
     let (node, wire) = node();
-    let server = Server::start(&wire, behaviour([16, 4, 8]));
+    let server = Server::start(&wire, "eth0", behaviour([16, 4, 8]));
     let _daemon = node.start();
     has(&node, ADDRESS);
     is_ready(&node);
@@ -178,8 +189,9 @@ fn sh_metrics(node: &Node) -> String {
 
 #[test]
 fn refused_lease_goes_at_once() {
+    once();
     let (node, wire) = node();
-    let server = Server::start(&wire, behaviour([600, 5, 500]));
+    let server = Server::start(&wire, "eth0", behaviour([600, 5, 500]));
     let _daemon = node.start();
     has(&node, ADDRESS);
     // The server has forgotten its leases, and has given this address to another client.
@@ -195,7 +207,7 @@ fn refused_lease_goes_at_once() {
 #[test]
 fn agent_that_was_killed_continues_with_its_lease() {
     let (node, wire) = node();
-    let server = Server::start(&wire, behaviour([600, 300, 500]));
+    let server = Server::start(&wire, "eth0", behaviour([600, 300, 500]));
     let daemon = node.start();
     has(&node, ADDRESS);
     is_ready(&node);
@@ -231,7 +243,7 @@ fn agent_that_was_killed_continues_with_its_lease() {
 #[test]
 fn lease_ends_by_itself_without_an_agent() {
     let (node, wire) = node();
-    let _server = Server::start(&wire, behaviour([6, 3, 5]));
+    let _server = Server::start(&wire, "eth0", behaviour([6, 3, 5]));
     let daemon = node.start();
     has(&node, ADDRESS);
     wait_until_eq("the route", &1, || routes(&node).len());
@@ -242,13 +254,14 @@ fn lease_ends_by_itself_without_an_agent() {
 
 #[test]
 fn classless_routes_replace_the_router() {
+    once();
     let (node, wire) = node();
     let mut behaviour = behaviour([600, 300, 500]);
     // 10.8.0.0/16 by 10.0.0.7, and 10.9.9.9 on the link, by which 0.0.0.0/0 is reached.
     let classless = [16, 10, 8, 10, 0, 0, 7, 32, 10, 9, 9, 9, 0, 0, 0, 0, 0, 10, 9, 9, 9];
     behaviour.options.push((121, classless.to_vec()));
     behaviour.options.push((26, vec![4, 0]));
-    let _server = Server::start(&wire, behaviour);
+    let _server = Server::start(&wire, "eth0", behaviour);
     node.configure(&CONFIG.replace("v4 }", "v4, metric: 50 }"));
     let _daemon = node.start();
     has(&node, ADDRESS);
@@ -267,8 +280,9 @@ fn classless_routes_replace_the_router() {
 
 #[test]
 fn address_that_somebody_has_is_declined() {
+    once();
     let (node, wire) = node();
-    let server = Server::start(&wire, behaviour([600, 300, 500]));
+    let server = Server::start(&wire, "eth0", behaviour([600, 300, 500]));
     wire.sh("ip address add 10.0.0.50/32 dev eth0");
     let _daemon = node.start();
     let decline = hears(&server, "a decline", |heard| heard.kind == DECLINE);
@@ -281,8 +295,9 @@ fn address_that_somebody_has_is_declined() {
 
 #[test]
 fn apply_builds_the_interface_and_says_who_gets_the_lease() {
+    once();
     let (node, wire) = node();
-    let _server = Server::start(&wire, behaviour([600, 300, 500]));
+    let _server = Server::start(&wire, "eth0", behaviour([600, 300, 500]));
     let text = node.apply(CONFIG);
     assert!(text.contains("# mgmt-br: no DHCP lease yet: `netagent run` gets one"), "{text}");
     assert_eq!(locals(&node), [""; 0]);
@@ -292,7 +307,7 @@ fn apply_builds_the_interface_and_says_who_gets_the_lease() {
 #[test]
 fn lease_of_another_client_moves_with_its_nic() {
     let (node, wire) = node();
-    let server = Server::start(&wire, behaviour([600, 300, 500]));
+    let server = Server::start(&wire, "eth0", behaviour([600, 300, 500]));
     // As systemd-networkd has it.
     node.netns.sh("ip address add 10.0.0.50/24 dev eth0 valid_lft 100 preferred_lft 100 && \
          ip route add default via 10.0.0.1 dev eth0 proto dhcp src 10.0.0.50 metric 100");
@@ -311,8 +326,9 @@ fn lease_of_another_client_moves_with_its_nic() {
 
 #[test]
 fn address_of_another_client_stays_until_there_is_another() {
+    once();
     let (node, wire) = node();
-    let server = Server::start(&wire, behaviour([600, 300, 500]));
+    let server = Server::start(&wire, "eth0", behaviour([600, 300, 500]));
     node.netns.sh("ip address add 10.0.0.9/24 dev eth0 valid_lft 100 preferred_lft 100");
     node.ok(&format!("apply -c {} --no-rollback --confirm eth0", node.config()));
     server.set(|behaviour| behaviour.answers = false);
@@ -328,6 +344,7 @@ fn address_of_another_client_stays_until_there_is_another() {
 
 #[test]
 fn dnsmasq_gives_a_lease() {
+    once();
     let (node, wire) = node();
     wire.sh("ip address add 10.0.0.1/24 dev eth0");
     let leases = std::env::temp_dir().join(format!("{}.dnsmasq", wire.name));
@@ -336,10 +353,10 @@ fn dnsmasq_gives_a_lease() {
          --interface=eth0 --bind-interfaces --dhcp-range=10.0.0.60,10.0.0.60,120 \
          --dhcp-option=3,10.0.0.1 --dhcp-option=121,10.8.0.0/16,10.0.0.7,0.0.0.0/0,10.0.0.3 \
          --dhcp-option=42,10.0.0.4 --dhcp-option=26,1400 --dhcp-leasefile={} \
-         --dhcp-authoritative 2>/dev/null",
+         --dhcp-authoritative --user=root --no-ping --pid-file= 2>/dev/null",
         leases.display()
     );
-    let mut dnsmasq = wire.command(&line).spawn().unwrap();
+    let _dnsmasq = Process(wire.command(&line).spawn().unwrap());
     let daemon = node.start();
     has(&node, Ipv4Addr::new(10, 0, 0, 60));
     let expected = [
@@ -355,7 +372,5 @@ fn dnsmasq_gives_a_lease() {
     wait_for("time", || seen(left(&node), left(&node) < before - 4));
     let _daemon = node.start();
     wait_for("INIT-REBOOT", || seen(left(&node), left(&node) >= before - 2));
-    dnsmasq.kill().unwrap();
-    dnsmasq.wait().unwrap();
     sh(&format!("rm -f {}", leases.display()));
 }

@@ -62,11 +62,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts a server on the link `eth0`, which gets its address.
-    pub fn start(netns: &Netns, behaviour: Behaviour) -> Self {
-        netns.sh(&format!("ip address add {SERVER}/24 dev eth0"));
+    /// Starts a server on a link, which gets its address.
+    pub fn start(netns: &Netns, link: &str, behaviour: Behaviour) -> Self {
+        netns.sh(&format!("ip address add {SERVER}/24 dev {link}"));
         // Where an answer to everybody goes.
-        netns.sh("ip route add 255.255.255.255 dev eth0");
+        netns.sh(&format!("ip route add 255.255.255.255 dev {link}"));
         let state = Arc::new(Mutex::new((behaviour, Vec::new())));
         let stop = Arc::new(AtomicBool::new(false));
         let threads = [(SERVER, true), (Ipv4Addr::BROADCAST, false)].map(|(address, unicast)| {
