@@ -141,8 +141,9 @@ fn takeover_by_a_bond_is_rolled_back() {
     }
     let tagged = "ip link add link eth0 name eth0.10 type vlan id 10; ip link set eth0.10 up; \
                   ip address add 10.1.0.5/24 dev eth0.10 valid_lft 900 preferred_lft 600; \
-                  ip link set eth1 down; ip link set eth0 mtu 1450";
+                  ip link set eth0 mtu 1450";
     let lab = Lab::new(&["eth0", "eth1"], &format!("{NIC}; {tagged}"));
+    lab.node.netns.sh("ip link set eth1 down");
     let before = without_lifetimes(&state(&lab.node));
     for yaml in [
         "clusterNetworks: { mgmt: { uplink: { nics: [eth0, eth1], mtu: 1400 }, \
