@@ -108,7 +108,8 @@ impl Agent {
         let Some(file) = &mut self.originals else { return };
         let links = &self.seen.links;
         let result = file.retain(|name, original| {
-            let exists = links.link(name).is_some_and(|link| link.index == original.index);
+            // It may have been renamed, and be renamed back.
+            let exists = links.links.values().any(|link| link.index == original.index);
             let is_left = |unit: &Unit| unit.id.device == *name && !unit.steps.is_empty();
             exists
                 && (desired.mentions(name)
@@ -305,7 +306,7 @@ impl Agent {
             }
             devices.extend(change.devices().into_iter().cloned());
             let (at, started) = (SystemTime::now(), Instant::now());
-            let result = match self.trials.note(&unit.id, before) {
+            let result = match self.trials.note(unit, before) {
                 Ok(()) => self.take(change).await,
                 // What cannot be undone is not done.
                 Err(error) => Err(error),

@@ -23,7 +23,7 @@ use tokio::{
     sync::watch,
     time::{Instant, interval, sleep_until},
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use self::{desk::Desk, leases::Leases, on_trial::Trials, pace::Pace, signals::Signals};
 pub use self::{
@@ -89,7 +89,9 @@ struct Daemon {
 /// Runs until it is told to stop. What is attached stays attached.
 pub async fn run(options: Options) -> Result<()> {
     let signals = Signals::open()?;
-    let mut sources = Sources::open(&options.config, &options.socket, &options.state)?;
+    let booted = on_trial::confirmed_before_this_boot(&options.state)?;
+    let Options { config, socket, state, .. } = &options;
+    let mut sources = Sources::open_or(config, socket, state, booted.as_deref())?;
     let leases = Leases::read(&options.state, &sources.desired())?;
     let mut agent = Agent::in_charge(&options.pins)?;
     sources.set_aside();
@@ -131,6 +133,9 @@ pub async fn run(options: Options) -> Result<()> {
             daemon.execute(command).await;
         }
         if daemon.desk.stopping() {
+            if let Some(finding) = Trials::finding(&daemon.agent) {
+                warn!("{finding}; only if netagent runs, or by `netagent rollback`");
+            }
             info!("stopping; the links, programs and counters stay");
             return Ok(());
         }

@@ -5,6 +5,7 @@ mod bonds;
 mod bridges;
 mod give_back;
 mod guard;
+mod hand_back;
 mod hosts;
 mod leases;
 mod lived_on;

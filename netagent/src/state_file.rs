@@ -71,7 +71,7 @@ impl StateFile {
     pub fn save(&mut self, content: &impl Serialize) -> io::Result<()> {
         self.set_aside()?;
         let directory = create_directory_of(&self.path)?;
-        let temporary = self.path.with_extension("new");
+        let temporary = self.path.with_extension(format!("new-{}", std::process::id()));
         let mut file =
             File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
         file.write_all(&serde_json::to_vec(content)?)?;

@@ -32,7 +32,11 @@ pub use self::{
     undo_log::{Decided, Done, Header, UndoLog},
     verdict::verdict,
 };
-use crate::clock::since_boot;
+use crate::{
+    clock::since_boot,
+    state::{Code, Finding, Subject},
+    state_file,
+};
 
 /// On which terms a change is on trial.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +56,7 @@ pub const DEFAULT_TIME: Duration = Duration::from_secs(120);
 
 /// Confirms the trial of a state directory. Whether there was one.
 pub fn confirm(directory: &Path, boot: &str) -> Result<bool> {
-    let found = UndoLog::confirm(directory)?;
+    let found = UndoLog::confirm(directory, boot)?;
     if found {
         finish(directory, boot)?;
     }
@@ -66,6 +70,20 @@ pub fn finish(directory: &Path, boot: &str) -> Result<()> {
         UndoLog::forget_confirmed(directory)?;
     }
     Ok(())
+}
+
+/// The finding about a trial of this boot, where no daemon has it.
+pub fn pending(directory: &Path) -> Result<Option<Finding>> {
+    let Some(log) = UndoLog::open(directory, &state_file::boot_id()?)? else { return Ok(None) };
+    let text = match log.deadline() {
+        Some(deadline) if deadline > since_boot() => {
+            format!("a change is on trial until {}", time_of_day(deadline))
+        }
+        Some(_) => "a change was on trial, and nobody confirmed it in time".to_owned(),
+        None => "a change on trial is not complete".to_owned(),
+    };
+    let remedy = "`netagent confirm` keeps it in time, `netagent rollback` undoes it";
+    Ok(Some(Finding::new(Subject::Node, Code::OnTrial, text, remedy)))
 }
 
 /// The time of day of an uptime, as RFC 3339 has it.

@@ -31,6 +31,7 @@ fn a_nic_without_bond_gives_its_addresses_and_routes_to_the_bridge() {
     // The other addresses are not in the file. They are as they were.
     lab.wait_until_reached("10.0.0.6");
     lab.wait_until_reached("fd00::5");
+    lab.give_back("--confirm eth0 --confirm mgmt-br");
 }
 
 /// What others add to the node's interface stays; what the agent added is repaired, and goes with
@@ -166,6 +167,7 @@ fn a_nic_that_joins_a_bond_gives_its_addresses_and_routes_to_the_bridge() {
     assert_eq!(lab.node.netns.link("mgmt-br")["address"], mac);
     lab.wait_until_reached("10.0.0.6");
     lab.wait_until_reached("fd00::5");
+    lab.give_back("--confirm mgmt-bo --confirm mgmt-br");
 }
 
 /// A NIC whose segment is not complete stays where it is, and the node with it.

@@ -13,7 +13,7 @@ use crate::{
     clock::since_boot,
     names::IfName,
     plan::{Plan, Unit},
-    state::{Route, UnitId},
+    state::{Route, Subject},
     state_file,
     trial::{self, Done, Header, Records, Target, Terms, Unconfirmed, UndoLog},
 };
@@ -32,14 +32,14 @@ pub struct OnTrial {
 }
 
 impl OnTrial {
-    /// Notes what undoes a step, before it is taken.
-    pub fn note(&mut self, unit: &UnitId, undo: &[Change]) -> Result<()> {
-        match &mut self.log {
-            Some(log) if !undo.is_empty() => {
-                log.push(Done { unit: unit.clone(), undo: undo.to_vec() })
-            }
-            _ => Ok(()),
+    /// Notes what undoes a step, before it is taken. The port of a VM that comes when everything was
+    /// carried out is not part of the trial: an undo would leave it unfiltered meanwhile.
+    pub fn note(&mut self, unit: &Unit, undo: &[Change]) -> Result<()> {
+        let Some(log) = self.log.as_mut().filter(|_| !undo.is_empty()) else { return Ok(()) };
+        if log.deadline().is_some() && matches!(unit.subject, Subject::Port(_)) {
+            return Ok(());
         }
+        log.push(Done { unit: unit.id.clone(), undo: undo.to_vec() })
     }
 
     /// The number of steps that were noted.
@@ -94,7 +94,8 @@ impl Agent {
         let unconfirmed =
             Unconfirmed { text: terms.text.clone(), links: links.clone(), reason: None };
         Records::read(directory).set_unconfirmed(unconfirmed)?;
-        let header = Header { boot: state_file::boot_id()?, time: terms.time, links, answered };
+        let (boot, time, text) = (state_file::boot_id()?, terms.time, terms.text.clone());
+        let header = Header { boot, time, links, answered, text };
         self.trials.log = Some(begin(directory, header)?);
         Ok(())
     }

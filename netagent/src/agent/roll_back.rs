@@ -14,7 +14,7 @@ use crate::{
     datapath::Datapath,
     names::IfName,
     plan::Step,
-    state::Outcome,
+    state::{Outcome, Part, UnitId},
     trial::{Decided, Done, UndoLog},
 };
 
@@ -69,8 +69,11 @@ impl Agent {
                 devices.extend(change.devices().into_iter().cloned());
                 let (at, started) = (SystemTime::now(), Instant::now());
                 let result = self.take(change).await;
-                if result.is_err() && !is_moot(change) {
-                    failed.push(change.to_string());
+                let text = change.to_string();
+                // What fails at first may be restored by the undo of an earlier step.
+                failed.retain(|failed| *failed != text);
+                if result.is_err() && !is_moot(&unit, change) {
+                    failed.push(text);
                 }
                 tell(Outcome {
                     unit: unit.clone(),
@@ -91,7 +94,9 @@ impl Agent {
     }
 }
 
-/// Whether a change is about a device that has gone meanwhile.
-fn is_moot(change: &Change) -> bool {
-    change.devices().into_iter().any(|device| Datapath::index_now(device).is_none())
+/// Whether a change is about the device of a VM that has gone meanwhile.
+fn is_moot(unit: &UnitId, change: &Change) -> bool {
+    matches!(unit.part, Part::Port | Part::FormerPort)
+        && change.devices().contains(&&unit.device)
+        && Datapath::index_now(&unit.device).is_none()
 }

@@ -26,7 +26,8 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
             link(name).map_or_else(Vec::new, |link| bond_option(name, option, link))
         }
         LinkChange::SetMtu(name, _) => {
-            one(link(name), |link| LinkChange::SetMtu(name.clone(), link.mtu))
+            let back = one(link(name), |link| LinkChange::SetMtu(name.clone(), link.mtu));
+            back.into_iter().chain(mtus_above(name, observed)).collect()
         }
         LinkChange::SetTxqlen(name, _) => {
             one(link(name), |link| LinkChange::SetTxqlen(name.clone(), link.txqlen))
@@ -55,7 +56,8 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
             // What is released is left up.
             let down =
                 one(link(name).filter(|link| !link.up), |_| LinkChange::SetDown(name.clone()));
-            back.into_iter().chain(down).chain(addresses).chain(routes).collect()
+            let mtus = mtus_above(name, observed);
+            back.into_iter().chain(down).chain(mtus).chain(addresses).chain(routes).collect()
         }
         LinkChange::AddPort(name, _) | LinkChange::Release(name) => {
             one(link(name), |link| membership(name, link, observed))
@@ -169,7 +171,11 @@ fn vids(name: &IfName, link: Option<&Link>, first: Vid, last: Vid) -> Vec<LinkCh
 fn create(name: &IfName, link: &Link, observed: &Observed) -> Vec<LinkChange> {
     let create = match &link.kind {
         Kind::Bond(state) => LinkChange::AddBond(name.clone(), state.options.clone()),
-        Kind::Bridge(state) => LinkChange::AddBridge(name.clone(), state.vlan_filtering),
+        Kind::Bridge(state) => {
+            // A kernel without the VLAN filter says that it is off.
+            let filtering = state.vlan_filtering.filter(|_| observed.kernel.vlan_filtering);
+            LinkChange::AddBridge(name.clone(), filtering)
+        }
         Kind::Vlan { parent: Some(parent), vid } => {
             LinkChange::AddVlan(name.clone(), parent.clone(), *vid)
         }
@@ -182,6 +188,18 @@ fn create(name: &IfName, link: &Link, observed: &Observed) -> Vec<LinkChange> {
     changes.extend(restore(name, link));
     changes.extend(observed.routes_of(name).cloned().map(LinkChange::AddRoute));
     changes
+}
+
+/// The MTUs of the VLAN interfaces on a link: the kernel lowers them with that of the link, as a
+/// bond does with its members.
+fn mtus_above<'a>(
+    name: &'a IfName,
+    observed: &'a Observed,
+) -> impl Iterator<Item = LinkChange> + 'a {
+    let above = observed.links.iter().filter(move |(_, link)| {
+        matches!(&link.kind, Kind::Vlan { parent: Some(parent), .. } if parent == name)
+    });
+    above.map(|(name, link)| LinkChange::SetMtu(name.clone(), link.mtu))
 }
 
 /// Adds the addresses of a link again, in their order.

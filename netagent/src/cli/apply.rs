@@ -33,6 +33,9 @@ pub async fn plan(places: &Places, target: &Target, json: bool) -> Result<ExitCo
     let (desired, _) = sources.on(agent.links());
     let confirmed = target.confirm.iter().cloned().collect();
     let plan = agent.plan(&desired, &Permission { confirmed, ..Permission::default() });
+    if let Some(finding) = trial::pending(&places.state)? {
+        remark(&finding.to_string());
+    }
     let text = if json {
         serde_json::to_string_pretty(&PlanReport::of(&plan))? + "\n"
     } else {
@@ -158,8 +161,13 @@ fn record(places: &Places, file: &Config, touched: BTreeSet<IfName>) -> Result<(
 pub async fn rollback(places: &Places) -> Result<ExitCode> {
     let stop = Stop::open()?;
     let charge = Agent::in_charge(&places.pins);
-    let mut agent =
-        charge.context("the apply that waits rolls back when it gets Ctrl-C or SIGTERM")?;
+    if let Err(error) = &charge
+        && on_trial::ask_to_undo(&places.state).await.with_context(|| format!("{error:#}"))?
+    {
+        print("rolled back\n")?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut agent = charge?;
     agent.remember_in(&places.state)?;
     agent.look().await?;
     let mut steps = Steps { taken: 0, journal: Journal::new(&places.state), stop, stopped: None };

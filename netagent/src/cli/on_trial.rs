@@ -14,11 +14,14 @@ use crate::{
     agent::{Agent, Progress as _, Undone},
     clock::since_boot,
     state_file,
-    trial::{self, Records, Silent, Target, UndoLog, verdict},
+    trial::{self, Decided, Records, Silent, Target, UndoLog, verdict},
 };
 
 /// How often it is looked whether somebody has confirmed.
 const PERIOD: Duration = Duration::from_millis(100);
+
+/// How long an apply that waits may need to undo its change.
+const UNDO: Duration = Duration::from_secs(60);
 
 /// How a trial ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,10 +69,15 @@ pub async fn decide(agent: &mut Agent, directory: &Path, steps: &mut Steps) -> R
     let silent = trial::watch(targets.clone());
     let mut told = None;
     let reason = loop {
-        if log.is_decided() {
-            trial::finish(directory, &state_file::boot_id()?)?;
-            progress("confirmed");
-            return Ok(Ended::Kept);
+        match log.decided() {
+            Some(Decided::Confirmed) => {
+                trial::finish(directory, &state_file::boot_id()?)?;
+                progress("confirmed");
+                return Ok(Ended::Kept);
+            }
+            Some(Decided::Undo) if log.is_undone() => break "the operator asked for it".to_owned(),
+            Some(Decided::Undo) => break "its undo log was taken away".to_owned(),
+            None => {}
         }
         let known = silent.borrow().clone();
         if known != told && !targets.is_empty() {
@@ -125,11 +133,33 @@ async fn roll_back(
         Undone::Except(failed) => failed,
     };
     Records::read(directory).set_reason(reason.to_owned())?;
-    remark(&format!("rolled back: {reason}"));
-    for change in failed {
+    if failed.is_empty() {
+        remark(&format!("rolled back: {reason}"));
+        return Ok(Ended::RolledBack);
+    }
+    for change in &failed {
         remark(&format!("not rolled back: {change}"));
     }
-    Ok(Ended::RolledBack)
+    bail!("{reason}: rolled back, except for {} changes: restore them by hand", failed.len())
+}
+
+/// Asks the apply that waits to undo its change, and waits until it has. Whether it has.
+pub async fn ask_to_undo(directory: &Path) -> Result<bool> {
+    let boot = state_file::boot_id()?;
+    let Some(log) = UndoLog::open(directory, &boot)? else {
+        bail!("no change is on trial in {}: see --state", directory.display());
+    };
+    if log.decide()? == Decided::Confirmed {
+        bail!("it is too late: the change was confirmed");
+    }
+    let asked = since_boot();
+    while UndoLog::open(directory, &boot)?.is_some() {
+        if since_boot().saturating_sub(asked) > UNDO {
+            return Ok(false);
+        }
+        sleep(PERIOD).await;
+    }
+    Ok(true)
 }
 
 /// Confirms the trial of an apply that waits, or that was killed.

@@ -26,6 +26,7 @@ use crate::{
     snapshot::Snapshot,
     state::State,
     status::{PortStatus, Status},
+    trial,
 };
 
 const UNREADABLE: &str = "read the answer of the daemon (is it of another version?)";
@@ -94,6 +95,8 @@ pub async fn status(places: &Places, config: Option<&Path>, json: bool) -> Resul
         }
         None => (health::desired_as_seen(agent.links(), agent.ports()), Vec::new()),
     };
+    let mut known = known;
+    known.extend(trial::pending(&places.state)?);
     let health = health::judge(Evidence {
         desired: &desired,
         links: agent.links(),

@@ -279,8 +279,8 @@ async fn delete_port(
 
 async fn reload(State(context): State<Context>, text: String) -> Answered<Json<Answer>> {
     let Reload { try_for } = if text.is_empty() { Reload::default() } else { body(&text)? };
-    if try_for == Some(0) {
-        return Err(failed(StatusCode::BAD_REQUEST, "try: at least 1 second"));
+    if try_for.is_some_and(|seconds| !(1..=86_400).contains(&seconds)) {
+        return Err(failed(StatusCode::BAD_REQUEST, "try: 1 to 86400 seconds"));
     }
     let time = try_for.map(|seconds| Duration::from_secs(seconds.into()));
     context.command(Command::Reload(time)).await

@@ -67,6 +67,9 @@ impl Daemon {
     }
 
     fn release(&mut self, name: &str, undo: bool) -> Result<BTreeSet<Subject>, Refusal> {
+        if let Some(finding) = Trials::finding(&self.agent) {
+            return Err(Refusal::Conflict(format!("nothing was released: {finding}")));
+        }
         self.sources.release(name, undo)?;
         info!("{name} was {}", if undo { "taken back" } else { "released" });
         self.trials.arm_always(&mut self.agent, &self.sources);
@@ -129,8 +132,11 @@ fn unknown_change(plan: &Plan, id: &str) -> String {
 
 fn those_that_wait(plan: &Plan) -> String {
     let names: Vec<_> = plan.unconfirmed().iter().map(ToString::to_string).collect();
+    let waiting = plan.units.iter().filter(|unit| !unit.unconfirmed.is_empty());
+    let ids: BTreeSet<String> = waiting.map(|unit| plan.change_id(&unit.subject)).collect();
+    let ids: Vec<_> = ids.into_iter().collect();
     match names.as_slice() {
         [] => "nothing waits for confirmation".to_owned(),
-        names => format!("these wait: {}", names.join(", ")),
+        names => format!("these wait: {} (--change {})", names.join(", "), ids.join(", ")),
     }
 }

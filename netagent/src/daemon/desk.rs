@@ -197,6 +197,11 @@ impl Desk {
         })
     }
 
+    /// The file is to be read again as soon as possible.
+    pub fn reload_next(&mut self) {
+        self.commands.push_back((Command::Reload(None), None));
+    }
+
     /// The next command.
     pub fn next_command(&mut self) -> Option<(Command, Option<Reply>)> {
         self.commands.pop_front()

@@ -18,11 +18,18 @@ use crate::{
     request::Refusal,
     state::{Code, Finding, Subject},
     state_file,
-    trial::{self, Records, Silent, Terms, UndoLog, verdict},
+    trial::{self, Decided, Records, Silent, Terms, UndoLog, verdict},
 };
 
 /// How often a trial is judged.
 const PERIOD: Duration = Duration::from_secs(1);
+
+/// The text of the file that was confirmed last, if the node has booted since it was applied.
+pub fn confirmed_before_this_boot(directory: &Path) -> Result<Option<String>> {
+    let boot = state_file::boot_id()?;
+    let confirmed = Records::read(directory).confirmed;
+    Ok(confirmed.filter(|confirmed| confirmed.boot != boot).map(|confirmed| confirmed.text))
+}
 
 /// The trials of the daemon.
 pub struct Trials {
@@ -35,6 +42,9 @@ pub struct Trials {
     silent: Option<watch::Receiver<Option<Silent>>>,
     /// When the trial was judged last.
     judged: Instant,
+    /// The file at the path is another one than the confirmed one, which a node that has booted gets
+    /// first.
+    reload_next: bool,
 }
 
 impl Trials {
@@ -57,6 +67,7 @@ impl Trials {
             automatic,
             silent: None,
             judged: Instant::now(),
+            reload_next: false,
         };
         match UndoLog::open(directory, &trials.boot)? {
             Some(log) if is_over(&log) => {
@@ -75,6 +86,9 @@ impl Trials {
             None => {}
         }
         trials.choose_file(agent.trial().is_some(), sources);
+        if agent.trial().is_none() && sources.file().is_some() {
+            trials.boot_confirmed(sources);
+        }
         Ok(trials)
     }
 
@@ -93,6 +107,24 @@ impl Trials {
         }
     }
 
+    /// Puts the file in force that was confirmed last, on a node that has just booted: the one at the
+    /// path may alter what the node lives on, or ask for nothing, and nobody may be able to log in.
+    fn boot_confirmed(&mut self, sources: &mut Sources) {
+        let Some(confirmed) = &self.records.confirmed else { return };
+        let is_in_force = sources.file().is_some_and(|file| file.text == confirmed.text);
+        if confirmed.boot == self.boot || is_in_force {
+            return;
+        }
+        info!(
+            "{} differs from the file that was confirmed: that one first",
+            sources.path().display()
+        );
+        match sources.hold(Some(&confirmed.text), None) {
+            Ok(()) => self.reload_next = true,
+            Err(error) => warn!("{error}"),
+        }
+    }
+
     /// Puts the file in force that was confirmed last, or none.
     fn revert(&self, sources: &mut Sources) {
         let path = sources.path().display().to_string();
@@ -107,6 +139,11 @@ impl Trials {
             )
         };
         let confirmed = self.records.confirmed.as_ref().map(|confirmed| confirmed.text.as_str());
+        let of_trial = self.records.unconfirmed.as_ref().map(|unconfirmed| &*unconfirmed.text);
+        if confirmed.is_some() && confirmed == of_trial {
+            warn!("a release was rolled back: the file is in force as it was");
+            return;
+        }
         let held = sources.hold(
             confirmed,
             Some(finding(match confirmed {
@@ -249,15 +286,22 @@ impl Daemon {
         if let Err(error) = self.trials.applied(&mut self.agent, &self.sources, is_open) {
             error!("keep which file was confirmed: {error:#}");
         }
+        if std::mem::take(&mut self.trials.reload_next) {
+            self.desk.reload_next();
+        }
     }
 
     /// Ends the trial if its time has come, or if another process has confirmed it.
     pub(super) async fn judge_trial(&mut self) {
         self.trials.judged = Instant::now();
         let Some(log) = self.agent.trial() else { return };
-        if log.is_decided() {
-            self.keep();
-            return;
+        match log.decided() {
+            Some(Decided::Confirmed) => return self.keep(),
+            Some(Decided::Undo) => {
+                let reason = "its undo log was taken away".to_owned();
+                return self.end_trial(reason).await;
+            }
+            None => {}
         }
         let silent = self.trials.silent.as_ref().and_then(|silent| silent.borrow().clone());
         let (silent, now) = (silent.unwrap_or_default(), since_boot());

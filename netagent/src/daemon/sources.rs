@@ -44,14 +44,30 @@ impl Sources {
     /// Reads the file, the ports that an agent before has left beside the control socket, and in
     /// the state directory what the operator has released.
     pub fn open(config: &Path, socket: &Path, state: &Path) -> Result<Self> {
-        let file = config::load(config)?;
+        Self::open_or(config, socket, state, None)
+    }
+
+    /// The same, with the text that is in force if the file cannot be used.
+    pub fn open_or(
+        config: &Path,
+        socket: &Path,
+        state: &Path,
+        fallback: Option<&str>,
+    ) -> Result<Self> {
+        let (file, error) = match (config::load(config), fallback) {
+            (Ok(file), _) => (file, None),
+            (Err(error), Some(text)) => {
+                (config::parse(text, &confirmed_name(config))?, Some(error.to_string()))
+            }
+            (Err(error), None) => return Err(error.into()),
+        };
         let (released_file, released) = StateFile::read(released_in(state));
         let ports = RuntimePorts::read(socket.with_file_name("ports.json"));
         let mut sources = Self {
             path: config.to_owned(),
             file: Some(file),
             held: None,
-            error: None,
+            error,
             ports,
             released,
             released_file,
@@ -87,7 +103,7 @@ impl Sources {
     /// Puts another text in force than the one at the path, or none; `why` is shown until the file
     /// is read again.
     pub fn hold(&mut self, text: Option<&str>, why: Option<Finding>) -> Result<(), ConfigError> {
-        let name = format!("{} as it was confirmed", self.path.display());
+        let name = confirmed_name(&self.path);
         self.file = text.map(|text| config::parse(text, &name)).transpose()?;
         self.held = why;
         self.recompile();
@@ -300,6 +316,11 @@ impl Sources {
         compiled.desired.keep_former_ports = self.ports.are_incomplete();
         compiled
     }
+}
+
+/// The name of a file whose text is not the one at its path.
+fn confirmed_name(path: &Path) -> String {
+    format!("{} as it was confirmed", path.display())
 }
 
 /// The file of what is released.

@@ -146,7 +146,7 @@ impl View<'_> {
     }
 
     /// A device that netagent did not create, as it was found.
-    fn original(&self, name: &IfName) -> Option<&Original> {
+    pub fn original(&self, name: &IfName) -> Option<&Original> {
         let link = self.observed.link(name).filter(|link| !link.is_owned())?;
         self.observed.originals.get(name).filter(|original| original.index == link.index)
     }

@@ -1,6 +1,6 @@
 //! Removes parts that are not desired any more. Only links that the agent created are deleted.
 
-use super::{Plan, Unit, View, give_back};
+use super::{Plan, Unit, View, give_back, hand_back};
 use crate::{
     change::{DatapathChange, LinkChange},
     names::IfName,
@@ -68,6 +68,7 @@ pub fn links(view: &View<'_>, plan: &mut Plan) {
     links.sort_by_key(|(order, ..)| *order);
     for (_, name, link) in links {
         let mut unit = Unit::new(UnitId::new(Part::FormerLink, name), Subject::Node);
+        hand_back::addresses(view, name, link, &mut unit);
         if let Kind::Bond(_) = link.kind {
             let members: Vec<_> = view.observed.ports_of(name).map(|(nic, _)| nic).collect();
             unit.impact.push(format!("bond {name} is deleted; NICs released: {}", members.len()));

@@ -95,7 +95,7 @@ pub fn before(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
 }
 
 /// Adds the routes of another link behind those that are there.
-fn take_routes(view: &View<'_>, to: &IfName, routes: &[&Route], unit: &mut Unit) {
+pub fn take_routes(view: &View<'_>, to: &IfName, routes: &[&Route], unit: &mut Unit) {
     for route in routes.iter().filter(|route| !view.has_route(to, route)) {
         unit.link(view, LinkChange::AddRoute(behind(&route.over(to))));
     }
@@ -129,7 +129,7 @@ fn let_go(view: &View<'_>, moved: &Move<'_>, unit: &mut Unit) {
 }
 
 /// Removes routes that another link has taken, and gives the new ones their metric.
-fn give_up(view: &View<'_>, from: &IfName, to: &IfName, routes: &[&Route], unit: &mut Unit) {
+pub fn give_up(view: &View<'_>, from: &IfName, to: &IfName, routes: &[&Route], unit: &mut Unit) {
     for route in routes {
         unit.link(view, LinkChange::RemoveRoute(route.over(from)));
         let moved = route.over(to);

@@ -165,7 +165,7 @@ codes! {
     /// The file was not confirmed in time, and what it changed was rolled back.
     RolledBack = "rolled-back" Degraded Error,
     /// The operator has released a cluster network or a port that a source names.
-    Released = "released" Waiting Info,
+    Released = "released" Ready Info,
     /// The device of a port does not exist yet.
     DeviceMissing = "device-missing" Waiting Info,
     /// A NIC does not exist.

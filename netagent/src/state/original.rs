@@ -1,7 +1,7 @@
 //! Originals: the devices that netagent did not create, as they were before its first change. What
 //! netagent no longer manages is given back as it was found.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use netagent_common::vlan::Vid;
 use serde::{Deserialize, Serialize};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{BondState, BridgeState, Kind, Link, VlanFlags};
 use crate::{
     bond::BondOption,
-    names::{IfName, Mac},
+    names::{Cidr, IfName, Mac},
 };
 
 /// The originals by device.
@@ -36,6 +36,9 @@ pub struct Original {
     pub bond: Option<Vec<BondOption>>,
     /// Whether the NIC moves VLAN tags from received frames to the metadata.
     pub rx_vlan: bool,
+    /// Its addresses.
+    #[serde(default)]
+    pub addresses: BTreeSet<Cidr>,
 }
 
 impl Original {
@@ -64,6 +67,7 @@ impl Original {
             bridge,
             bond,
             rx_vlan,
+            addresses: link.addresses.keys().copied().collect(),
         }
     }
 

@@ -34,6 +34,7 @@ fn header() -> Header {
         time: Duration::from_secs(120),
         links: [].into(),
         answered: [Target::Gateway4, Target::Address("10.0.0.9".parse().unwrap())].into(),
+        text: "new".to_owned(),
     }
 }
 
@@ -111,9 +112,9 @@ fn confirmation_and_undo_exclude_each_other() {
     let unconfirmed = Unconfirmed { text: "new".to_owned(), links: [].into(), reason: None };
     records.set_unconfirmed(unconfirmed.clone()).unwrap();
     let log = UndoLog::begin(&directory.0, header()).unwrap();
-    assert!(!log.is_decided());
+    assert_eq!(log.decided(), None);
     assert!(confirm(&directory.0, "one").unwrap());
-    assert!(log.is_decided());
+    assert_eq!(log.decided(), Some(Decided::Confirmed));
     assert_eq!(log.decide().unwrap(), Decided::Confirmed);
     let mut records = Records::read(&directory.0);
     assert!(records.is_confirmed("new") && records.unconfirmed.is_none());

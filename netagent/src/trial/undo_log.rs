@@ -12,9 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
+use tracing::error;
 
-use super::reach::Target;
-use crate::{change::Change, names::IfName, state::UnitId, state_file};
+use super::{reach::Target, records::Records};
+use crate::{change::Change, clock::since_boot, names::IfName, state::UnitId, state_file};
 
 const RUNNING: &str = "trial.jsonl";
 const UNDONE: &str = "trial.undo";
@@ -31,6 +32,8 @@ pub struct Header {
     pub links: BTreeSet<IfName>,
     /// What answered before the change.
     pub answered: BTreeSet<Target>,
+    /// The text of the file that asks for the change.
+    pub text: String,
 }
 
 /// A step that was begun, and what undoes it.
@@ -105,19 +108,28 @@ impl UndoLog {
             if !line.ends_with(b"\n") {
                 break;
             }
-            let Ok(content) = serde_json::from_slice(line) else { break };
             let end = offset + line.len() as u64;
-            match (&mut log, content) {
-                (None, Line::Header(header)) => {
+            match (&mut log, serde_json::from_slice(line)) {
+                (None, Ok(Line::Header(header))) => {
                     let file = file.try_clone().context("open the undo log twice")?;
                     log = Some(Self::empty(directory, file, header));
                 }
-                (Some(log), Line::Done(done)) => log.done.push((offset, Some(done))),
-                (Some(log), Line::Complete(deadline)) => {
+                (None, _) => {
+                    let aside = path.with_extension("damaged");
+                    error!("{}: damaged: setting it aside: nothing is undone", path.display());
+                    fs::rename(&path, aside)
+                        .with_context(|| format!("set {} aside", path.display()))?;
+                    return Ok(None);
+                }
+                (Some(log), Ok(Line::Done(done))) => log.done.push((offset, Some(done))),
+                (Some(log), Ok(Line::Complete(deadline))) => {
                     log.deadline = Some(deadline);
                     log.done.push((offset, None));
                 }
-                (None, Line::Done(_) | Line::Complete(_)) | (Some(_), Line::Header(_)) => break,
+                // The steps before and after it can be undone all the same.
+                (Some(_), Ok(Line::Header(_)) | Err(_)) => {
+                    error!("{}: a line is damaged, and its step is not undone", path.display());
+                }
             }
             offset = end;
             if let Some(log) = &mut log {
@@ -129,7 +141,6 @@ impl UndoLog {
             remove(&path)?;
             return Ok(None);
         };
-        log.file.set_len(log.size).with_context(|| format!("write {}", path.display()))?;
         Ok(Some(log))
     }
 
@@ -196,13 +207,16 @@ impl UndoLog {
         Ok(())
     }
 
-    /// Decides that the change is undone, unless it was confirmed.
+    /// Decides that the change is undone, unless it was confirmed. A log that somebody has removed
+    /// confirms nothing.
     pub fn decide(&self) -> Result<Decided> {
         if self.is_undone() {
             return Ok(Decided::Undo);
         }
         match fs::rename(self.directory.join(RUNNING), self.directory.join(UNDONE)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(Decided::Confirmed),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Ok(if self.is_kept() { Decided::Confirmed } else { Decided::Undo })
+            }
             renamed => {
                 renamed.context("rename the undo log")?;
                 state_file::sync(&self.directory).context("rename the undo log")?;
@@ -211,9 +225,19 @@ impl UndoLog {
         }
     }
 
-    /// Whether somebody has confirmed the change.
-    pub fn is_decided(&self) -> bool {
-        !self.directory.join(RUNNING).exists() && !self.is_undone()
+    /// What another process has decided; `None`: nothing yet.
+    pub fn decided(&self) -> Option<Decided> {
+        if self.directory.join(RUNNING).exists() {
+            return None;
+        }
+        Some(if self.is_kept() { Decided::Confirmed } else { Decided::Undo })
+    }
+
+    /// Whether the change was confirmed.
+    fn is_kept(&self) -> bool {
+        !self.is_undone()
+            && (Self::is_confirmed(&self.directory)
+                || Records::read(&self.directory).is_confirmed(&self.header.text))
     }
 
     /// Removes the log of a change that was undone.
@@ -222,14 +246,18 @@ impl UndoLog {
     }
 
     /// Confirms the trial that runs. Whether there was one.
-    pub(super) fn confirm(directory: &Path) -> Result<bool> {
+    pub(super) fn confirm(directory: &Path, boot: &str) -> Result<bool> {
+        let Some(log) = Self::open(directory, boot)? else { return Ok(false) };
+        if log.is_undone() {
+            bail!("it is too late: the change is being rolled back");
+        }
+        if log.deadline.is_some_and(|deadline| since_boot() >= deadline) {
+            bail!(
+                "it is too late: the change is rolled back, by `netagent rollback` if nothing else"
+            );
+        }
         match fs::rename(directory.join(RUNNING), directory.join(CONFIRMED)) {
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                if directory.join(UNDONE).exists() {
-                    bail!("it is too late: the change is being rolled back");
-                }
-                Ok(false)
-            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
             renamed => {
                 renamed.context("confirm the trial")?;
                 state_file::sync(directory).context("confirm the trial")?;
@@ -250,7 +278,9 @@ impl UndoLog {
     fn write(&mut self, line: &Line) -> Result<()> {
         let mut text = serde_json::to_vec(line)?;
         text.push(b'\n');
-        if let Err(error) = self.file.write_all(&text) {
+        // A process before this one may have ended in the middle of a line.
+        let written = self.file.set_len(self.size).and_then(|()| self.file.write_all(&text));
+        if let Err(error) = written {
             // What was written of the line is cut off, so that the next one can be read.
             let _damaged = self.file.set_len(self.size);
             let path = self.directory.join(RUNNING);

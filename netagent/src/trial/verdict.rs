@@ -44,6 +44,7 @@ mod tests {
             time: Duration::from_secs(120),
             links: [].into(),
             answered: [Target::Gateway4].into(),
+            text: String::new(),
         };
         let at = Duration::from_secs;
         let verdict = |silent: &[(Target, u64)], now| {

@@ -79,6 +79,28 @@ impl Lab {
         missed
     }
 
+    /// Removes the segment from the file: the NIC has everything again, and the node is reached.
+    pub fn give_back(&self, confirm: &str) {
+        self.node.configure("clusterNetworks: { other: {} }\n");
+        let plan = self.node.netagent(&format!("plan -c {}", self.node.config()));
+        let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
+        assert!(plan.contains("mgmt-br → eth0: 10.0.0.6/24 moves back"), "{plan}");
+        let pinger = Pinger::start(&self.outside, "10.0.0.5");
+        self.node.ok(&format!("apply -c {} --no-rollback {confirm}", self.node.config()));
+        self.wait_until_reached("10.0.0.5");
+        println!("given back: {} of the answers missed, one each 20 ms", pinger.missed());
+        self.wait_until_reached("10.0.0.6");
+        self.wait_until_reached("fd00::5");
+        assert!(self.node.netns.link("mgmt-br").is_null());
+        let shown =
+            self.node.netns.sh("ip -o address show dev eth0; ip route show table all dev eth0; \
+             ip -6 route show dev eth0");
+        for there in ["203.0.113.0/24 via 10.0.0.1", "metric 100 mtu 1400", "default via fd00::1"] {
+            assert!(shown.contains(there), "{there}\n{shown}");
+        }
+        self.node.assert_settled();
+    }
+
     /// Panics unless everything of [`NIC`] is on this interface.
     pub fn assert_moved(&self, to: &str) {
         let node = &self.node.netns;

@@ -169,7 +169,8 @@ fn takeover_by_a_bond_is_rolled_back() {
 }
 
 fn without_lifetimes(state: &str) -> String {
-    state.lines().map(|line| format!("{}\n", line.split("valid_lft").next().unwrap())).collect()
+    let lines = state.lines().map(|line| line.split("valid_lft").next().unwrap());
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 /// An agent that is killed while its change is on trial: the next one waits as well.
@@ -294,6 +295,96 @@ fn node_boots_into_what_was_confirmed() {
     second.assert_moved("mgmt-br");
     let text = String::from_utf8_lossy(&second.node.netagent("status").stdout).into_owned();
     assert!(text.contains("the file that was confirmed last is in force"), "{text}");
+}
+
+/// The file was changed, damaged or emptied since: the node gets what was confirmed first.
+#[test]
+fn node_boots_into_what_was_confirmed_whatever_the_file_is() {
+    once();
+    let first = lab();
+    first.node.configure(FILE);
+    let mut apply = try_for(&first, 60, "");
+    first.node.ok("confirm");
+    assert_eq!(ended(&mut apply), Some(0));
+    let path = first.node.state().join("confirmed.json");
+    let record = fs::read_to_string(&path).unwrap();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let earlier = record.replace(boot.trim(), "another");
+    let changed = format!("# a comment\n{FILE}");
+    for (file, code) in [
+        (changed.as_str(), None),
+        ("clusterNetworks: [", Some("reload-failed")),
+        ("{}", Some("confirmation-needed")),
+    ] {
+        let second = lab();
+        fs::create_dir(second.node.state()).unwrap();
+        fs::write(second.node.state().join("confirmed.json"), &earlier).unwrap();
+        second.node.configure(file);
+        let _daemon = second.node.start();
+        wait_for("the NIC is taken over", || {
+            let link = second.node.netns.link("eth0");
+            let there = link["master"] == "mgmt-br";
+            seen(link, there)
+        });
+        if let Some(code) = code {
+            wait_for_finding(&second, code);
+        }
+        second.wait_until_reached("10.0.0.5");
+        second.assert_moved("mgmt-br");
+        let kept = fs::read_to_string(second.node.state().join("confirmed.json")).unwrap();
+        assert!(kept.contains("mgmt"), "{file}: {kept}");
+    }
+}
+
+/// Only `netagent confirm` confirms, and `netagent rollback` reaches an apply that waits.
+#[test]
+fn trial_ends_by_command_only() {
+    once();
+    let lab = lab();
+    let before = state(&lab.node);
+    lab.node.configure(FILE);
+    let mut apply = try_for(&lab, 60, "");
+    lab.node.ok("rollback");
+    assert_eq!(ended(&mut apply), Some(4));
+    wait_for_state(&lab, &before);
+    let mut apply = try_for(&lab, 60, "");
+    fs::remove_dir_all(lab.node.state()).unwrap();
+    assert_eq!(ended(&mut apply), Some(4));
+    wait_for_state(&lab, &before);
+    // A damaged line costs its own step only.
+    let mut apply = try_for(&lab, 60, "");
+    apply.kill().unwrap();
+    apply.wait().unwrap();
+    let log = lab.node.state().join("trial.jsonl");
+    let text = fs::read_to_string(&log).unwrap();
+    let lines = text.split('\n').map(|line| if line.contains("SetMac") { "damaged" } else { line });
+    fs::write(&log, lines.collect::<Vec<_>>().join("\n")).unwrap();
+    lab.node.ok("rollback");
+    wait_for_state(&lab, &before);
+}
+
+/// The bridge and everything on it are built again.
+#[test]
+fn removal_of_the_segment_is_rolled_back() {
+    once();
+    let lab = lab();
+    lab.node.configure(FILE);
+    let mut apply = try_for(&lab, 60, "");
+    lab.node.ok("confirm");
+    assert_eq!(ended(&mut apply), Some(0));
+    let before = state(&lab.node);
+    lab.node.configure("clusterNetworks: { other: {} }\n");
+    let mut apply = try_for(&lab, 2, "--confirm mgmt-br");
+    assert_eq!(ended(&mut apply), Some(4));
+    let indexes = |text: &str| -> String {
+        text.lines().map(|line| line.split_once(": ").map_or(line, |(_, rest)| rest)).collect()
+    };
+    wait_for("the node is as it was", || {
+        let now = state(&lab.node);
+        let same = indexes(&now) == indexes(&before);
+        seen(format!("now:\n{now}\nbefore:\n{before}"), same)
+    });
+    lab.wait_until_reached("10.0.0.5");
 }
 
 /// Whatever call of a try is the last one of its process: the next start brings back what was there.
