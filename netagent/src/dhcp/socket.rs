@@ -21,6 +21,8 @@ use crate::names::IfName;
 const BUFFER_BYTES: usize = 2048;
 /// `SKF_AD_OFF + SKF_AD_VLAN_TAG`: the tag of the frame, which is not in its bytes.
 const VLAN_TAG: u32 = (-0x1000_i32 + 44).cast_unsigned();
+/// `SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT`: whether there is one.
+const VLAN_TAG_PRESENT: u32 = (-0x1000_i32 + 48).cast_unsigned();
 
 /// The frames of an interface that the client reads: DHCP for clients, and ARP.
 pub struct Frames(AsyncFd<OwnedFd>);
@@ -137,7 +139,10 @@ pub fn check_rights() -> Result<()> {
 fn filter(fd: &OwnedFd) -> io::Result<()> {
     let load = |size, offset| (BPF_LD | size | BPF_ABS, 0, 0, offset);
     // Jumps count from the next instruction.
-    let program: [(c_uint, u8, u8, u32); 14] = [
+    let program: [(c_uint, u8, u8, u32); 16] = [
+        // Before Linux 6.2, a tag that is removed leaves its VID behind.
+        load(BPF_H, VLAN_TAG_PRESENT),
+        (BPF_JMP | BPF_JEQ | BPF_K, 2, 0, 0),
         load(BPF_H, VLAN_TAG),
         (BPF_JMP | BPF_JSET | BPF_K, 11, 0, 0xfff),
         load(BPF_H, 12),
