@@ -320,7 +320,9 @@ fn lease_of_another_client_moves_with_its_nic() {
     let first = &server.heard()[0];
     assert_eq!((first.kind, first.wanted, first.server), (REQUEST, Some(ADDRESS), None));
     assert_eq!(monitor.removed(), [""; 0]);
-    assert_eq!(routes(&node), ["default via 10.0.0.1 dev mgmt-br src 10.0.0.50 metric 100"]);
+    // The kernel notes the carrier of a bridge a moment later.
+    let expected = ["default via 10.0.0.1 dev mgmt-br src 10.0.0.50 metric 100".to_owned()];
+    wait_until_eq("the moved route", &expected.to_vec(), || routes(&node));
     is_ready(&node);
 }
 
