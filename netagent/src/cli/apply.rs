@@ -33,7 +33,7 @@ pub async fn plan(places: &Places, target: &Target, json: bool) -> Result<ExitCo
     let (desired, _) = sources.on(agent.links());
     let confirmed = target.confirm.iter().cloned().collect();
     let plan = agent.plan(&desired, &Permission { confirmed, ..Permission::default() });
-    if let Some(finding) = trial::pending(&places.state)? {
+    if let Ok(Some(finding)) = trial::pending(&places.state) {
         remark(&finding.to_string());
     }
     let text = if json {

@@ -72,7 +72,7 @@ impl Leases {
             dhcp::check_rights()?;
         }
         let (sender, receiver) = mpsc::channel(16);
-        let file = LeaseFile::read(directory)?;
+        let file = LeaseFile::read(directory);
         Ok(Self { file, clients: BTreeMap::new(), known: BTreeMap::new(), sender, receiver })
     }
 

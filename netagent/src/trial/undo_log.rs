@@ -77,17 +77,23 @@ impl UndoLog {
     /// Begins a trial.
     pub fn begin(directory: &Path, header: Header) -> Result<Self> {
         let path = directory.join(RUNNING);
-        if directory.join(UNDONE).exists() {
+        if directory.join(UNDONE).exists() || path.exists() {
             bail!("an earlier change is not rolled back completely: run `netagent rollback`");
         }
+        // Others that look at the state directory never see a log without its first line.
+        let new = path.with_extension("new");
         let begin = || {
             state_file::create_directory_of(&path)?;
-            let file = File::options().append(true).create_new(true).mode(0o600).open(&path)?;
+            let mut options = File::options();
+            let file = options.create(true).append(true).mode(0o600).open(&new)?;
+            file.set_len(0)?;
             Ok::<_, io::Error>(file)
         };
-        let file = begin().with_context(|| format!("{}: begin a trial", path.display()))?;
+        let text = || format!("{}: begin a trial", path.display());
+        let file = begin().with_context(text)?;
         let mut log = Self::empty(directory, file, header.clone());
-        log.write(&Line::Header(header)).inspect_err(|_| drop(fs::remove_file(&path)))?;
+        log.write(&Line::Header(header))?;
+        fs::rename(&new, &path).with_context(text)?;
         Ok(log)
     }
 

@@ -2,26 +2,23 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{self, File},
-    io::{self, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
-    path::{Path, PathBuf},
+    path::Path,
     time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 use crate::{
     clock::boot_seconds,
     dhcp::{Interface, Lease},
     names::{IfName, Mac},
+    state_file::StateFile,
 };
 
 /// The file.
 pub struct LeaseFile {
-    path: PathBuf,
+    file: StateFile,
     leases: BTreeMap<IfName, Kept>,
 }
 
@@ -38,17 +35,9 @@ struct Kept {
 
 impl LeaseFile {
     /// Reads the file. A damaged one is as good as none: the server knows the leases.
-    pub fn read(directory: &Path) -> Result<Self> {
-        let path = directory.join("leases.json");
-        let leases = match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).unwrap_or_else(|error| {
-                warn!("{}: {error}: the leases are asked for again", path.display());
-                BTreeMap::new()
-            }),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
-            Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
-        };
-        Ok(Self { path, leases })
+    pub fn read(directory: &Path) -> Self {
+        let (file, leases) = StateFile::read(directory.join("leases.json"));
+        Self { file, leases }
     }
 
     /// The lease of an interface, with times since this boot.
@@ -76,24 +65,12 @@ impl LeaseFile {
         self.leases.len() < before
     }
 
-    /// Writes the file, in one step.
-    pub fn save(&self) -> Result<()> {
-        self.replace().with_context(|| {
-            format!("{}: keep the DHCP leases for the next start (--state)", self.path.display())
+    /// Writes the file.
+    pub fn save(&mut self) -> Result<()> {
+        self.file.save(&self.leases).with_context(|| {
+            let path = self.file.path().display();
+            format!("{path}: keep the DHCP leases for the next start (--state)")
         })
-    }
-
-    fn replace(&self) -> io::Result<()> {
-        if let Some(directory) = self.path.parent() {
-            fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
-        }
-        let temporary = self.path.with_extension("new");
-        let mut options = File::options();
-        let mut file =
-            options.create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&serde_json::to_vec(&self.leases)?)?;
-        file.sync_all()?;
-        fs::rename(&temporary, &self.path)
     }
 }
 
@@ -105,7 +82,7 @@ fn boot() -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::Ipv4Addr, os::unix::fs::PermissionsExt as _};
+    use std::{fs, net::Ipv4Addr, os::unix::fs::PermissionsExt as _};
 
     use super::*;
     use crate::names::Cidr;
@@ -127,13 +104,13 @@ mod tests {
             ntp: vec![],
             replaces: None,
         };
-        let mut file = LeaseFile::read(&directory).unwrap();
+        let mut file = LeaseFile::read(&directory);
         assert_eq!(file.get(&interface), None);
         file.insert(&interface, &lease);
         file.save().unwrap();
         let path = directory.join("leases.json");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let read = LeaseFile::read(&directory).unwrap().get(&interface).unwrap();
+        let read = LeaseFile::read(&directory).get(&interface).unwrap();
         // The two clocks are read one after the other.
         assert!(read.until.abs_diff(lease.until) <= 1, "{read:?}");
         assert_eq!(read.clone().moved(lease.until.cast_signed() - read.until.cast_signed()), lease);
@@ -144,7 +121,7 @@ mod tests {
         let moved = file.get(&interface).unwrap();
         assert!(moved.until.abs_diff(lease.until - 1100) <= 1, "{moved:?}");
         fs::write(&path, "{").unwrap();
-        assert_eq!(LeaseFile::read(&directory).unwrap().get(&interface), None);
+        assert_eq!(LeaseFile::read(&directory).get(&interface), None);
         fs::remove_dir_all(&directory).unwrap();
     }
 }
