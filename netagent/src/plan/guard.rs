@@ -70,8 +70,8 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
             Code::ConfirmationNeeded,
             format!("{} is left as it is: {}", unit.subject, view.why_guarded(unit)),
             format!(
-                "{}look at `netagent plan`; if the change is intended, netagent apply {}, or \
-                 netagent confirm {} or --change {id}",
+                "{}look at `netagent plan`; if the change is intended, netagent apply {} or \
+                 netagent confirm {} or netagent confirm --change {id}",
                 lost.concat(),
                 confirm.join(" "),
                 names.join(" ")

@@ -116,13 +116,14 @@ fn a_damaged_list_of_added_ports_stops_neither_the_start_nor_the_ports() {
     // Whatever is in the place of the file.
     std::fs::remove_file(&list).unwrap();
     std::fs::create_dir(&list).unwrap();
-    let _daemon = node.run();
+    let daemon = node.run();
     lab.wait_for_ping(0, 1);
     node.ok("confirm vm1");
     assert_eq!(master("vm1"), serde_json::Value::Null);
     assert!(aside.is_dir());
     // A port that cannot be kept is not added.
-    std::fs::create_dir(list.with_extension("new")).unwrap();
+    let temporary = list.with_extension(format!("new-{}", daemon.child.id()));
+    std::fs::create_dir(temporary).unwrap();
     let refused = node.refused("port add vm2 --network n100");
     assert!(refused.contains("ports.json"), "{refused}");
     assert_eq!(state(&status(node), "ports", "vm2"), "absent");
