@@ -161,7 +161,8 @@ fn takeover_by_a_bond_is_rolled_back() {
             let same = now == before;
             seen(format!("{yaml}\nnow:\n{now}\nbefore:\n{before}"), same)
         });
-        let left = lab.node.netns.sh("ip -4 -o address show dev eth0.10 | grep -o 'valid_lft [0-9]*'");
+        let left =
+            lab.node.netns.sh("ip -4 -o address show dev eth0.10 | grep -o 'valid_lft [0-9]*'");
         let left: u32 = left.trim().trim_start_matches("valid_lft ").parse().unwrap();
         assert!((600..900).contains(&left), "{left}");
         lab.wait_until_reached("10.0.0.5");
