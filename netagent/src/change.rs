@@ -46,6 +46,8 @@ pub enum LinkChange {
     SetMac(IfName, Mac),
     /// Sets the MAC address to the current one of another link.
     CopyMac(IfName, IfName),
+    /// Sets the alias, by which the agent knows its own links; empty: none.
+    SetAlias(IfName, String),
     /// Sets a link up.
     SetUp(IfName),
     /// Sets a link down.
@@ -118,6 +120,7 @@ impl LinkChange {
             | Self::SetAcceptRa(..)
             | Self::SetMac(..)
             | Self::CopyMac(..)
+            | Self::SetAlias(..)
             | Self::SetUp(_)
             | Self::SetDown(_)
             | Self::AwaitCarrier(_)
@@ -166,6 +169,7 @@ impl LinkChange {
             | Self::SetAcceptRa(name, _)
             | Self::SetMac(name, _)
             | Self::CopyMac(name, _)
+            | Self::SetAlias(name, _)
             | Self::SetUp(name)
             | Self::SetDown(name)
             | Self::Release(name)

@@ -32,8 +32,8 @@ use crate::{
 /// Exit codes: 0 done, or nothing to do; 1 an error (one line on stderr); 2 `plan` found something
 /// to do, or wrong usage; 3 done, but a part is Waiting, Degraded or Refused (one line on stderr
 /// for each); 4: the change was rolled back, as nobody confirmed it or the gateway did not answer;
-/// 130 and 143: `apply` was stopped by SIGINT or SIGTERM between two units, and something is left to
-/// do.
+/// 130 and 143: `apply` was stopped by SIGINT or SIGTERM between two units, and something is left
+/// to do.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100)]
 pub struct Cli {
@@ -163,12 +163,12 @@ enum Command {
         #[arg(long, value_name = "ID", conflicts_with = "links")]
         change: Option<String>,
     },
-    /// Give a cluster network or a port back as it was found, and leave it alone from now on, though
-    /// the file names it.
+    /// Give a cluster network or a port back as it was found, and leave it alone from now on,
+    /// though the file names it.
     ///
-    /// Bridge, bond, NICs and VLANs get what they had before netagent; what netagent made is deleted.
-    /// What would cut the node or VMs off waits for `netagent confirm LINK`. Without a daemon, the
-    /// next `netagent apply` does it.
+    /// Bridge, bond, NICs and VLANs get what they had before netagent; what netagent made is
+    /// deleted. What would cut the node or VMs off waits for `netagent confirm LINK`. Without a
+    /// daemon, the next `netagent apply` does it.
     Release {
         /// The cluster network, or the device of the port.
         name: String,

@@ -26,7 +26,8 @@ clusterNetworks:
 ";
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 50);
 
-/// A server that gives 10.0.0.50 for this time, with T1 and T2, in seconds, and itself as the router.
+/// A server that gives 10.0.0.50 for this time, with T1 and T2, in seconds, and itself as the
+/// router.
 fn behaviour(times: [u32; 3]) -> Behaviour {
     Behaviour {
         address: ADDRESS,

@@ -85,8 +85,8 @@ fn flood_of_addresses_and_vlans_grows_nothing_and_loses_no_frame() {
     assert_eq!(map_bytes(&node), maps);
     let grown = self::resident(&daemon).saturating_sub(resident);
     println!("flood: the agent has grown by {grown} KiB");
-    // A periodic look at the whole node, with the snapshot for readers, may fall into the time: on a
-    // slow kernel it needs its memory for the first time now.
+    // A periodic look at the whole node, with the snapshot for readers, may fall into the time: on
+    // a slow kernel it needs its memory for the first time now.
     assert!(grown < 2048, "the agent has grown by {grown} KiB");
     let fdb = node.netns.sh("bridge fdb show dev hostile");
     let learned = fdb.lines().filter(|line| !line.contains("permanent")).count();
@@ -137,8 +137,8 @@ fn fdb_has_at_most_the_share_of_a_vm() {
     assert_eq!(map_bytes(&node), maps);
     let grown = self::resident(&daemon).saturating_sub(resident);
     println!("flood: the agent has grown by {grown} KiB");
-    // A periodic look at the whole node, with the snapshot for readers, may fall into the time: on a
-    // slow kernel it needs its memory for the first time now.
+    // A periodic look at the whole node, with the snapshot for readers, may fall into the time: on
+    // a slow kernel it needs its memory for the first time now.
     assert!(grown < 2048, "the agent has grown by {grown} KiB");
     let neighbour = ("neighbour".to_owned(), "02:74:00:00:00:00".to_owned());
     assert!(copied().contains(&neighbour));

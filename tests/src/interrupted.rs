@@ -1,5 +1,5 @@
-//! Nothing ends half way: output that cannot be written, a terminal that hangs up, signals. And what
-//! cannot work is refused before the first change.
+//! Nothing ends half way: output that cannot be written, a terminal that hangs up, signals. And
+//! what cannot work is refused before the first change.
 
 use std::{
     fmt::Write as _,

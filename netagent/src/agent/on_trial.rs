@@ -32,8 +32,8 @@ pub struct OnTrial {
 }
 
 impl OnTrial {
-    /// Notes what undoes a step, before it is taken. The port of a VM that comes when everything was
-    /// carried out is not part of the trial: an undo would leave it unfiltered meanwhile.
+    /// Notes what undoes a step, before it is taken. The port of a VM that comes when everything
+    /// was carried out is not part of the trial: an undo would leave it unfiltered meanwhile.
     pub fn note(&mut self, unit: &Unit, undo: &[Change]) -> Result<()> {
         let Some(log) = self.log.as_mut().filter(|_| !undo.is_empty()) else { return Ok(()) };
         if log.deadline().is_some() && matches!(unit.subject, Subject::Port(_)) {

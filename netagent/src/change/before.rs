@@ -39,6 +39,9 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         LinkChange::SetMac(name, _) | LinkChange::CopyMac(name, _) => {
             one(link(name), |link| LinkChange::SetMac(name.clone(), link.mac))
         }
+        LinkChange::SetAlias(name, _) => one(link(name), |link| {
+            LinkChange::SetAlias(name.clone(), link.alias.clone().unwrap_or_default())
+        }),
         LinkChange::SetUp(name) => {
             one(link(name).filter(|link| !link.up), |_| LinkChange::SetDown(name.clone()))
         }
@@ -182,6 +185,10 @@ fn create(name: &IfName, link: &Link, observed: &Observed) -> Vec<LinkChange> {
         Kind::Vlan { parent: None, .. } | Kind::Other(_) => return vec![],
     };
     let mut changes = vec![create, LinkChange::SetMac(name.clone(), link.mac)];
+    if !link.is_owned() {
+        // A link of somebody else must not be taken for one of the agent, which it would delete.
+        changes.push(LinkChange::SetAlias(name.clone(), link.alias.clone().unwrap_or_default()));
+    }
     if link.up {
         changes.push(LinkChange::SetUp(name.clone()));
     }

@@ -42,6 +42,7 @@ impl fmt::Display for LinkChange {
             }
             Self::SetMac(name, mac) => write!(f, "ip link set {name} address {mac}"),
             Self::CopyMac(name, from) => write!(f, "ip link set {name} address <that of {from}>"),
+            Self::SetAlias(name, alias) => write!(f, "ip link set {name} alias '{alias}'"),
             Self::SetUp(name) => write!(f, "ip link set {name} up"),
             Self::SetDown(name) => write!(f, "ip link set {name} down"),
             Self::AddMember(nic, bond) => write!(f, "ip link set {nic} down master {bond}"),

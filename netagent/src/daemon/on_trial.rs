@@ -1,5 +1,5 @@
-//! Changes on trial in the daemon: which file is in force at the start, when a trial begins, and how
-//! it ends.
+//! Changes on trial in the daemon: which file is in force at the start, when a trial begins, and
+//! how it ends.
 
 use std::{
     collections::BTreeSet,
@@ -42,8 +42,8 @@ pub struct Trials {
     silent: Option<watch::Receiver<Option<Silent>>>,
     /// When the trial was judged last.
     judged: Instant,
-    /// The file at the path is another one than the confirmed one, which a node that has booted gets
-    /// first.
+    /// The file at the path is another one than the confirmed one, which a node that has booted
+    /// gets first.
     reload_next: bool,
 }
 
@@ -107,8 +107,9 @@ impl Trials {
         }
     }
 
-    /// Puts the file in force that was confirmed last, on a node that has just booted: the one at the
-    /// path may alter what the node lives on, or ask for nothing, and nobody may be able to log in.
+    /// Puts the file in force that was confirmed last, on a node that has just booted: the one at
+    /// the path may alter what the node lives on, or ask for nothing, and nobody may be able to log
+    /// in.
     fn boot_confirmed(&mut self, sources: &mut Sources) {
         let Some(confirmed) = &self.records.confirmed else { return };
         let is_in_force = sources.file().is_some_and(|file| file.text == confirmed.text);

@@ -2,8 +2,8 @@
 //! program that fights with the agent) must neither keep the agent busy nor delay the repair of
 //! others.
 //!
-//! Each link has a budget of looks, which is refilled at a steady rate. Without budget, it is looked
-//! at on the next tick of a common clock: all such links together.
+//! Each link has a budget of looks, which is refilled at a steady rate. Without budget, it is
+//! looked at on the next tick of a common clock: all such links together.
 
 use std::{
     collections::BTreeMap,

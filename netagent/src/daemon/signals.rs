@@ -1,5 +1,5 @@
-//! Signals: SIGHUP reads the file again, SIGTERM and SIGINT stop the daemon. A single apply outlives
-//! its terminal.
+//! Signals: SIGHUP reads the file again, SIGTERM and SIGINT stop the daemon. A single apply
+//! outlives its terminal.
 
 use anyhow::{Context as _, Result};
 use futures_util::FutureExt as _;

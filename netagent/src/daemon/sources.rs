@@ -224,8 +224,8 @@ impl Sources {
         Ok(())
     }
 
-    /// Forgets added ports whose device is gone, and the damaged list that the operator has removed.
-    /// Returns whether there were any.
+    /// Forgets added ports whose device is gone, and the damaged list that the operator has
+    /// removed. Returns whether there were any.
     pub fn forget_gone(&mut self, links: &Observed) -> bool {
         let is_complete = self.compiled.desired.keep_former_ports && !self.ports.are_incomplete();
         let gone = self.ports.forget_gone(links);

@@ -1,7 +1,7 @@
 //! Pinned BPF links: their device and program, and how they are detached.
 //!
-//! The former is read from `/proc/self/fdinfo`, which has the interface index that aya's `LinkInfo` leaves out,
-//! and which needs no CAP_SYS_ADMIN.
+//! The former is read from `/proc/self/fdinfo`, which has the interface index that aya's `LinkInfo`
+//! leaves out, and which needs no CAP_SYS_ADMIN.
 
 use std::{
     ffi::CString,

@@ -1,5 +1,5 @@
-//! The round trip: what is imported from a node is accepted, and its plan changes no link, apart from
-//! what the comments explain.
+//! The round trip: what is imported from a node is accepted, and its plan changes no link, apart
+//! from what the comments explain.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -7,10 +7,10 @@ use anyhow::Context as _;
 use netagent_common::vlan::Vid;
 use rtnetlink::{
     LinkBond, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVlan,
-    packet_core::{NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE},
+    packet_core::{DefaultNla, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE},
     packet_route::{
         RouteNetlinkMessage,
-        link::{InfoKind, LinkMessage},
+        link::{InfoKind, LinkAttribute, LinkMessage},
     },
 };
 use tokio::time::{Instant, sleep};
@@ -83,6 +83,12 @@ impl Netlink {
             LinkChange::CopyMac(name, from) => {
                 let mac = self.find(from).await?.mac;
                 self.set(name, |link| link.address(mac.0.to_vec())).await
+            }
+            LinkChange::SetAlias(name, alias) => {
+                // Without the terminating NUL, which the kernel would keep.
+                let alias = DefaultNla::new(libc::IFLA_IFALIAS, alias.clone().into_bytes());
+                self.set(name, |link| link.append_extra_attribute(LinkAttribute::Other(alias)))
+                    .await
             }
             LinkChange::SetUp(name) => self.set(name, LinkMessageBuilder::up).await,
             LinkChange::SetDown(name) => self.set(name, LinkMessageBuilder::down).await,
@@ -303,8 +309,8 @@ impl Netlink {
 
     /// `ip address del ADDRESS dev NAME`
     ///
-    /// Without `promote_secondaries` (Documentation/networking/ip-sysctl.rst) the kernel removes the
-    /// other addresses of the subnet as well. These are added again.
+    /// Without `promote_secondaries` (Documentation/networking/ip-sysctl.rst) the kernel removes
+    /// the other addresses of the subnet as well. These are added again.
     async fn remove_address(&self, name: &IfName, address: Cidr) -> Result<(), Failure> {
         let index = self.index(name).await?;
         let before = self.addresses_of(index).await?;

@@ -1,5 +1,5 @@
-//! Bridges: create them or change them in place. The VLAN filter of a bridge that exists is switched
-//! after its ports have their VLANs: see [`switch`].
+//! Bridges: create them or change them in place. The VLAN filter of a bridge that exists is
+//! switched after its ports have their VLANs: see [`switch`].
 
 use super::{Plan, Unit, View};
 use crate::{

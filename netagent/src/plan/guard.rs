@@ -151,6 +151,7 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::AddBridge(..)
         | LinkChange::AddVlan(..)
         | LinkChange::SetAcceptRa(..)
+        | LinkChange::SetAlias(..)
         | LinkChange::SetUp(_)
         | LinkChange::AddVids(..)
         | LinkChange::AddSelfVid(..)

@@ -1,5 +1,5 @@
-//! Gives addresses and routes back to the NIC that the node lived on, when the bridge that took them
-//! is deleted.
+//! Gives addresses and routes back to the NIC that the node lived on, when the bridge that took
+//! them is deleted.
 
 use std::collections::BTreeSet;
 
@@ -10,8 +10,8 @@ use crate::{
     state::{Kind, Link, PROTOCOL, Route},
 };
 
-/// Moves what the node lives on from a bridge that goes to its NIC, if the NIC had addresses when it
-/// was found: all but the addresses that a file had added. Says what is lost otherwise.
+/// Moves what the node lives on from a bridge that goes to its NIC, if the NIC had addresses when
+/// it was found: all but the addresses that a file had added. Says what is lost otherwise.
 pub fn addresses(view: &View<'_>, name: &IfName, link: &Link, unit: &mut Unit) {
     let heir = matches!(link.kind, Kind::Bridge(_)).then(|| view.heir_of(name)).flatten();
     let had = heir.and_then(|nic| view.original(nic)).map(|original| &original.addresses);
@@ -48,7 +48,8 @@ pub fn addresses(view: &View<'_>, name: &IfName, link: &Link, unit: &mut Unit) {
 }
 
 impl<'a> View<'a> {
-    /// The NIC of a bridge on which the node lived when it was found: the uplink, or a member of it.
+    /// The NIC of a bridge on which the node lived when it was found: the uplink, or a member of
+    /// it.
     fn heir_of(&self, bridge: &IfName) -> Option<&'a IfName> {
         let mut uplinks = self.datapath.ports.iter().filter(|(_, port)| {
             port.policy.mode() == "uplink" && port.policy.bridge.as_ref() == Some(bridge)

@@ -52,8 +52,8 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
 }
 
 /// Gives the MAC address of the first NIC that the node lives on to the bond and its bridge, so
-/// that the node keeps its address. Not earlier: until the NIC joins, frames with its address from the
-/// bond's other NICs would tell the switch that the node is there.
+/// that the node keeps its address. Not earlier: until the NIC joins, frames with its address from
+/// the bond's other NICs would tell the switch that the node is there.
 fn inherit_mac(view: &View<'_>, nic: &IfName, bond: &IfName, bridge: &IfName, unit: &mut Unit) {
     let desired = &view.desired.bonds[bond];
     let mut hosts = view.hosts_on(bridge);

@@ -52,7 +52,8 @@ impl Desired {
             || self.ports.values().any(is_nic)
     }
 
-    /// The part of the node that findings about a port belong to: an uplink is a part of its segment.
+    /// The part of the node that findings about a port belong to: an uplink is a part of its
+    /// segment.
     pub fn subject_of(&self, name: &IfName, port: &Port) -> Subject {
         match port.role {
             Role::Uplink { .. } => self.segment_of(&port.bridge),

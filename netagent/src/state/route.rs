@@ -28,8 +28,8 @@ pub struct Address {
     pub until: Option<u64>,
     /// Whether an IPv4 address of the same subnet comes first: the kernel takes that one as source.
     pub secondary: bool,
-    /// The kernel's message (`struct ifaddrmsg` and attributes), from which the address can be added
-    /// again with everything that is not above.
+    /// The kernel's message (`struct ifaddrmsg` and attributes), from which the address can be
+    /// added again with everything that is not above.
     pub message: Vec<u8>,
 }
 

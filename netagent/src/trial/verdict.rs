@@ -8,8 +8,8 @@ use super::{Header, Target};
 /// again (IEEE 802.1D-2004 table 17-1: twice 15 s of forward delay).
 pub const SILENCE: Duration = Duration::from_secs(40);
 
-/// Why a trial must be undone at this uptime; `None`: it goes on. `silent` has what does not answer,
-/// and since when, as uptime.
+/// Why a trial must be undone at this uptime; `None`: it goes on. `silent` has what does not
+/// answer, and since when, as uptime.
 pub fn verdict(
     header: &Header,
     deadline: Duration,

@@ -84,7 +84,8 @@ impl Lab {
         lab
     }
 
-    /// Makes the device of a VM, and plugs it in by hand if it is to be a port of the bridge already.
+    /// Makes the device of a VM, and plugs it in by hand if it is to be a port of the bridge
+    /// already.
     pub fn plug(&self, vm: Vm, bridged: bool) -> Wire {
         let device = vm.device();
         self.node.netns.veth(&device, &self.others, &device);

@@ -8,8 +8,8 @@ use crate::{
     once,
 };
 
-/// The file becomes a pipe: the loop, told to read it again, waits in the kernel for a writer, as it
-/// waits for the RTNL lock while somebody else holds it. (A test that held the lock would make
+/// The file becomes a pipe: the loop, told to read it again, waits in the kernel for a writer, as
+/// it waits for the RTNL lock while somebody else holds it. (A test that held the lock would make
 /// every other test on this machine wait.)
 #[test]
 fn readers_are_answered_while_the_loop_waits_in_the_kernel() {

@@ -16,7 +16,8 @@ fn a_port_that_is_added_at_run_time_is_as_good_as_one_of_the_file() {
     let daemon = lab.node.run();
     lab.node.ok("port add vm1 --network n100");
     lab.wait_for_ping(0, 1);
-    // It survives a restart of the agent, is filtered without it, and stays when the file is applied.
+    // It survives a restart of the agent, is filtered without it, and stays when the file is
+    // applied.
     daemon.kill();
     lab.wait_for_ping(0, 1);
     assert_eq!(lab.node.ok(&format!("apply -c {}", lab.node.config())), "nothing to do\n");

@@ -61,6 +61,7 @@ fn inverse_restores_the_previous_values() {
             vec![
                 "ip link add br type bridge",
                 "ip link set br address 02:00:00:00:00:01",
+                "ip link set br alias ''",
                 "ip link set br up",
             ],
         ),

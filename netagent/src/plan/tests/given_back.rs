@@ -89,7 +89,8 @@ fn another_device_of_the_name_is_left_alone() {
     assert_eq!(steps(&desired("{}"), &observed, &ObservedDatapath::default()), "");
 }
 
-/// A port leaves the file, and its bridge stays with a filter that it did not have when it was found.
+/// A port leaves the file, and its bridge stays with a filter that it did not have when it was
+/// found.
 #[test]
 fn port_keeps_its_vlans_until_the_filter_is_given_back() {
     let on = FILE.replace("bridge: vmbr0", "bridge: vmbr0\n    vlanFiltering: on");
