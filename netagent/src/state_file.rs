@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::Context as _;
 use serde::{Serialize, de::DeserializeOwned};
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::state::{Code, Finding, Subject};
 
@@ -46,6 +46,13 @@ impl StateFile {
         fs::rename(&self.path, aside)?;
         self.problem = None;
         Ok(())
+    }
+
+    /// The same, at a start, which a file that stays in its place does not stop.
+    pub fn try_to_set_aside(&mut self) {
+        if let Err(error) = self.set_aside() {
+            warn!("{}: set it aside: {error}", self.path.display());
+        }
     }
 
     /// Whether the content is not the whole truth: the file cannot be read, or the operator has not

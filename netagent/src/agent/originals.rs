@@ -5,7 +5,6 @@ use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 use crate::{
     change::{Change, DatapathChange},
@@ -43,9 +42,7 @@ impl OriginalsFile {
 
     /// Sets the file aside if it cannot be read.
     pub fn set_aside(&mut self) {
-        if let Err(error) = self.file.set_aside() {
-            warn!("{}: set it aside: {error}", self.file.path().display());
-        }
+        self.file.try_to_set_aside();
     }
 
     /// Whether there may be originals that are not known, as the file was damaged.

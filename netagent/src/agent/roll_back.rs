@@ -1,9 +1,6 @@
 //! Undoing: the steps of a unit that must not end half way, and a trial that nobody confirmed.
 
-use std::{
-    collections::BTreeSet,
-    time::{Instant, SystemTime},
-};
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Error, Result};
 use tracing::{info, warn};
@@ -12,7 +9,6 @@ use super::Agent;
 use crate::{
     change::Change,
     datapath::Datapath,
-    names::IfName,
     plan::Step,
     state::{Outcome, Part, UnitId},
     trial::{Decided, Done, UndoLog},
@@ -63,10 +59,8 @@ impl Agent {
             return Ok(Undone::Confirmed);
         }
         let mut failed = Vec::new();
-        let mut devices: BTreeSet<IfName> = BTreeSet::new();
         while let Some(Done { unit, undo }) = log.last()? {
             for change in &undo {
-                devices.extend(change.devices().into_iter().cloned());
                 let (at, started) = (SystemTime::now(), Instant::now());
                 let result = self.take(change).await;
                 let text = change.to_string();

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, path::Path};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use tokio::time::{Duration, sleep};
 
 use super::{
@@ -70,11 +70,7 @@ pub async fn decide(agent: &mut Agent, directory: &Path, steps: &mut Steps) -> R
     let mut told = None;
     let reason = loop {
         match log.decided() {
-            Some(Decided::Confirmed) => {
-                trial::finish(directory, &state_file::boot_id()?)?;
-                progress("confirmed");
-                return Ok(Ended::Kept);
-            }
+            Some(Decided::Confirmed) => return kept(directory),
             Some(Decided::Undo) if log.is_undone() => break "the operator asked for it".to_owned(),
             Some(Decided::Undo) => break "its undo log was taken away".to_owned(),
             None => {}
@@ -125,11 +121,7 @@ async fn roll_back(
     reason: &str,
 ) -> Result<Ended> {
     let failed = match agent.undo(log, |outcome| steps.outcome(outcome)).await? {
-        Undone::Confirmed => {
-            trial::finish(directory, &state_file::boot_id()?)?;
-            progress("confirmed");
-            return Ok(Ended::Kept);
-        }
+        Undone::Confirmed => return kept(directory),
         Undone::Except(failed) => failed,
     };
     Records::read(directory).set_reason(reason.to_owned())?;
@@ -143,12 +135,23 @@ async fn roll_back(
     bail!("{reason}: rolled back, except for {} changes: restore them by hand", failed.len())
 }
 
+/// The change was confirmed by another process.
+fn kept(directory: &Path) -> Result<Ended> {
+    trial::finish(directory, &state_file::boot_id()?)?;
+    progress("confirmed");
+    Ok(Ended::Kept)
+}
+
+/// The log of the trial that runs, or an error where none does.
+fn running(directory: &Path, boot: &str) -> Result<UndoLog> {
+    UndoLog::open(directory, boot)?
+        .with_context(|| format!("no change is on trial in {}: see --state", directory.display()))
+}
+
 /// Asks the apply that waits to undo its change, and waits until it has. Whether it has.
 pub async fn ask_to_undo(directory: &Path) -> Result<bool> {
     let boot = state_file::boot_id()?;
-    let Some(log) = UndoLog::open(directory, &boot)? else {
-        bail!("no change is on trial in {}: see --state", directory.display());
-    };
+    let log = running(directory, &boot)?;
     if log.decide()? == Decided::Confirmed {
         bail!("it is too late: the change was confirmed");
     }
@@ -177,8 +180,6 @@ pub fn confirm(directory: &Path) -> Result<()> {
 pub async fn undo(agent: &mut Agent, directory: &Path, steps: &mut Steps) -> Result<Ended> {
     let boot = state_file::boot_id()?;
     trial::finish(directory, &boot)?;
-    let Some(log) = UndoLog::open(directory, &boot)? else {
-        bail!("no change is on trial in {}: see --state", directory.display());
-    };
+    let log = running(directory, &boot)?;
     roll_back(agent, log, directory, steps, "the operator asked for it").await
 }

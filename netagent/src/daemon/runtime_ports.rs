@@ -39,9 +39,7 @@ impl RuntimePorts {
 
     /// Sets the file aside if it cannot be read.
     pub fn set_aside(&mut self) {
-        if let Err(error) = self.file.set_aside() {
-            warn!("{}: set it aside: {error}", self.file.path().display());
-        }
+        self.file.try_to_set_aside();
     }
 
     /// Whether there may be ports that are not known, as the file was damaged.

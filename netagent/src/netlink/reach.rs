@@ -4,8 +4,8 @@
 use std::{net::IpAddr, time::Duration};
 
 use libc::{
-    AF_INET, AF_INET6, NLM_F_CREATE, NLM_F_REPLACE, RTA_DST, RTA_GATEWAY, RTA_OIF, RTA_VIA,
-    RTM_GETNEIGH, RTM_GETROUTE, RTM_NEWNEIGH,
+    AF_INET, AF_INET6, NLM_F_CREATE, NLM_F_REPLACE, RTA_DST, RTA_OIF, RTM_GETNEIGH, RTM_GETROUTE,
+    RTM_NEWNEIGH,
 };
 use tokio::time::{Instant, sleep};
 
@@ -52,10 +52,8 @@ impl Netlink {
         };
         let hop = |reply: &Reply| {
             let attributes = reply.of_kind(libc::RTM_NEWROUTE)?.get(route::HEADER_BYTES..)?;
-            let via = wire::find(attributes, RTA_GATEWAY)
-                .or_else(|| wire::find(attributes, RTA_VIA)?.get(2..))
-                .and_then(route::address);
-            Some(NextHop { index: wire::find_u32(attributes, RTA_OIF)?, via })
+            let index = wire::find_u32(attributes, RTA_OIF)?;
+            Some(NextHop { index, via: route::gateway(attributes) })
         };
         Ok(replies.iter().find_map(hop))
     }

@@ -54,10 +54,7 @@ impl Entry {
             _ => return None,
         };
         let to = wire::find(attributes, RTA_DST).map_or(Some(unspecified), address)?;
-        // struct rtvia: family, address. The gateway of an IPv4 route may be an IPv6 address.
-        let via = wire::find(attributes, RTA_GATEWAY)
-            .or_else(|| wire::find(attributes, RTA_VIA)?.get(2..))
-            .and_then(address);
+        let via = gateway(attributes);
         let metric = wire::find_u32(attributes, RTA_PRIORITY).unwrap_or_default();
         let to = Cidr { address: to, prefix };
         let (devices, message) = (devices(attributes), payload.to_vec());
@@ -86,7 +83,15 @@ impl Entry {
     }
 }
 
-pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
+/// The gateway of a route.
+pub(super) fn gateway(attributes: &[u8]) -> Option<IpAddr> {
+    // struct rtvia: family, address. The gateway of an IPv4 route may be an IPv6 address.
+    wire::find(attributes, RTA_GATEWAY)
+        .or_else(|| wire::find(attributes, RTA_VIA)?.get(2..))
+        .and_then(address)
+}
+
+fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => Some(IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?))),
         16 => Some(IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?))),

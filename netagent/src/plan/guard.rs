@@ -50,11 +50,10 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
             unit.unconfirmed.clear();
         }
     }
-    let ids: Vec<String> = plan.units.iter().map(|unit| plan.change_id(&unit.subject)).collect();
+    let id = |unit: &Unit| (!unit.unconfirmed.is_empty()).then(|| plan.change_id(&unit.subject));
+    let ids: Vec<Option<String>> = plan.units.iter().map(id).collect();
     for (unit, id) in plan.units.iter_mut().zip(ids) {
-        if unit.unconfirmed.is_empty() {
-            continue;
-        }
+        let Some(id) = id else { continue };
         let plugged = unit.steps.iter().filter_map(|step| match &step.change {
             Change::Link(change) => Some(in_use(view, change)),
             Change::Datapath(_) => None,

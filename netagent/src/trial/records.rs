@@ -97,14 +97,17 @@ impl Records {
 
     /// Notes that a file is confirmed. `links` were altered for it.
     pub fn confirm(&mut self, boot: &str, text: &str, links: BTreeSet<IfName>) -> Result<()> {
-        let known = self.confirmed.as_ref().map(|known| known.links.clone());
-        let confirmed = Confirmed {
-            boot: boot.to_owned(),
-            text: text.to_owned(),
-            links: known.into_iter().flatten().chain(links).collect(),
-        };
-        if self.confirmed.as_ref() != Some(&confirmed) {
-            self.confirmed = Some(confirmed);
+        // Asked after each apply of the daemon: most have nothing new.
+        let is_noted = self.confirmed.as_ref().is_some_and(|known| {
+            known.boot == boot && known.text == text && links.is_subset(&known.links)
+        });
+        if !is_noted {
+            let known = self.confirmed.take().map(|known| known.links);
+            self.confirmed = Some(Confirmed {
+                boot: boot.to_owned(),
+                text: text.to_owned(),
+                links: known.into_iter().flatten().chain(links).collect(),
+            });
             save(&mut self.confirmed_file, &self.confirmed)?;
         }
         if self.is_unconfirmed(text) {

@@ -41,8 +41,14 @@ fn state(node: &Node) -> String {
 }
 
 fn wait_for_state(lab: &Lab, before: &str) {
+    wait_for_same(lab, before, str::to_owned);
+}
+
+/// Waits until the node is as it was, by what `essence` leaves of its state, and is reached.
+fn wait_for_same(lab: &Lab, before: &str, essence: fn(&str) -> String) {
+    let before = essence(before);
     wait_for("the node is as it was", || {
-        let now = state(&lab.node);
+        let now = essence(&state(&lab.node));
         let same = now == before;
         seen(format!("now:\n{now}\nbefore:\n{before}"), same)
     });
@@ -67,6 +73,20 @@ fn wait_for_line(lab: &Lab, words: &str) {
         let there = text.contains(words);
         seen(text, there)
     });
+}
+
+/// A change that is confirmed.
+fn try_and_keep(lab: &Lab) {
+    let mut apply = try_for(lab, 60, "");
+    lab.node.ok("confirm");
+    assert_eq!(ended(&mut apply), Some(0));
+}
+
+/// An apply that is killed while it waits.
+fn try_and_kill(lab: &Lab, seconds: u32, more: &str) {
+    let mut apply = try_for(lab, seconds, more);
+    apply.kill().unwrap();
+    apply.wait().unwrap();
 }
 
 fn ended(child: &mut Child) -> Option<i32> {
@@ -144,7 +164,7 @@ fn takeover_by_a_bond_is_rolled_back() {
                   ip link set eth0 mtu 1450";
     let lab = Lab::new(&["eth0", "eth1"], &format!("{NIC}; {tagged}"));
     lab.node.netns.sh("ip link set eth1 down");
-    let before = without_numbers(&state(&lab.node));
+    let before = state(&lab.node);
     for yaml in [
         "clusterNetworks: { mgmt: { uplink: { nics: [eth0, eth1], mtu: 1400 }, \
          host: { address: 10.0.0.5/24 } } }",
@@ -156,11 +176,8 @@ fn takeover_by_a_bond_is_rolled_back() {
         lab.node.configure(yaml);
         let mut apply = try_for(&lab, 1, "--confirm eth0.10");
         assert_eq!(ended(&mut apply), Some(4));
-        wait_for("the node is as it was", || {
-            let now = without_numbers(&state(&lab.node));
-            let same = now == before;
-            seen(format!("{yaml}\nnow:\n{now}\nbefore:\n{before}"), same)
-        });
+        println!("rolled back: {yaml}");
+        wait_for_same(&lab, &before, without_numbers);
         let left =
             lab.node.netns.sh("ip -4 -o address show dev eth0.10 | grep -o 'valid_lft [0-9]*'");
         let left: u32 = left.trim().trim_start_matches("valid_lft ").parse().unwrap();
@@ -190,25 +207,19 @@ fn trial_outlives_the_agent() {
     lab.node.configure(FILE);
     let apply_line = format!("apply -c {}", lab.node.config());
     // Confirmed after the end of its process.
-    let mut apply = try_for(&lab, 60, "");
-    apply.kill().unwrap();
-    apply.wait().unwrap();
+    try_and_kill(&lab, 60, "");
     let refused = lab.node.refused(&apply_line);
     assert!(refused.contains("`netagent confirm` keeps it"), "{refused}");
     lab.node.ok("rollback");
     wait_for_state(&lab, &before);
     assert!(lab.node.refused("rollback").contains("no change is on trial"));
     // Its time is over: the next apply undoes it, and does nothing else.
-    let mut apply = try_for(&lab, 1, "");
-    apply.kill().unwrap();
-    apply.wait().unwrap();
+    try_and_kill(&lab, 1, "");
     sleep(Duration::from_millis(1100));
     assert_eq!(lab.node.netagent(&apply_line).status.code(), Some(4));
     wait_for_state(&lab, &before);
     // The daemon takes the trial over, and undoes it in time.
-    let mut apply = try_for(&lab, 4, "");
-    apply.kill().unwrap();
-    apply.wait().unwrap();
+    try_and_kill(&lab, 4, "");
     let daemon = lab.node.start();
     wait_for_finding(&lab, "on-trial");
     wait_for_finding(&lab, "rolled-back");
@@ -278,14 +289,9 @@ fn node_boots_into_what_was_confirmed() {
     once();
     let first = lab();
     first.node.configure(FILE);
-    let mut apply = try_for(&first, 60, "");
-    first.node.ok("confirm");
-    assert_eq!(ended(&mut apply), Some(0));
+    try_and_keep(&first);
     first.node.configure(CUT);
-    let arguments = "--confirm mgmt-br";
-    let mut apply = try_for(&first, 60, arguments);
-    apply.kill().unwrap();
-    apply.wait().unwrap();
+    try_and_kill(&first, 60, "--confirm mgmt-br");
     // Another namespace is the node after its boot: with the NIC as it was at first.
     let second = lab();
     sh(&format!("cp -a {} {}", first.node.state().display(), second.node.state().display()));
@@ -311,9 +317,7 @@ fn node_boots_into_what_was_confirmed_whatever_the_file_is() {
     once();
     let first = lab();
     first.node.configure(FILE);
-    let mut apply = try_for(&first, 60, "");
-    first.node.ok("confirm");
-    assert_eq!(ended(&mut apply), Some(0));
+    try_and_keep(&first);
     let path = first.node.state().join("confirmed.json");
     let record = fs::read_to_string(&path).unwrap();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
@@ -360,9 +364,7 @@ fn trial_ends_by_command_only() {
     assert_eq!(ended(&mut apply), Some(4));
     wait_for_state(&lab, &before);
     // A damaged line costs its own step only.
-    let mut apply = try_for(&lab, 60, "");
-    apply.kill().unwrap();
-    apply.wait().unwrap();
+    try_and_kill(&lab, 60, "");
     let log = lab.node.state().join("trial.jsonl");
     let text = fs::read_to_string(&log).unwrap();
     let lines = text.split('\n').map(|line| if line.contains("SetMac") { "damaged" } else { line });
@@ -377,19 +379,12 @@ fn removal_of_the_segment_is_rolled_back() {
     once();
     let lab = lab();
     lab.node.configure(FILE);
-    let mut apply = try_for(&lab, 60, "");
-    lab.node.ok("confirm");
-    assert_eq!(ended(&mut apply), Some(0));
+    try_and_keep(&lab);
     let before = state(&lab.node);
     lab.node.configure("clusterNetworks: { other: {} }\n");
     let mut apply = try_for(&lab, 2, "--confirm mgmt-br");
     assert_eq!(ended(&mut apply), Some(4));
-    wait_for("the node is as it was", || {
-        let now = state(&lab.node);
-        let same = without_numbers(&now) == without_numbers(&before);
-        seen(format!("now:\n{now}\nbefore:\n{before}"), same)
-    });
-    lab.wait_until_reached("10.0.0.5");
+    wait_for_same(&lab, &before, without_numbers);
 }
 
 /// Whatever call of a try is the last one of its process: the next start brings back what was
