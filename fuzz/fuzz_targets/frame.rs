@@ -9,6 +9,7 @@ use netagent_common::{
     guard,
     limit::{MAC_SLOTS, MacSlot, admit_mac, admit_rate},
     policy::{self, Policy},
+    silence,
 };
 
 const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
@@ -64,6 +65,11 @@ fn decision(policy: &Policy, tpid: u16, tci: u16, ethertype: u16, inner_tci: u16
 }
 
 fn guards(flags: u32, frame: &[u8]) {
+    // RARP is for announcements only.
+    if frame.len() > 60 && frame[12..14] == [0x80, 0x35] {
+        assert!(silence::is_unprompted(frame));
+    }
+    let _no_panic = silence::is_unprompted(frame);
     if guard::check(flags, frame, |mac| mac == OWN).is_err() || flags & policy::MAC_GUARD == 0 {
         return;
     }
@@ -83,7 +89,7 @@ fn limits(policy: &Policy, frame: &[u8]) {
         .iter()
         .map(|mac| u64::from(*mac))
         // SAFETY: a variable of this function.
-        .filter(|mac| unsafe { admit_mac(&raw mut slots, policy.mac_limit, *mac, 1) })
+        .filter(|mac| unsafe { admit_mac(&raw mut slots, policy, *mac, 1) })
         .collect();
     assert!(admitted.len() <= usize::from(policy.mac_limit));
     let (mut due, rate) = (0, u32::from(policy.mac_limit));

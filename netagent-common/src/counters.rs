@@ -59,11 +59,13 @@ pub enum Reason {
     UnknownStorm = 19,
     /// Longer than the MTU of the egress port allows.
     TooLong = 20,
+    /// A frame that makes an address known, from a port that stays silent.
+    Silent = 21,
 }
 
 impl Reason {
     /// Every reason, in the order of the discriminants.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::Untagged,
         Self::VlanNotAllowed,
         Self::TaggedOnAccess,
@@ -85,6 +87,7 @@ impl Reason {
         Self::MulticastStorm,
         Self::UnknownStorm,
         Self::TooLong,
+        Self::Silent,
     ];
 
     /// The name in metrics, tables and documents.
@@ -111,6 +114,7 @@ impl Reason {
             Self::MulticastStorm => "multicast-storm",
             Self::UnknownStorm => "unknown-storm",
             Self::TooLong => "too-long",
+            Self::Silent => "silent",
         }
     }
 
@@ -124,6 +128,7 @@ impl Reason {
         match self {
             Self::MacSpoofed | Self::ArpSpoofed | Self::NdSpoofed => policy::MAC_GUARD,
             Self::MacLimit => policy::MAC_LIMIT,
+            Self::Silent => policy::SILENT,
             Self::DhcpServer => policy::DHCP_GUARD,
             Self::RouterAdvertisement => policy::RA_GUARD,
             Self::Isolated => policy::ISOLATION,
@@ -164,7 +169,8 @@ impl Reason {
             | Self::RouterAdvertisement
             | Self::BroadcastStorm
             | Self::MulticastStorm
-            | Self::UnknownStorm => matches!(direction, Direction::Receive),
+            | Self::UnknownStorm
+            | Self::Silent => matches!(direction, Direction::Receive),
             Self::EgressFiltered | Self::Isolated | Self::TooLong => {
                 matches!(direction, Direction::Transmit)
             }
@@ -288,6 +294,7 @@ pub unsafe fn add(counter: *mut u64, amount: u64) {
 pub unsafe fn count_in_slot<D: Copy, R: Copy>(
     slots: *mut DropSlots<D, R>,
     key: DropKey<D, R>,
+    packets: u64,
     bytes: u64,
 ) -> bool {
     for number in 0..SLOTS {
@@ -300,7 +307,7 @@ pub unsafe fn count_in_slot<D: Copy, R: Copy>(
             } else if its_key.read_volatile() != key.word() {
                 continue;
             }
-            add(&raw mut (*slot).packets, 1);
+            add(&raw mut (*slot).packets, packets);
             add(&raw mut (*slot).bytes, bytes);
         }
         return true;
@@ -323,41 +330,4 @@ mod user {
 }
 
 #[cfg(test)]
-mod tests {
-    use core::mem::size_of;
-
-    use super::*;
-
-    #[test]
-    fn layouts_have_no_padding() {
-        assert_eq!(size_of::<VlanStats>(), 4 + 2 + 2 + 4 * 8);
-        assert_eq!(size_of::<RawDropKey>(), 8);
-        assert_eq!(size_of::<DropKey<Direction, Reason>>(), size_of::<RawDropKey>());
-        assert_eq!(size_of::<DropStats>(), 16);
-        assert_eq!(size_of::<RawDropSlots>(), SLOTS * 24);
-        assert_eq!(size_of::<DropSlots<Direction, Reason>>(), size_of::<RawDropSlots>());
-    }
-
-    #[test]
-    #[expect(unsafe_code, reason = "the slots are the test's own")]
-    fn the_first_keys_have_slots_and_keep_them() {
-        let mut slots = RawDropSlots::default();
-        // The first key is all zero, like the key of a free slot.
-        let key = |vid| RawDropKey { port: 0, vid, direction: 0, reason: 0 };
-        for (vid, fits) in [(0, true), (0, true), (5, true), (7, false), (0, true), (5, true)] {
-            // SAFETY: a variable of this test.
-            assert_eq!(unsafe { count_in_slot(&raw mut slots, key(vid), 60) }, fits);
-        }
-        let slot = |vid, packets| DropSlot { key: key(vid), packets, bytes: 60 * packets };
-        assert_eq!(slots, [slot(0, 3), slot(5, 2)]);
-    }
-
-    #[test]
-    fn discriminants_are_positions() {
-        for (position, reason) in Reason::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, position);
-            assert_eq!(Reason::from_u16(reason as u16), Some(reason));
-        }
-        assert_eq!(Reason::from_u16(21), None);
-    }
-}
+mod tests;

@@ -4,6 +4,8 @@
 //! 7113): the walk goes through all of them, within bounds, and what is beyond the bounds is
 //! refused.
 
+use core::ops::ControlFlow;
+
 use crate::{
     counters::Reason,
     policy::{DHCP_GUARD, MAC_GUARD, RA_GUARD},
@@ -12,13 +14,17 @@ use crate::{
 
 mod ipv6;
 
+pub(crate) use self::ipv6::{
+    ICMPV6, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, ROUTER_SOLICITATION, upper_layer,
+};
+
 /// Flags of ports whose frames are looked into.
 pub const GUARDS: u32 = MAC_GUARD | DHCP_GUARD | RA_GUARD;
 
-const IPV4: u16 = 0x0800;
-const ARP: u16 = 0x0806;
-const RARP: u16 = 0x8035;
-const IPV6: u16 = 0x86dd;
+pub(crate) const IPV4: u16 = 0x0800;
+pub(crate) const ARP: u16 = 0x0806;
+pub(crate) const RARP: u16 = 0x8035;
+pub(crate) const IPV6: u16 = 0x86dd;
 
 const UDP: u8 = 17;
 
@@ -29,12 +35,30 @@ const MAX_LENGTH: u16 = 1500;
 /// LLC header of SNAP with the OUI of RFC 1042, or of bridge tunnels (IEEE 802.1H).
 const SNAP: [[u8; 6]; 2] = [[0xaa, 0xaa, 3, 0, 0, 0], [0xaa, 0xaa, 3, 0, 0, 0xf8]];
 /// Most tags and LLC headers before a protocol.
-const MAX_LAYERS: usize = 4;
+const MAX_LAYERS: u32 = 4;
 
 /// The bytes of a frame.
 pub trait Bytes {
     /// Those at an offset; `None` where the frame ends before.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// Takes at most so many steps, until one breaks. The programs do it by `bpf_loop`: without
+    /// CAP_PERFMON the verifier gives up on a loop, as it follows each branch as if the CPU took
+    /// the wrong one.
+    #[inline(always)]
+    fn walk(&self, most: u32, walk: &mut impl Walk) {
+        for _ in 0..most {
+            if walk.step(self).is_break() {
+                break;
+            }
+        }
+    }
+}
+
+/// A walk through a frame.
+pub trait Walk {
+    /// Takes the next step.
+    fn step(&mut self, frame: &(impl Bytes + ?Sized)) -> ControlFlow<()>;
 }
 
 impl Bytes for [u8] {
@@ -52,39 +76,61 @@ pub type Mac = [u8; 6];
 pub fn check(
     flags: u32,
     frame: &(impl Bytes + ?Sized),
-    owns: impl Fn(Mac) -> bool,
+    owns: impl Fn(Mac) -> bool + Copy,
 ) -> Result<(), Reason> {
     if flags & MAC_GUARD != 0 && !owns(read(frame, 6)?) {
         return Err(Reason::MacSpoofed);
     }
     let (protocol, offset) = protocol(frame)?;
     match protocol {
-        ARP | RARP if flags & MAC_GUARD != 0 => arp(frame, offset, &owns),
+        ARP | RARP if flags & MAC_GUARD != 0 => arp(frame, offset, owns),
         IPV4 if flags & DHCP_GUARD != 0 => ipv4(frame, offset),
-        IPV6 => ipv6::check(flags, frame, offset, &owns),
+        IPV6 => ipv6::check(flags, frame, offset, owns),
         _ => Ok(()),
     }
 }
 
 /// What the frame carries, and where that begins.
 #[inline(always)]
-fn protocol(frame: &(impl Bytes + ?Sized)) -> Result<(u16, usize), Reason> {
-    let mut offset = ADDRESSES;
-    for _ in 0..MAX_LAYERS {
-        let ethertype = u16::from_be_bytes(read(frame, offset)?);
-        if is_tpid(ethertype) {
-            offset += 4;
-        } else if ethertype <= MAX_LENGTH {
+pub(crate) fn protocol(frame: &(impl Bytes + ?Sized)) -> Result<(u16, usize), Reason> {
+    let mut layers = Layers { offset: ADDRESSES, result: Err(Reason::StackedTag) };
+    frame.walk(MAX_LAYERS, &mut layers);
+    layers.result
+}
+
+/// The tags and LLC headers before a protocol.
+struct Layers {
+    /// The offset of an Ethertype or length.
+    offset: usize,
+    result: Result<(u16, usize), Reason>,
+}
+
+impl Walk for Layers {
+    #[inline(always)]
+    fn step(&mut self, frame: &(impl Bytes + ?Sized)) -> ControlFlow<()> {
+        let offset = self.offset;
+        let Some(ethertype) = frame.read(offset).map(u16::from_be_bytes) else {
+            self.result = Err(Reason::Malformed);
+            return ControlFlow::Break(());
+        };
+        let protocol = if is_tpid(ethertype) {
+            self.offset += 4;
+            return ControlFlow::Continue(());
+        } else if ethertype > MAX_LENGTH {
+            ethertype
+        } else {
             match frame.read::<6>(offset + 2) {
                 // The Ethertype of SNAP is where that of a frame without it would be.
-                Some(llc) if SNAP.contains(&llc) => offset += 8,
-                _ => return Ok((0, offset + 2)),
+                Some(llc) if SNAP.contains(&llc) => {
+                    self.offset += 8;
+                    return ControlFlow::Continue(());
+                }
+                _ => 0,
             }
-        } else {
-            return Ok((ethertype, offset + 2));
-        }
+        };
+        self.result = Ok((protocol, offset + 2));
+        ControlFlow::Break(())
     }
-    Err(Reason::StackedTag)
 }
 
 /// ARP and RARP over Ethernet (RFC 826, RFC 903): the sender's hardware address.
@@ -92,7 +138,7 @@ fn protocol(frame: &(impl Bytes + ?Sized)) -> Result<(u16, usize), Reason> {
 fn arp(
     frame: &(impl Bytes + ?Sized),
     offset: usize,
-    owns: &impl Fn(Mac) -> bool,
+    owns: impl Fn(Mac) -> bool,
 ) -> Result<(), Reason> {
     if owns(read(frame, offset + 8)?) { Ok(()) } else { Err(Reason::ArpSpoofed) }
 }

@@ -7,8 +7,10 @@
 //!   every program.
 //! - [`forward`]: the FDB map, and the decision whether a frame may bypass the bridge.
 //! - [`guard`]: the checks against spoofing, rogue DHCP servers and rogue routers.
+//! - [`silence`]: ports that stay silent until their VM runs.
 //! - [`limit`]: the limits of addresses and of broadcast, multicast and unknown unicast.
 //! - [`counters`]: traffic by (port, VID), drops by (port, VID, direction, reason).
+//! - [`fnv`]: the hash of names that persist.
 //! - [`sample`]: samples of dropped frames for `netagent monitor`.
 //!
 //! Every map value is `repr(C)`, in host byte order, without implicit padding, and holds integers
@@ -18,12 +20,14 @@
 
 pub mod counters;
 pub mod decide;
+pub mod fnv;
 pub mod forward;
 pub mod guard;
 pub mod limit;
 pub mod mac;
 pub mod policy;
 pub mod sample;
+pub mod silence;
 pub mod vlan;
 
 /// Version of the map layout. It is part of the name of the pin directory, so that programs never
@@ -60,3 +64,18 @@ pub const MAX_BLOCKS: u32 = MAX_PAIRS;
 pub const MAX_DROPS: u32 = 15 * MAX_PORTS;
 /// Maximum number of drop keys that a port may use; further VIDs share [`counters::ANY_VID`].
 pub const DROPS_PER_PORT: u32 = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// They are part of the layout, and bound the memory of the agent.
+    #[test]
+    fn the_maps_have_the_sizes_that_the_programs_mask_and_index_by() {
+        assert_eq!((PORT_INDEX_SIZE, PORT_INDEX_SPILL, NIC_SLOTS), (65_536, 1024, 1024));
+        assert!(PORT_INDEX_SIZE.is_power_of_two() && NIC_SLOTS.is_power_of_two());
+        assert_eq!((BUCKETS, BUCKETS * 2), (8192, MAX_STATIONS));
+        assert_eq!((MAX_PAIRS, MAX_BLOCKS, MAX_DROPS), (14_336, 14_336, 15_360));
+        assert_eq!((sample::RING_BYTES, sample::WINDOWS), (262_144, 1025));
+    }
+}

@@ -35,6 +35,11 @@ mod tests {
     }
 
     #[test]
+    fn the_first_byte_is_the_lowest_of_the_number() {
+        assert_eq!(number([1, 2, 3, 4, 5, 6]), 0x0605_0403_0201);
+    }
+
+    #[test]
     fn the_lowest_bit_of_the_first_byte_makes_a_group() {
         assert!(is_group(number([0x01, 0, 0, 0, 0, 0])) && is_group(number([0xff; 6])));
         assert!(!is_group(number([0x02, 1, 1, 1, 1, 1])));

@@ -3,7 +3,7 @@
 use crate::vlan::VID_MASK;
 
 /// Admit untagged and priority-tagged frames (802.1Q: acceptable frame types).
-pub const ADMIT_UNTAGGED: u32 = 1 << 0;
+pub const ADMIT_UNTAGGED: u32 = 1;
 /// Admit tagged frames.
 pub const ADMIT_TAGGED: u32 = 1 << 1;
 /// Transmit the PVID's frames tagged ("native: tagged"), instead of untagged.
@@ -54,6 +54,9 @@ pub const FAST_XDP: u32 = 1 << 22;
 /// works.
 pub const PEER: u32 = 1 << 23;
 
+/// The port stays silent until its VM sends frames of its own, or the agent is told.
+pub const SILENT: u32 = 1 << 24;
+
 /// Flags that few ports have. A program is loaded with the code for the optional flags of its port
 /// only.
 pub const OPTIONAL: u32 = ISOLATION
@@ -66,7 +69,8 @@ pub const OPTIONAL: u32 = ISOLATION
     | SERVICES
     | PRIORITY_IF_NONZERO
     | PRIORITY_ALWAYS
-    | FAST_XDP;
+    | FAST_XDP
+    | SILENT;
 
 /// Policy of one port. Each port has two records: the programs read one while the agent writes the
 /// other. One eight-byte store of a [`PortRef`] switches between them, so that a frame is judged by
@@ -98,8 +102,8 @@ pub struct Policy {
     pub unknown_limit: u32,
     /// Interface index of the bridge.
     pub bridge: u32,
-    /// Zero: no implicit padding.
-    pub unused: u32,
+    /// Zero; see [`unknown`](Self::unknown).
+    pub zero: u32,
     /// Name of the device, padded with NUL.
     pub device: [u8; 16],
     /// Name of the network, or of the cluster network of an uplink; cut after 32 bytes, padded with
@@ -128,7 +132,7 @@ impl Policy {
         multicast_limit: 0,
         unknown_limit: 0,
         bridge: 0,
-        unused: 0,
+        zero: 0,
         device: [0; 16],
         network: [0; 32],
         vids: [0; 64],
@@ -149,6 +153,13 @@ impl Policy {
         self.services[((vid & VID_MASK) >> 6) as usize] >> (vid & 63) & 1 == 1
     }
 
+    /// The number, without what the verifier knows of it. An index that it knows on one path and
+    /// not on another is refused to programs without CAP_PERFMON; see [`load`].
+    #[inline(always)]
+    pub const fn unknown(&self, number: usize) -> usize {
+        number ^ self.zero as usize
+    }
+
     /// Whether all of some flags are set.
     #[inline(always)]
     pub const fn has(&self, flags: u32) -> bool {
@@ -157,9 +168,19 @@ impl Policy {
 
     /// The VID of frames that are untagged on the bridge side of this port; 0: none.
     #[inline(always)]
-    pub const fn untagged_on_bridge(&self) -> u16 {
-        if self.has(BRIDGE_STRIPS) { self.pvid } else { self.bridge_pvid }
+    pub fn untagged_on_bridge(&self) -> u16 {
+        let (pvid, bridge_pvid) = (load(&self.pvid), load(&self.bridge_pvid));
+        if self.has(BRIDGE_STRIPS) { pvid } else { bridge_pvid }
     }
+}
+
+/// Reads a field by an instruction of its own. The compiler would otherwise make one load at a
+/// computed offset of two, which the verifier refuses to programs without CAP_PERFMON, as the CPU
+/// may compute it wrongly ahead of the branch (Spectre v1).
+#[inline(always)]
+pub fn load<T: Copy>(field: &T) -> T {
+    // SAFETY: a reference.
+    unsafe { core::ptr::from_ref(field).read_volatile() }
 }
 
 /// An address that a VM may use.
@@ -203,3 +224,6 @@ mod user {
     // SAFETY: as above.
     unsafe impl aya::Pod for PortMac {}
 }
+
+#[cfg(test)]
+mod tests;

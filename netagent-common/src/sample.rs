@@ -155,4 +155,11 @@ mod tests {
         assert_eq!(taken(3).take(8, 3), Some(Window { number: 8, taken: 1 }));
         assert_eq!(taken(3).take(9, 0), None);
     }
+
+    #[test]
+    fn a_window_lasts_a_power_of_two_nanoseconds() {
+        let second = 1 << 30;
+        let times = [0, second - 1, second, 5 * second, (1 << 62) + second];
+        assert_eq!(times.map(window), [0, 0, 1, 5, 1]);
+    }
 }

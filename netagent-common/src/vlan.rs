@@ -69,6 +69,10 @@ pub const fn is_tpid(ethertype: u16) -> bool {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
+    use std::format;
+
     use super::*;
 
     #[test]
@@ -77,5 +81,24 @@ mod tests {
         assert_eq!(Vid::new(1).map(Vid::get), Some(1));
         assert_eq!(Vid::new(4094).map(Vid::get), Some(4094));
         assert_eq!(Vid::new(4095), None);
+    }
+
+    #[test]
+    fn a_vid_is_written_as_its_number() {
+        assert_eq!(format!("{},{:>5}", Vid::MIN, Vid::MAX), "1, 4094");
+    }
+
+    #[cfg(feature = "user")]
+    #[test]
+    fn a_file_has_vids_as_numbers() {
+        assert_eq!([Vid::MIN, Vid::MAX].map(u16::from), [1, 4094]);
+        assert_eq!(Vid::try_from(4094), Ok(Vid::MAX));
+        assert_eq!(Vid::try_from(4095), Err("a VID is a number from 1 to 4094"));
+    }
+
+    #[test]
+    fn only_c_tags_and_s_tags_are_tags() {
+        let tpids = [0, TPID_C, TPID_S, 0x9100, 0x0800, TPID_C + 1, TPID_S + 1];
+        assert_eq!(tpids.map(is_tpid), [false, true, true, false, false, false, false]);
     }
 }

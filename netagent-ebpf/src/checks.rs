@@ -1,17 +1,21 @@
 //! The checks of a VM's port besides VLANs. Each check is behind its flag: see `FLAGS`.
 
+use core::{mem::offset_of, ops::ControlFlow};
+
 use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
 use netagent_common::{
     counters::Reason,
     guard::{self, GUARDS},
-    limit::{admit_mac, admit_rate},
+    limit::{Admission, MAC_SLOTS, MacSlot, StormState, admit_rate},
     mac::is_group,
-    policy::{ISOLATED, ISOLATION, MAC_LIMIT, Policy, STORM, UPLINK},
+    policy::{ISOLATED, ISOLATION, MAC_LIMIT, Policy, SILENT, STORM, UPLINK, load},
+    silence::{TOLD, is_unprompted},
 };
 
 use crate::{
     forward, maps,
     packet::{Skb, addresses},
+    repeat::{Body, repeat},
 };
 
 const BROADCAST: u64 = 0xffff_ffff_ffff;
@@ -19,10 +23,14 @@ const BROADCAST: u64 = 0xffff_ffff_ffff;
 /// Checks a frame from a VM. Returns the reason to drop it.
 #[inline(always)]
 pub fn from_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, vid: u16) -> Option<Reason> {
+    let record = policy.record;
     if flags & GUARDS != 0
-        && let Err(reason) = guard::check(flags, skb, |mac| maps::owns(policy.record, mac))
+        && let Err(reason) = guard::check(flags, skb, move |mac| maps::owns(record, mac))
     {
         return Some(reason);
+    }
+    if flags & SILENT != 0 && is_silent(skb, policy) {
+        return Some(Reason::Silent);
     }
     if flags & MAC_LIMIT != 0 && !may_use_address(skb, policy) {
         return Some(Reason::MacLimit);
@@ -42,14 +50,53 @@ pub fn to_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, _vid: u16) -> Option<Re
     (isolated && from.flags & UPLINK == 0).then_some(Reason::Isolated)
 }
 
+/// Whether a frame is dropped as the port is silent. The first other frame ends the silence.
+#[inline(always)]
+fn is_silent(skb: &Skb<'_>, policy: &Policy) -> bool {
+    let Some(state) = maps::silence(policy.port) else { return false };
+    // SAFETY: the words of a map element, `own` and `told` in one.
+    let (mac, over) = unsafe { (state.cast::<u64>(), state.cast::<u64>().add(1)) };
+    // SAFETY: as above.
+    let over = unsafe { over.read_volatile() };
+    if over != 0 && over != u64::from(TOLD) << 32 {
+        return false;
+    }
+    let Some([_, source]) = addresses(skb.linear()) else { return true };
+    // SAFETY: as above.
+    unsafe { mac.write_volatile(source) };
+    if over == 0 && is_unprompted(skb) {
+        return true;
+    }
+    // SAFETY: as above.
+    unsafe { (&raw mut (*state).own).write_volatile(1) };
+    false
+}
+
 #[inline(always)]
 fn may_use_address(skb: &Skb<'_>, policy: &Policy) -> bool {
     let Some([_, source]) = addresses(skb.linear()) else { return false };
     let Some(slots) = maps::macs(policy.port) else { return false };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
+    let mut admission = Admission::new(policy, source, now);
+    repeat(u32::from(policy.mac_limit), Slots { slots, admission: &raw mut admission });
     // SAFETY: a map element.
-    unsafe { admit_mac(slots, policy.mac_limit, source, now) }
+    unsafe { admission.admits(slots) }
+}
+
+/// The slots of a port, one after the other.
+struct Slots {
+    slots: *mut [MacSlot; MAC_SLOTS],
+    admission: *mut Admission,
+}
+
+impl Body for Slots {
+    #[inline(always)]
+    fn step(&mut self, number: u64) -> ControlFlow<()> {
+        let number = number as usize % MAC_SLOTS;
+        // SAFETY: one of the slots, and the admission that `may_use_address` has.
+        unsafe { (*self.admission).look(number, self.slots.cast::<MacSlot>().add(number)) }
+    }
 }
 
 #[inline(always)]
@@ -61,17 +108,21 @@ fn storm(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<Reason> {
         return None;
     }
     let state = maps::storm(policy.port)?;
-    // SAFETY: places in a map element.
-    let [broadcast, multicast, unknown] = unsafe {
-        [&raw mut (*state).broadcast, &raw mut (*state).multicast, &raw mut (*state).unknown]
-    };
-    let (due, limit, reason) = if destination == BROADCAST {
-        (broadcast, policy.broadcast_limit, Reason::BroadcastStorm)
+    let limits = [&policy.broadcast_limit, &policy.multicast_limit, &policy.unknown_limit];
+    let [broadcast, multicast, unknown] = limits.map(load);
+    let (place, limit, reason) = if destination == BROADCAST {
+        (offset_of!(StormState, broadcast), broadcast, Reason::BroadcastStorm)
     } else if is_group(destination) {
-        (multicast, policy.multicast_limit, Reason::MulticastStorm)
+        (offset_of!(StormState, multicast), multicast, Reason::MulticastStorm)
     } else {
-        (unknown, policy.unknown_limit, Reason::UnknownStorm)
+        (offset_of!(StormState, unknown), unknown, Reason::UnknownStorm)
     };
+    let place = policy.unknown(place);
+    if place > size_of::<StormState>() - size_of::<u64>() {
+        return None;
+    }
+    // SAFETY: a field of a map element.
+    let due = unsafe { state.byte_add(place).cast::<u64>() };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: one word of a map element.

@@ -18,7 +18,7 @@ use netagent_common::{
 use crate::{
     log,
     maps::{self, Drop},
-    packet::{Copied, copy_skb, copy_xdp, skb_bytes, xdp_bytes},
+    packet::{Copied, copy_skb, copy_xdp, skb_size},
 };
 
 /// The samples.
@@ -43,18 +43,19 @@ static MONITOR_MISSED: PerCpuArray<Unsampled, 1> = PerCpuArray::new();
 #[inline(never)]
 pub fn skb(skb: *mut __sk_buff, ifindex: u32, drop: Drop) {
     log::fault(ifindex, &drop);
-    maps::count_drop(drop, skb_bytes(skb));
+    let (packets, bytes) = skb_size(skb);
+    maps::count_drop(drop, packets, bytes);
     let Some(time) = wanted(&drop) else { return };
     take(time, &drop, |to| copy_skb(skb, ifindex, to));
 }
 
-/// Counts a frame that XDP drops, and takes a sample of it.
+/// Counts a frame that XDP drops, with its bytes without the tag, and takes a sample of it.
 #[cold]
 #[inline(never)]
-pub fn xdp(xdp: *mut xdp_md, drop: Drop) {
+pub fn xdp(xdp: *mut xdp_md, bytes: u64, drop: Drop) {
     // SAFETY: the verifier checks field reads of the context.
     log::fault(unsafe { (*xdp).ingress_ifindex }, &drop);
-    maps::count_drop(drop, xdp_bytes(xdp));
+    maps::count_drop(drop, 1, bytes);
     let Some(time) = wanted(&drop) else { return };
     take(time, &drop, |to| copy_xdp(xdp, to));
 }

@@ -270,7 +270,7 @@ fn redirect_xdp(
     let bytes = packet::xdp_untagged_bytes(ctx, retag.before.is_some());
     if packet::xdp_retag(ctx, [destination, source], retag).is_none() {
         let (direction, reason) = (Direction::Receive, Reason::TagFailed);
-        drops::xdp(ctx.ctx, Drop { port: policy.port, vid, direction, reason });
+        drops::xdp(ctx.ctx, bytes, Drop { port: policy.port, vid, direction, reason });
         return Some(XDP_DROP);
     }
     maps::count(policy, vid, Direction::Receive, 1, bytes);

@@ -18,6 +18,8 @@ mod forward;
 mod log;
 mod maps;
 mod packet;
+mod repeat;
+mod walk;
 
 use aya_ebpf::{
     Global,
@@ -65,10 +67,9 @@ pub fn uplink_xdp(ctx: XdpContext) -> u32 {
             forward::xdp(&ctx, policy, headers, vid, tagging)
         }
         Verdict::Drop(vid, reason @ (Reason::VlanNotAllowed | Reason::ReservedVid)) => {
-            drops::xdp(
-                ctx.ctx,
-                Drop { port: policy.port, vid, direction: Direction::Receive, reason },
-            );
+            let bytes = packet::xdp_untagged_bytes(&ctx, headers.tpid != 0);
+            let drop = Drop { port: policy.port, vid, direction: Direction::Receive, reason };
+            drops::xdp(ctx.ctx, bytes, drop);
             XDP_DROP
         }
         Verdict::Drop(..) | Verdict::Pass(..) => XDP_PASS,

@@ -19,6 +19,7 @@ use netagent_common::{
     guard::Mac,
     limit::{MAC_SLOTS, MacSlot, StormState},
     policy::{Policy, PortMac, PortRef},
+    silence::Silence,
 };
 
 /// Device to policy: element `ifindex % PORT_INDEX_SIZE`. The agent reads it by mmap.
@@ -70,6 +71,10 @@ static PORT_MACS: Array<[MacSlot; MAC_SLOTS], { MAX_PORTS as usize }> = Array::n
 #[btf_map]
 static STORM: Array<StormState, { MAX_PORTS as usize }> = Array::new();
 
+/// State of the silent ports, by port number.
+#[btf_map]
+static SILENCE: Array<Silence, { MAX_PORTS as usize }> = Array::new();
+
 /// The policy of a device.
 #[inline(always)]
 pub fn policy(ifindex: u32) -> Option<&'static Policy> {
@@ -106,16 +111,23 @@ pub fn storm(port: u16) -> Option<*mut StormState> {
     STORM.get_ptr_mut(u32::from(port))
 }
 
+/// The state of a silent port, shared between CPUs and with the agent.
+#[inline(always)]
+pub fn silence(port: u16) -> Option<*mut Silence> {
+    SILENCE.get_ptr_mut(u32::from(port))
+}
+
 /// Counts a frame that passes.
 #[inline(always)]
 pub fn count(policy: &Policy, vid: u16, direction: Direction, packets: u64, bytes: u64) {
     let pair = if vid == policy.pvid {
         policy.pvid_pair
     } else {
-        let block = policy.blocks[usize::from(vid >> 6 & 63)];
+        let vid = policy.unknown(usize::from(vid));
+        let block = policy.blocks[vid >> 6 & 63];
         let Some(pairs) = PAIR_BLOCKS.get_ptr(u32::from(block)) else { return };
         // SAFETY: one of the 64 numbers of a block.
-        unsafe { pairs.cast::<u16>().add(usize::from(vid & 63)).read_volatile() }
+        unsafe { pairs.cast::<u16>().add(vid & 63).read_volatile() }
     };
     let Some(stats) = VLAN_STATS.get_ptr_mut(u32::from(pair)) else { return };
     // SAFETY: this CPU's element. No other program counts in it meanwhile: TC and XDP programs run
@@ -138,39 +150,39 @@ pub fn count(policy: &Policy, vid: u16, direction: Direction, packets: u64, byte
 /// quota of keys counts under `ANY_VID`. A key that finds the map full is counted under `ANY_PORT`,
 /// for which the agent has made the keys: the sums are exact for any traffic.
 #[inline(always)]
-pub fn count_drop(drop: Drop, bytes: u64) {
+pub fn count_drop(drop: Drop, packets: u64, bytes: u64) {
     if let Some(slots) = DROPS.get_ptr_mut(u32::from(drop.port)) {
         // SAFETY: this CPU's element; see `count`.
-        if unsafe { count_in_slot(slots, drop, bytes) } {
+        if unsafe { count_in_slot(slots, drop, packets, bytes) } {
             return;
         }
     }
-    count_more(drop, bytes);
+    count_more(drop, packets, bytes);
 }
 
 // Not inlined: nearly all drops find a slot.
 #[cold]
 #[inline(never)]
-fn count_more(drop: Drop, bytes: u64) {
-    if add_drop(&drop, bytes) {
+fn count_more(drop: Drop, packets: u64, bytes: u64) {
+    if add_drop(&drop, packets, bytes) {
         return;
     }
-    if take_quota(drop.port) && new_drop(&drop, bytes) {
+    if take_quota(drop.port) && new_drop(&drop, packets, bytes) {
         return;
     }
     let drop = Drop { vid: ANY_VID, ..drop };
-    if add_drop(&drop, bytes) || new_drop(&drop, bytes) {
+    if add_drop(&drop, packets, bytes) || new_drop(&drop, packets, bytes) {
         return;
     }
-    add_drop(&Drop { port: ANY_PORT, ..drop }, bytes);
+    add_drop(&Drop { port: ANY_PORT, ..drop }, packets, bytes);
 }
 
 #[inline(always)]
-fn add_drop(key: &Drop, bytes: u64) -> bool {
+fn add_drop(key: &Drop, packets: u64, bytes: u64) -> bool {
     let Some(stats) = MORE_DROPS.get_ptr_mut(key) else { return false };
     // SAFETY: this CPU's value; see `count`.
     unsafe {
-        add(&raw mut (*stats).packets, 1);
+        add(&raw mut (*stats).packets, packets);
         add(&raw mut (*stats).bytes, bytes);
     }
     true
@@ -178,10 +190,10 @@ fn add_drop(key: &Drop, bytes: u64) -> bool {
 
 /// Makes the key. If another CPU has just made it, the frame is added.
 #[inline(always)]
-fn new_drop(key: &Drop, bytes: u64) -> bool {
+fn new_drop(key: &Drop, packets: u64, bytes: u64) -> bool {
     const BPF_NOEXIST: u64 = 1;
-    let stats = DropStats { packets: 1, bytes };
-    MORE_DROPS.insert(key, &stats, BPF_NOEXIST).is_ok() || add_drop(key, bytes)
+    let stats = DropStats { packets, bytes };
+    MORE_DROPS.insert(key, &stats, BPF_NOEXIST).is_ok() || add_drop(key, packets, bytes)
 }
 
 #[inline(always)]

@@ -13,7 +13,7 @@ use netagent_common::{
     counters::{Direction, Reason},
     decide::{Headers, Tagging},
     forward::Retag,
-    guard::Bytes,
+    guard::Bytes as _,
     mac::is_link_local,
     policy::TUNNEL,
     sample::CAPTURE,
@@ -32,6 +32,8 @@ const ALWAYS_FITS: u64 = (68 + ETHERNET + TAG_LENGTH) as u64;
 /// The kernel allows a frame one tag above MTU and Ethernet header, whether it has a tag or not
 /// (VLAN_HLEN in `__is_skb_forwardable` and `xdp_ok_fwd_dev`).
 const TAG_ALLOWANCE: i32 = TAG_DIFFERENCE;
+/// The verifier follows offsets into a frame up to here (MAX_PACKET_OFF).
+const MAX_OFFSET: u64 = 0xffff;
 /// Result of `bpf_check_mtu` for a frame that is too long (BPF_MTU_CHK_RET_FRAG_NEEDED).
 const FRAG_NEEDED: i64 = 1;
 
@@ -64,9 +66,7 @@ impl Skb<'_> {
 
     /// Number of frames: the segments of a GSO frame, otherwise one.
     pub fn packets(&self) -> u64 {
-        // SAFETY: the verifier checks field reads of the context.
-        let segments = unsafe { (*self.raw()).gso_segs };
-        if segments > 1 { u64::from(segments) } else { 1 }
+        packets(self.raw())
     }
 
     /// Bytes, with the Ethernet header, without the tag in the metadata.
@@ -82,7 +82,8 @@ impl Skb<'_> {
 
     /// The headers. The kernel moves the outer tag into the metadata before TC ingress
     /// (`skb_vlan_untag`), and the bridge keeps its tag there: on transmit a tag in the bytes is an
-    /// inner tag. `flags` as in [`netagent_common::decide::decide`].
+    /// inner tag, unless the node itself has made the frame (a packet socket). `flags` as in
+    /// [`netagent_common::decide::decide`].
     #[inline(always)]
     pub fn headers(&self, flags: u32, direction: Direction) -> Result<Headers, Reason> {
         if self.0.data() + ETHERNET > self.0.data_end() {
@@ -101,7 +102,9 @@ impl Skb<'_> {
         if present != 0 {
             headers.tpid = u16::from_be(proto as u16);
             headers.tci = tci as u16;
-        } else if matches!(direction, Direction::Receive) && is_tpid(ethertype) {
+        } else if is_tpid(ethertype)
+            && (matches!(direction, Direction::Receive) || self.origin_ifindex() == 0)
+        {
             return tag_in_bytes(start, end, ethertype, link_local);
         }
         if flags & TUNNEL != 0 && is_tpid(ethertype) {
@@ -189,14 +192,6 @@ impl Skb<'_> {
     }
 }
 
-impl Bytes for Skb<'_> {
-    /// Reads beyond the linear part, too.
-    #[inline(always)]
-    fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
-        self.0.load(offset).ok()
-    }
-}
-
 /// The headers of a frame at XDP, from its bytes. A tag that the NIC has moved into the metadata is
 /// invisible.
 #[inline(always)]
@@ -253,18 +248,18 @@ fn word<T: Copy>(start: usize, end: usize, offset: usize) -> Result<T, Reason> {
     Ok(unsafe { *((start + offset) as *const T) })
 }
 
-/// Bytes of a frame for the counters.
 #[inline(always)]
-pub fn skb_bytes(skb: *mut __sk_buff) -> u64 {
+fn packets(skb: *mut __sk_buff) -> u64 {
     // SAFETY: the verifier checks field reads of the context.
-    u64::from(unsafe { (*skb).len })
+    let segments = unsafe { (*skb).gso_segs };
+    if segments > 1 { u64::from(segments) } else { 1 }
 }
 
-/// Bytes of a frame at XDP for the counters.
+/// Packets and bytes of a frame for the counters.
 #[inline(always)]
-pub fn xdp_bytes(xdp: *mut xdp_md) -> u64 {
-    let xdp = XdpContext::new(xdp);
-    (xdp.data_end() - xdp.data()) as u64
+pub fn skb_size(skb: *mut __sk_buff) -> (u64, u64) {
+    // SAFETY: the verifier checks field reads of the context.
+    (packets(skb), u64::from(unsafe { (*skb).len }))
 }
 
 /// Whether XDP can transmit a frame by a device after a change of its tag. The frame must be in one
@@ -278,7 +273,9 @@ pub fn xdp_fits(ctx: &XdpContext, ifindex: u32, retag: Retag) -> bool {
     // SAFETY: the context, and a variable of this function.
     unsafe {
         let bytes = bpf_xdp_get_buff_len(ctx.ctx);
-        bytes == (ctx.data_end() - ctx.data()) as u64
+        // A difference of the pointers needs CAP_PERFMON. The bound is for the verifier.
+        bytes <= MAX_OFFSET
+            && ctx.data() + bytes as usize <= ctx.data_end()
             && (bytes <= ALWAYS_FITS - TAG_LENGTH as u64
                 || bpf_check_mtu(ctx.ctx.cast(), ifindex, &raw mut mtu, growth, 0) == 0)
     }

@@ -5,7 +5,9 @@ mod course;
 mod ledger;
 mod on_trial;
 mod originals;
+mod pin_mac;
 mod roll_back;
+mod silent;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,7 +15,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Error, Result};
 use netagent_common::{forward::FdbEntry, policy::UPLINK};
 use tracing::warn;
 
@@ -107,14 +109,19 @@ impl Agent {
     fn forget_given_back(&mut self, desired: &Desired, plan: &Plan) {
         let Some(file) = &mut self.originals else { return };
         let links = &self.seen.links;
-        let result = file.retain(|name, original| {
-            // It may have been renamed, and be renamed back.
-            let exists = links.links.values().any(|link| link.index == original.index);
-            let is_left = |unit: &Unit| unit.id.device == *name && !unit.steps.is_empty();
-            exists
-                && (desired.mentions(name)
-                    || plan.units.iter().any(is_left)
-                    || waits_for_its_bridge(desired, links, original))
+        // It may have been renamed, and be renamed back.
+        let exists = |index| links.links.values().any(|link| link.index == index);
+        let is_left = |name: &IfName| {
+            let of_device = |unit: &Unit| unit.id.device == *name && !unit.steps.is_empty();
+            desired.mentions(name) || plan.units.iter().any(of_device)
+        };
+        let result = file.retain(|name, original| match &original.vlan {
+            // A takeover has deleted it. It is made again when its NIC is given back.
+            Some((nic, _)) if !exists(original.index) => is_left(nic),
+            _ => {
+                let waits = waits_for_its_bridge(desired, links, original);
+                exists(original.index) && (is_left(name) || waits)
+            }
         });
         if let Err(error) = result {
             warn!("{error:#}");
@@ -229,10 +236,19 @@ impl Agent {
     /// Looks again at these devices, which are there or have just gone, and at the routes if they
     /// may have changed.
     async fn look_at(&mut self, devices: &BTreeSet<IfName>, routes: bool) -> Result<()> {
-        let known = devices.iter().filter_map(|name| Some(self.seen.links.link(name)?.index));
-        let now = devices.iter().filter_map(Datapath::index_now);
-        let links = known.chain(now).collect();
+        let links = self.indexes(devices);
         self.look_again_at(&Changes { links, routes, ..Changes::default() }, devices.clone()).await
+    }
+
+    /// The interface indexes that these devices had at the last look, and those that they have now.
+    pub fn indexes(&self, devices: &BTreeSet<IfName>) -> BTreeSet<u32> {
+        let known = devices.iter().filter_map(|name| Some(self.seen.links.link(name)?.index));
+        known.chain(devices.iter().filter_map(Datapath::index_now)).collect()
+    }
+
+    /// The interface index that a device had at the last look; `None` if that failed, too.
+    pub fn index(&self, device: &IfName) -> Option<u32> {
+        self.seen.links.link(device).filter(|_| !self.stale).map(|link| link.index)
     }
 
     /// Looks again at the bonds and their members: LACP tells nobody of its progress.
@@ -293,7 +309,7 @@ impl Agent {
         unit: &Unit,
         repair: bool,
         mut tell: impl FnMut(Outcome),
-    ) -> (usize, Option<anyhow::Error>) {
+    ) -> (usize, Option<Error>) {
         let mut without: BTreeSet<Optional> = BTreeSet::new();
         let mut devices: BTreeSet<IfName> = BTreeSet::new();
         let (mut taken, mut stopped, mut without_member) = (0, None, None);
@@ -305,6 +321,9 @@ impl Agent {
                 continue;
             }
             devices.extend(change.devices().into_iter().cloned());
+            if let Some(Optional::Xdp(uplink)) = &optional {
+                devices.extend(self.seen.links.ports_of(uplink).map(|(nic, _)| nic.clone()));
+            }
             let (at, started) = (SystemTime::now(), Instant::now());
             let result = match self.trials.note(unit, before) {
                 Ok(()) => self.take(change).await,
@@ -326,6 +345,8 @@ impl Agent {
                 (Ok(()), _) => {}
                 (Err(error), Some(optional)) => {
                     match &optional {
+                        // It is seen at the next look, and tried again when that is gone.
+                        Optional::Xdp(_) if is_taken(&error) => {}
                         Optional::Xdp(uplink) => stopped = self.datapath.refuse_xdp(uplink).err(),
                         // The unit is not as desired, though its other steps are taken.
                         Optional::Member(_) => without_member = Some(error),
@@ -351,6 +372,13 @@ impl Agent {
             stopped.get_or_insert(error);
         }
         (taken, stopped.or(without_member))
+    }
+
+    /// Asks the drivers again that have refused XDP programs, at the next apply.
+    pub fn ask_for_xdp_again(&mut self) {
+        if let Err(error) = self.datapath.ask_for_xdp_again() {
+            warn!("ask for XDP again: {error:#}");
+        }
     }
 
     async fn take(&mut self, change: &Change) -> Result<()> {
@@ -391,6 +419,15 @@ impl Agent {
         let links = Netlink::open()?.observe().await?;
         datapath.remove(&links)
     }
+}
+
+/// Whether a program was refused because there is another one: on the device, or, beneath a bond,
+/// on a NIC.
+fn is_taken(error: &Error) -> bool {
+    let errno = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().and_then(std::io::Error::raw_os_error)
+    };
+    error.chain().filter_map(errno).any(|errno| errno == libc::EBUSY || errno == libc::EEXIST)
 }
 
 /// The names of the links with these indexes.

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
-    state::{Address, Hook, PortPolicy, Route, VlanFlags},
+    state::{Address, Hook, Lifetime, Neighbour, PortFlag, PortPolicy, Route, VlanFlags},
 };
 
 /// A change.
@@ -59,6 +59,10 @@ pub enum LinkChange {
     Release(IfName),
     /// Makes a link a port of a bridge: port, bridge.
     AddPort(IfName, IfName),
+    /// Makes a link promiscuous, or ends that.
+    SetPromiscuous(IfName, bool),
+    /// Sets or clears a flag of a bridge port.
+    SetPortFlag(IfName, PortFlag, bool),
     /// Switches the VLAN filter of a bridge on or off.
     SetFiltering(IfName, bool),
     /// Sets the PVID that a bridge gives to new ports; 0: none.
@@ -77,15 +81,18 @@ pub enum LinkChange {
     RestoreAddress(IfName, Cidr, Address),
     /// Adds an address of a link, with its lifetime, to another link: from, to.
     CopyAddress(IfName, IfName, Cidr),
-    /// Adds an address of a DHCP lease, or changes its lifetime: it ends at this second since the
-    /// boot.
-    Lease(IfName, Cidr, u64),
+    /// Adds an address of a DHCP lease, or changes its lifetime.
+    Lease(IfName, Cidr, Lifetime),
     /// Removes an address.
     RemoveAddress(IfName, Cidr),
     /// Adds a route, behind other routes with this destination and metric.
     AddRoute(Route),
     /// Removes a route.
     RemoveRoute(Route),
+    /// Adds a permanent neighbour.
+    AddNeighbour(Neighbour),
+    /// Removes a permanent neighbour.
+    RemoveNeighbour(Neighbour),
     /// Waits until a link has a carrier, for a limited time.
     AwaitCarrier(IfName),
     /// Asks for the MAC address of a neighbour, so that the network learns where the node is.
@@ -124,6 +131,8 @@ impl LinkChange {
             | Self::SetUp(_)
             | Self::SetDown(_)
             | Self::AwaitCarrier(_)
+            | Self::SetPromiscuous(..)
+            | Self::SetPortFlag(..)
             | Self::SetFiltering(..)
             | Self::SetDefaultPvid(..) => "attribute",
             Self::AddMember(..) | Self::AddPort(..) | Self::Release(_) => "membership",
@@ -136,7 +145,11 @@ impl LinkChange {
             | Self::CopyAddress(..)
             | Self::Lease(..)
             | Self::RemoveAddress(..) => "address",
-            Self::AddRoute(_) | Self::RemoveRoute(_) | Self::Resolve(..) => "route",
+            Self::AddRoute(_)
+            | Self::RemoveRoute(_)
+            | Self::AddNeighbour(_)
+            | Self::RemoveNeighbour(_)
+            | Self::Resolve(..) => "route",
         }
     }
 }
@@ -160,6 +173,9 @@ impl LinkChange {
             Self::AddVlan(name, parent, _) => vec![name, parent],
             Self::CopyAddress(from, to, _) => vec![from, to],
             Self::AddRoute(route) | Self::RemoveRoute(route) => vec![&route.device],
+            Self::AddNeighbour(neighbour) | Self::RemoveNeighbour(neighbour) => {
+                vec![&neighbour.device]
+            }
             Self::AddBond(name, _)
             | Self::AddBridge(name, _)
             | Self::Delete(name)
@@ -173,6 +189,8 @@ impl LinkChange {
             | Self::SetUp(name)
             | Self::SetDown(name)
             | Self::Release(name)
+            | Self::SetPromiscuous(name, _)
+            | Self::SetPortFlag(name, ..)
             | Self::SetFiltering(name, _)
             | Self::SetDefaultPvid(name, _)
             | Self::AddVids(name, ..)
@@ -226,6 +244,8 @@ impl Change {
             Self::Link(
                 LinkChange::AddRoute(_)
                     | LinkChange::RemoveRoute(_)
+                    | LinkChange::AddNeighbour(_)
+                    | LinkChange::RemoveNeighbour(_)
                     | LinkChange::AddMember(..)
                     | LinkChange::SetDown(_)
                     | LinkChange::Delete(_)

@@ -1,16 +1,19 @@
 //! The command line: what can be asked.
 
 mod apply;
+mod cni;
 mod import;
+mod libvirt;
 mod local;
 mod on_trial;
+mod port;
 mod print;
 mod remote;
 
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::{Context as _, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 
 use crate::{
@@ -142,9 +145,18 @@ enum Command {
     /// Validate a file; needs no root.
     Check {
         /// The file.
-        #[arg(short, long, value_name = "FILE")]
-        config: PathBuf,
+        #[arg(short, long, value_name = "FILE", required_unless_present = "nad")]
+        config: Option<PathBuf>,
+        /// A NetworkAttachmentDefinition, or the configuration in it: say which port would come of
+        /// it, on a node with the file of `--config`.
+        #[arg(long, value_name = "FILE")]
+        nad: Option<PathBuf>,
     },
+    /// The CNI plugin, by which container runtimes and Multus plug pods and VMs in.
+    #[command(subcommand)]
+    Cni(Cni),
+    /// For libvirt's hook (docs/libvirt.md): make the taps of a domain ports when it starts.
+    LibvirtHook(libvirt::Hook),
     /// Let the daemon read its file again, and print the result.
     Reload {
         /// Put the change on trial for this many seconds, whatever it alters.
@@ -241,6 +253,28 @@ enum Port {
         /// An address that the VM may use; can be repeated. Default: any.
         #[arg(long, value_name = "MAC")]
         mac: Vec<Mac>,
+        /// The VM is migrated to this node: until it sends frames of its own, or `port announce`
+        /// comes, nothing of the port makes its address known.
+        #[arg(long)]
+        silent: bool,
+    },
+    /// End the silence of a port: its VM runs here, and is announced once, by RARP.
+    Announce {
+        /// The device.
+        device: IfName,
+    },
+    /// Plug the device of a running VM into another network, in place: no frame of the old network
+    /// passes after the answer. For ports of `port add` and of the CNI plugin.
+    #[command(group(ArgGroup::new("to").required(true)))]
+    Move {
+        /// The device.
+        device: IfName,
+        /// The network, as the file names it.
+        #[arg(long, value_name = "NAME", group = "to")]
+        network: Option<String>,
+        /// A NetworkAttachmentDefinition, or the CNI configuration in it, of the new network.
+        #[arg(long, value_name = "FILE", group = "to")]
+        nad: Option<PathBuf>,
     },
     /// Unplug a device that was plugged in by `port add`.
     Del {
@@ -252,6 +286,23 @@ enum Port {
         /// Print JSON.
         #[arg(short, long)]
         json: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Cni {
+    /// Copy the plugin into the directory of CNI plugins; one that is running is replaced.
+    Install {
+        /// The directory of the plugins.
+        #[arg(long, value_name = "DIR", default_value = "/opt/cni/bin")]
+        dir: PathBuf,
+        /// The name of the plugin there, which is the `type` of its networks; can be repeated.
+        /// `bridge` takes the place of the bridge plugin.
+        #[arg(long, value_name = "NAME", default_value = "netagent")]
+        name: Vec<String>,
+        /// The plugin. Default: `netagent-cni` beside this program.
+        #[arg(long, value_name = "FILE")]
+        from: Option<PathBuf>,
     },
 }
 
@@ -269,7 +320,9 @@ impl Cli {
     /// Does what was asked.
     pub fn run(self) -> Result<ExitCode> {
         match self.command {
-            Command::Check { config } => local::check(&config),
+            Command::Check { config, nad: Some(nad) } => cni::check(&nad, config.as_deref()),
+            Command::Check { config, nad: None } => local::check(&config.unwrap_or_default()),
+            Command::Cni(Cni::Install { dir, name, from }) => cni::install(&dir, &name, from),
             Command::Schema => local::schema(),
             Command::Completions { shell } => local::completions::<Self>(shell),
             Command::Explain { reason, json } => local::explain(reason.as_deref(), json),
@@ -318,7 +371,8 @@ async fn on_the_node(command: Command, places: Places) -> Result<ExitCode> {
         Command::Confirm { links, change } => remote::confirm(&places, links, change).await,
         Command::Release { name, undo } => remote::release(&places, name, undo).await,
         Command::Rollback => remote::rollback(&places).await,
-        Command::Port(port) => remote::port(&places, port).await,
+        Command::Port(port) => port::port(&places, port).await,
+        Command::LibvirtHook(hook) => libvirt::hook(&places, hook).await,
         Command::Monitor(options) => {
             monitor::run(&places.pins, &options).await?;
             Ok(ExitCode::SUCCESS)
@@ -328,6 +382,7 @@ async fn on_the_node(command: Command, places: Places) -> Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Command::Check { .. }
+        | Command::Cni(_)
         | Command::Schema
         | Command::Completions { .. }
         | Command::Explain { .. }

@@ -7,16 +7,18 @@
 
 use std::{
     fs::File,
-    io::{ErrorKind, Read},
+    io::{self, ErrorKind, Read},
     net::{IpAddr, SocketAddr},
     path::Path,
 };
 
 use crate::{
-    intent::{self, Intent, Item, Rejection, Site},
+    intent::{self, Devices, Intent, Item, Rejection, Site},
+    regular_file,
     state::Desired,
 };
 
+mod attachment;
 mod error;
 mod keys;
 mod name;
@@ -30,6 +32,7 @@ mod tree;
 mod value;
 mod yaml;
 
+pub use attachment::Extra;
 pub use error::ConfigError;
 pub use schema::schema;
 
@@ -53,24 +56,38 @@ pub struct Config {
 }
 
 impl Config {
-    /// The desired state that the file alone asks for.
+    /// The desired state that the file alone asks for, without the devices that match a pattern.
     pub fn desired(&self) -> Desired {
-        intent::compile(std::slice::from_ref(&self.intent)).desired
+        intent::compile(std::slice::from_ref(&self.intent), &Devices::default()).desired
     }
 }
 
-/// Reads and checks a file. One wrong item makes the whole file an error.
+/// YAML as JSON.
+pub fn json(text: &str) -> Result<serde_json::Value, String> {
+    yaml::value(text)
+}
+
+/// Reads and checks a file, or a pipe to its end. One wrong item makes the whole file an error.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    load_from(path, File::open(path))
+}
+
+/// Reads and checks a regular file, for a process that must not wait for a pipe.
+pub fn load_at_once(path: &Path) -> Result<Config, ConfigError> {
+    load_from(path, regular_file::open_to_read(path))
+}
+
+fn load_from(path: &Path, file: io::Result<File>) -> Result<Config, ConfigError> {
     let name = path.display().to_string();
-    let text = read(path).map_err(|complaint| ConfigError::of_file(&name, &complaint))?;
+    let text = read(file).map_err(|complaint| ConfigError::of_file(&name, &complaint))?;
     parse(&text, &name)
 }
 
 /// Checks the text of a file; `name` is its name in errors and origins.
 pub fn parse(text: &str, name: &str) -> Result<Config, ConfigError> {
     let (config, tree) = items(text, name)?;
-    let (_, rejections) = intent::judge(std::slice::from_ref(&config.intent));
-    match rejections.into_iter().next() {
+    let judgement = intent::judge(std::slice::from_ref(&config.intent), &Devices::default());
+    match judgement.rejections.into_iter().next() {
         None => Ok(Config { text: text.to_owned(), ..config }),
         Some(rejection) => Err(error(rejection, &config.intent, &tree, name)),
     }
@@ -101,11 +118,12 @@ fn error(rejection: Rejection, intent: &Intent, tree: &Tree, name: &str) -> Conf
                 format!("clusterNetworks.{segment}.host[{index}]")
             }
             // Not in a file.
-            Item::Lease(_) => String::new(),
+            Item::Lease(..) => String::new(),
             Item::Network(name) => format!("networks.{name}"),
-            Item::Port(_) => {
-                let index = intent.ports.iter().position(|port| port.origin == *origin);
-                format!("ports[{}]", index.unwrap_or_default())
+            Item::Port(_) | Item::Pattern(_) => {
+                let ports = intent.ports.iter().map(|port| &port.origin);
+                let all = ports.chain(intent.patterns.iter().map(|pattern| &pattern.origin));
+                format!("ports[{}]", all.filter(|other| *other < origin).count())
             }
         };
         tree.locate(&path, key)
@@ -120,11 +138,12 @@ fn error(rejection: Rejection, intent: &Intent, tree: &Tree, name: &str) -> Conf
 }
 
 /// The text of a file, or why it cannot be read.
-fn read(path: &Path) -> Result<String, String> {
-    let file = File::open(path).map_err(|error| match error.kind() {
+fn read(file: io::Result<File>) -> Result<String, String> {
+    let file = file.map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
             "no such file; create it (examples/ has some) or name another with -c".to_owned()
         }
+        ErrorKind::Other => error.to_string(),
         _ => format!("cannot be opened: {error}"),
     })?;
     let mut bytes = Vec::new();

@@ -11,18 +11,19 @@ mod reports;
 mod tests;
 
 use std::{
+    fmt::Debug,
     fs, io,
     os::unix::{
         fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::UnixStream,
+        net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, bail};
-use tokio::net::UnixListener;
+use axum::serve::Listener;
 
-pub use self::reports::{Confirmation, PlanReport, Release, Reload};
+pub use self::reports::{Confirmation, Move, PlanReport, Release, Reload};
 use crate::request::Asker;
 
 /// Where the socket is, unless configured otherwise.
@@ -60,10 +61,15 @@ pub fn listen(path: &Path) -> Result<UnixListener> {
     }
     let listener = UnixListener::bind(path).with_context(named)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).with_context(named)?;
+    listener.set_nonblocking(true).with_context(named)?;
     Ok(listener)
 }
 
 /// Serves until the task is cancelled.
-pub async fn serve(listener: UnixListener, asker: Asker, pins: PathBuf) -> Result<()> {
+pub async fn serve(
+    listener: impl Listener<Addr: Debug>,
+    asker: Asker,
+    pins: PathBuf,
+) -> Result<()> {
     axum::serve(listener, api::router(asker, pins)).await.context("serve the control socket")
 }

@@ -2,6 +2,7 @@
 //! units of a plan.
 
 mod answers;
+mod attachments;
 mod commands;
 mod desk;
 mod journal;
@@ -10,6 +11,7 @@ mod on_trial;
 mod pace;
 mod runtime_ports;
 mod signals;
+mod silent;
 mod sources;
 
 use std::{
@@ -19,22 +21,21 @@ use std::{
 };
 
 use anyhow::Result;
-use tokio::{
-    sync::watch,
-    time::{Instant, interval, sleep_until},
-};
+use tokio::time::{Instant, interval, sleep_until};
 use tracing::{error, info, warn};
 
-use self::{desk::Desk, leases::Leases, on_trial::Trials, pace::Pace, signals::Signals};
 pub use self::{
+    attachments::preview,
     journal::{HistoryEntry, Journal},
     signals::Stop,
     sources::{Sources, release},
 };
+use self::{desk::Desk, leases::Leases, on_trial::Trials, pace::Pace, signals::Signals};
 use crate::{
     agent::{Agent, Ledger},
+    announce::Announcer,
     datapath::pins::Pins,
-    fdb::{self, Bridges},
+    fdb::{self, Fdb},
     managers::{Files, Managers},
     names::IfName,
     netlink::{Changes, Watch},
@@ -76,8 +77,10 @@ struct Daemon {
     leases: Leases,
     /// What else manages the devices, as it was read at the last look at the whole node.
     managers: Vec<Finding>,
-    /// The bridges that the FDB mirror follows.
-    mirror: watch::Sender<Bridges>,
+    /// The FDB mirror.
+    fdb: Fdb,
+    /// Announces the VMs of silent ports.
+    announcer: Announcer,
     /// What has changed, and waits for a look.
     pace: Pace,
     /// What is to be looked at now.
@@ -101,8 +104,11 @@ pub async fn run(options: Options) -> Result<()> {
     let mut watch = Watch::open()?;
     let (asker, requests, window) = request::channel();
     answers::spawn(sources.metrics(), &options.socket, &asker, &options.pins)?;
-    let mirror = fdb::spawn(&Pins::new(&options.pins))?;
-    let mut desk = Desk::new(requests, window, signals, Journal::new(&options.state));
+    let pins = Pins::new(&options.pins);
+    let (fdb, announcer) = (fdb::spawn(&pins)?, Announcer::spawn(&pins)?);
+    let journal = Journal::new(&options.state);
+    let mut desk = Desk::new(requests, window, signals, journal, fdb.moves.clone());
+    desk.reloaded(sources.error().map(str::to_owned));
     let trials =
         Trials::start(&options.state, options.rollback, &mut agent, &mut sources, &mut desk)
             .await?;
@@ -118,7 +124,8 @@ pub async fn run(options: Options) -> Result<()> {
         trials,
         confirmed: options.confirmed,
         managers: Vec::new(),
-        mirror,
+        fdb,
+        announcer,
         pace: Pace::new(std::time::Instant::now()),
         changes: Changes { everything: true, ..Changes::default() },
         due: Some(Instant::now()),
@@ -155,8 +162,9 @@ pub async fn run(options: Options) -> Result<()> {
             }
             told = daemon.leases.told() => daemon.leased(told),
             changes = watch.changed() => {
-                let now = std::time::Instant::now();
-                daemon.pace.add(&changes?, daemon.agent.links(), now);
+                let (changes, now) = (changes?, std::time::Instant::now());
+                daemon.leases.note_duplicates(&changes);
+                daemon.pace.add(&changes, daemon.agent.links(), now);
             }
             _ = period.tick() => {
                 daemon.changes.everything = true;
@@ -167,45 +175,63 @@ pub async fn run(options: Options) -> Result<()> {
 }
 
 impl Daemon {
+    /// Looks at what has changed. Returns whether the node could be read.
+    async fn look(&mut self) -> bool {
+        self.changes.merge(self.pace.take(std::time::Instant::now()));
+        if self.changes.everything || self.agent.is_stale() {
+            self.pace.clear();
+        }
+        if self.changes.is_empty() && !self.agent.is_stale() {
+            self.follow_devices();
+            return true;
+        }
+        match self.agent.look_again(&self.changes).await {
+            Ok(()) => {
+                if std::mem::take(&mut self.changes).everything {
+                    self.read_managers();
+                }
+            }
+            Err(error) => {
+                let text = format!("the node cannot be read: {error:#}");
+                if self.desk.look_failed(&text) {
+                    error!("{text}");
+                }
+                self.changes.everything = true;
+                self.due = Some(Instant::now() + RETRY);
+                return false;
+            }
+        }
+        self.follow_devices();
+        true
+    }
+
+    /// Lets the sources know which devices there are now.
+    fn follow_devices(&mut self) {
+        if self.sources.follow(self.agent.links(), self.agent.ports()) {
+            self.compile();
+        }
+    }
+
     /// Looks at what has changed, and makes the node as desired.
     async fn reconcile(&mut self) {
         self.due = None;
         self.desk.alive();
         let started = Instant::now();
-        self.changes.merge(self.pace.take(started.into_std()));
-        if self.changes.everything || self.agent.is_stale() {
-            self.pace.clear();
+        if !self.look().await {
+            return;
         }
-        if !self.changes.is_empty() || self.agent.is_stale() {
-            match self.agent.look_again(&self.changes).await {
-                Ok(()) => {
-                    if std::mem::take(&mut self.changes).everything {
-                        self.read_managers();
-                    }
-                }
-                Err(error) => {
-                    let text = format!("the node cannot be read: {error:#}");
-                    if self.desk.look_failed(&text) {
-                        error!("{text}");
-                    }
-                    self.changes.everything = true;
-                    self.due = Some(Instant::now() + RETRY);
-                    return;
-                }
-            }
-            if self.sources.forget_gone(self.agent.links()) {
-                self.compile();
-            }
-            self.desk.publish_first(&self.agent);
-        }
+        self.desk.publish_first(&self.agent);
+        self.resume_leases();
         let desired = self.desk.desired();
         if self.sources.file().is_none() {
-            let known = self.sources.findings();
+            let known = self.lasting_findings();
             self.desk.applied(&self.agent, Plan::default(), known, started.elapsed());
             return;
         }
+        self.release_leases(&desired).await;
         let applied = self.agent.apply(&desired, &mut self.ledger, &mut self.desk).await;
         self.follow_bridges();
+        self.announcer.follow(self.agent.silent_ports());
         self.follow_leases(&desired, &applied.plan);
         if applied.interrupted {
             // What interrupted it is done first. Then it continues.
@@ -213,14 +239,21 @@ impl Daemon {
             return;
         }
         self.note_applied(!applied.plan.unconfirmed().is_empty());
-        let mut known: Vec<Finding> = self.sources.findings();
-        known.extend(self.trials.findings());
-        known.extend(self.managers.clone());
-        known.extend(Trials::finding(&self.agent));
-        known.extend(self.agent.findings());
+        let mut known = self.lasting_findings();
         known.extend(applied.plan.findings().cloned());
         known.extend(self.ledger.findings().cloned());
         self.desk.applied(&self.agent, applied.plan, known, started.elapsed());
+    }
+
+    /// Findings that do not come from an apply.
+    fn lasting_findings(&self) -> Vec<Finding> {
+        let mut known = self.sources.findings();
+        known.extend(self.trials.findings());
+        known.extend(self.managers.clone());
+        known.extend(Trials::finding(&self.agent));
+        known.extend(self.silent());
+        known.extend(self.agent.findings());
+        known
     }
 
     fn read_managers(&mut self) {
@@ -232,7 +265,7 @@ impl Daemon {
     /// Lets the FDB mirror follow the bridges whose ports have a policy now.
     fn follow_bridges(&self) {
         let bridges = self.agent.bridges();
-        self.mirror.send_if_modified(|known| {
+        self.fdb.bridges.send_if_modified(|known| {
             let differ = *known != bridges;
             *known = bridges;
             differ
@@ -243,7 +276,7 @@ impl Daemon {
     fn compile(&mut self) {
         let desired = self.sources.desired();
         self.ledger.desire(&self.desk.desired(), &desired);
-        self.desk.desire(desired);
+        self.desk.desire(desired, self.sources.attachments());
         self.due = Some(Instant::now());
     }
 }

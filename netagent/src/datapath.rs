@@ -17,6 +17,7 @@ pub mod pins;
 pub mod programs;
 pub mod rights;
 pub mod samples;
+pub mod silence;
 mod table;
 
 use std::{
@@ -39,6 +40,7 @@ use self::{
     maps::Maps,
     pins::Pins,
     programs::Programs,
+    silence::Silences,
     table::{Device, PortEntry, Table},
 };
 use crate::{
@@ -215,6 +217,7 @@ impl Datapath {
         }
         Ok(ObservedPort {
             ifindex: policy.ifindex,
+            number: policy.port,
             policy: table.policy(entry, links),
             attached,
             outdated,
@@ -271,10 +274,27 @@ impl Datapath {
         Some(table.ports.get(name)?.policy.ifindex)
     }
 
-    /// Notes that a device does not support XDP programs.
+    /// The states of silent ports; `None` until the maps exist.
+    pub fn silences(&self) -> Option<&Silences> {
+        self.open.as_ref().map(|(maps, _)| &maps.silence)
+    }
+
+    /// [`silences`](Self::silences), to change them.
+    pub fn silences_mut(&mut self) -> Option<&mut Silences> {
+        self.open.as_mut().map(|(maps, _)| &mut maps.silence)
+    }
+
+    /// Notes that a device has refused an XDP program.
     pub fn refuse_xdp(&mut self, device: &IfName) -> Result<()> {
         let Some((maps, table)) = &mut self.open else { return Ok(()) };
-        table.refuse_xdp(maps, device)
+        table.refuse_xdp(maps, device, true)
+    }
+
+    /// Forgets which devices have refused an XDP program: they are asked again.
+    pub fn ask_for_xdp_again(&mut self) -> Result<()> {
+        let Some((maps, table)) = &mut self.open else { return Ok(()) };
+        let devices: Vec<IfName> = table.ports.keys().cloned().collect();
+        devices.iter().try_for_each(|device| table.refuse_xdp(maps, device, false))
     }
 
     /// Removes the programs of other builds, once all devices have the programs of this one.

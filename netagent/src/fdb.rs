@@ -7,4 +7,7 @@
 mod follow;
 mod mirror;
 
-pub use self::{follow::spawn, mirror::Bridges};
+pub use self::{
+    follow::{Fdb, spawn},
+    mirror::{Bridges, Moves},
+};

@@ -13,10 +13,16 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use self::{bond::findings as of_bond, seen::desired as desired_as_seen};
+pub use self::{
+    bond::findings as of_bond,
+    seen::{desired as desired_as_seen, missing as missing_as_seen},
+};
 use crate::{
     names::IfName,
-    state::{Code, Desired, Finding, Observed, ObservedDatapath, Role, Severity, State, Subject},
+    state::{
+        Code, Desired, Finding, Observed, ObservedDatapath, PodInterface, Role, Severity, State,
+        Subject,
+    },
 };
 
 /// The health of the node.
@@ -60,8 +66,14 @@ pub struct PortHealth {
     pub network: String,
     /// The source that names the port.
     pub origin: String,
+    /// The pod, if a container runtime asks for the port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodInterface>,
     /// The state.
     pub state: State,
+    /// Why the source cannot have the port; another source may have its device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejected: Option<String>,
 }
 
 /// What health is judged from.
@@ -97,23 +109,34 @@ pub fn judge(evidence: Evidence<'_>) -> Health {
             device: device.to_string(),
             network: port.network.clone(),
             origin: port.origin.clone(),
+            pod: port.pod.clone(),
             state: state(&findings, &Subject::Port(device.clone())),
+            rejected: None,
         })
         .collect();
     // Ports that are not part of the desired state: a source names one, and it is refused; or no
     // source names one that is plugged in, and it waits.
+    ports.extend(evidence.desired.rejected_ports.iter().map(|port| PortHealth {
+        device: port.device.to_string(),
+        network: port.network.clone(),
+        origin: port.origin.clone(),
+        pod: None,
+        state: State::Refused,
+        rejected: Some(port.text.clone()),
+    }));
     for finding in &findings {
         let Subject::Port(device) = &finding.subject else { continue };
-        if matches!(finding.code, Code::Rejected | Code::ConfirmationNeeded)
+        if finding.code == Code::ConfirmationNeeded
             && !ports.iter().any(|port| port.device == device.as_str())
         {
-            let known = evidence.datapath.ports.get(device);
-            let network = known.filter(|_| finding.code == Code::ConfirmationNeeded);
+            let network = evidence.datapath.ports.get(device);
             ports.push(PortHealth {
                 device: device.to_string(),
                 network: network.map(|known| known.policy.network.clone()).unwrap_or_default(),
                 origin: String::new(),
+                pod: None,
                 state: finding.code.state(),
+                rejected: None,
             });
         }
     }

@@ -7,6 +7,7 @@
 
 mod bond;
 mod claims;
+mod devices;
 mod host;
 mod items;
 mod judge;
@@ -14,6 +15,7 @@ mod lease;
 mod network;
 mod node;
 mod origin;
+mod patterns;
 mod problem;
 mod qinq;
 mod released;
@@ -24,20 +26,22 @@ mod segment;
 mod tests;
 
 pub use self::{
+    devices::Devices,
     items::{
-        BondIntent, HostIntent, LeaseIntent, Native, NetworkIntent, PortIntent, RouteIntent,
-        SecurityIntent, SegmentIntent, StormIntent, Tpid, UplinkIntent,
+        BondIntent, HostIntent, LeaseIntent, Native, NetworkIntent, PatternIntent, PortIntent,
+        RouteIntent, SecurityIntent, SegmentIntent, StormIntent, Tpid, UplinkIntent,
     },
     origin::{Item, Origin},
+    patterns::matching,
     problem::Rejected,
     released::Released,
 };
 pub(crate) use self::{
     items::{MAC_LIMIT, MTU, RATE},
-    judge::judge,
+    judge::{Judgement, judge},
     problem::{Rejection, Site},
 };
-use crate::state::Desired;
+use crate::state::{Desired, Finding};
 
 /// All items of one source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,10 +52,16 @@ pub struct Intent {
     pub networks: Vec<Sourced<NetworkIntent>>,
     /// VM ports.
     pub ports: Vec<Sourced<PortIntent>>,
+    /// Ports of the devices that match.
+    pub patterns: Vec<Sourced<PatternIntent>>,
+    /// Patterns whose cluster network is released. A device that matches has no port.
+    pub released_patterns: Vec<PatternIntent>,
     /// The node's own interfaces.
     pub hosts: Vec<Sourced<HostIntent>>,
     /// DHCP leases of these interfaces.
     pub leases: Vec<Sourced<LeaseIntent>>,
+    /// Cluster networks whose bridge interface is promiscuous.
+    pub promiscuous: Vec<Sourced<String>>,
 }
 
 /// An item and its origin.
@@ -77,11 +87,15 @@ pub struct Compiled {
     pub desired: Desired,
     /// The rejected items, in the order of their sources.
     pub rejected: Vec<Rejected>,
+    /// The devices that match a pattern and that it leaves alone.
+    pub left_alone: Vec<Finding>,
 }
 
 /// Judges all items. An item may refer to items of its own source and of the sources before it.
 /// When two sources claim one device or one name, the later source's item is rejected.
-pub fn compile(intents: &[Intent]) -> Compiled {
-    let (desired, rejections) = judge(intents);
-    Compiled { desired, rejected: rejections.into_iter().map(Rejected::from).collect() }
+///
+/// `devices` are those of the node that match a pattern. One that a source names is not theirs.
+pub fn compile(intents: &[Intent], devices: &Devices) -> Compiled {
+    let Judgement { desired, rejections, left_alone } = judge(intents, devices);
+    Compiled { desired, rejected: rejections.into_iter().map(Rejected::from).collect(), left_alone }
 }

@@ -6,6 +6,7 @@
 //! [`snapshot`]. See docs/architecture.md.
 
 pub mod agent;
+mod announce;
 pub mod bond;
 pub mod change;
 pub mod cli;
@@ -16,7 +17,6 @@ pub mod daemon;
 pub mod datapath;
 pub mod dhcp;
 pub mod fdb;
-pub mod fnv;
 pub mod health;
 pub mod import;
 pub mod intent;
@@ -27,8 +27,10 @@ pub mod monitor;
 pub mod names;
 pub mod netlink;
 pub mod output;
+pub mod pattern;
 pub mod plan;
 pub mod reason;
+pub mod regular_file;
 pub mod request;
 #[cfg(test)]
 mod rooms;
@@ -40,3 +42,4 @@ pub mod state_file;
 pub mod status;
 pub mod trial;
 pub mod vids;
+mod worker;

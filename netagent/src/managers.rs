@@ -30,6 +30,8 @@ pub enum Manager {
 pub struct Files {
     /// `/run/NetworkManager/devices`, by interface index.
     pub network_manager: BTreeMap<u32, String>,
+    /// `/etc/NetworkManager/NetworkManager.conf` and what is in conf.d.
+    pub network_manager_conf: Vec<String>,
     /// `/run/systemd/netif/links`, by interface index.
     pub networkd: BTreeMap<u32, String>,
     /// `/etc/netplan`
@@ -55,9 +57,11 @@ impl Managers {
             let by = [
                 (
                     Manager::NetworkManager,
+                    // A restarted NetworkManager leaves the state of a device behind that it no
+                    // longer manages.
                     files.network_manager.get(&link.index).is_some_and(|text| {
                         text.lines().any(|line| line == "managed=true" || line == "managed=1")
-                    }),
+                    }) && !files.network_manager_conf.iter().any(|text| is_unmanaged(text, name)),
                 ),
                 (
                     Manager::Networkd,
@@ -70,8 +74,10 @@ impl Managers {
                 (Manager::Netplan, files.netplan.iter().any(|text| netplan_has(text, name))),
                 (
                     Manager::Ifupdown,
-                    ifstate_has(&files.ifstate, name)
-                        || files.interfaces.iter().any(|text| stanza_of(text, name)),
+                    logical(&files.ifstate, name)
+                        .into_iter()
+                        .chain([name.as_str()])
+                        .any(|name| files.interfaces.iter().any(|text| has_stanza(text, name))),
                 ),
                 (Manager::Wicked, files.wicked.contains(&format!("ifcfg-{name}"))),
             ];
@@ -135,7 +141,9 @@ impl Manager {
                 "#\n# NetworkManager manages {listed}. So that the two do not fight, write to\n\
                  # /etc/NetworkManager/conf.d/netagent.conf before `netagent apply`:\n\
                  #   [keyfile]\n\
-                 #   unmanaged-devices={}\n",
+                 #   unmanaged-devices={}\n\
+                 # Then `systemctl restart NetworkManager`, which leaves the devices as they are. Do not\n\
+                 # reload it (`nmcli general reload`): that takes them down, with their addresses.\n",
                 names
                     .iter()
                     .map(|name| format!("interface-name:{name}"))
@@ -148,7 +156,9 @@ impl Manager {
                  #   [Match]\n\
                  #   Name={}\n\
                  #   [Link]\n\
-                 #   Unmanaged=yes\n",
+                 #   Unmanaged=yes\n\
+                 # Then `systemctl restart systemd-networkd`, which leaves the devices as they are. Do\n\
+                 # not reload it (`networkctl reload`): that removes their addresses and routes.\n",
                 names.join(" ")
             ),
             Self::Netplan => format!(
@@ -169,6 +179,17 @@ impl Manager {
     }
 }
 
+/// Whether a configuration of NetworkManager leaves the device alone, by its name.
+fn is_unmanaged(text: &str, name: &IfName) -> bool {
+    let lines = text.lines().filter_map(|line| line.split_once('='));
+    let mut lists =
+        lines.filter(|(key, _)| key.trim().trim_end_matches('+').trim_end() == "unmanaged-devices");
+    lists.any(|(_, value)| {
+        let mut devices = value.split([';', ',']).map(str::trim);
+        devices.any(|device| device.strip_prefix("interface-name:") == Some(name.as_str()))
+    })
+}
+
 /// Whether a file of netplan has the device as a key.
 fn netplan_has(text: &str, name: &IfName) -> bool {
     let key =
@@ -176,16 +197,18 @@ fn netplan_has(text: &str, name: &IfName) -> bool {
     text.lines().filter_map(key).any(|key| key == name.as_str())
 }
 
-/// Whether ifupdown has brought the device up: lines such as `eth0=home`.
-fn ifstate_has(text: &str, name: &IfName) -> bool {
-    text.lines().any(|line| line.split_once('=').is_some_and(|(device, _)| device == name.as_str()))
+/// The name of the stanza by which ifupdown has brought the device up: lines such as `eth0=home`.
+/// They stay when the stanza goes, and ifupdown can then neither start nor stop the device.
+fn logical<'a>(ifstate: &'a str, name: &IfName) -> Option<&'a str> {
+    let mut states = ifstate.lines().filter_map(|line| line.split_once('='));
+    states.find(|(device, _)| *device == name.as_str()).map(|(_, stanza)| stanza)
 }
 
-/// Whether interfaces(5) has a stanza for the device.
-fn stanza_of(text: &str, name: &IfName) -> bool {
+/// Whether interfaces(5) has a stanza of this name.
+fn has_stanza(text: &str, name: &str) -> bool {
     text.lines().any(|line| {
         let mut words = line.split_whitespace();
-        words.next() == Some("iface") && words.next() == Some(name.as_str())
+        words.next() == Some("iface") && words.next() == Some(name)
     })
 }
 

@@ -47,7 +47,7 @@ impl Collector for Scrape {
         let mut families = Families(encoder);
         traffic::encode(&mut families, counters)?;
         drops::encode(&mut families, counters, datapath)?;
-        links::encode_ports(&mut families, links, datapath)?;
+        links::encode_ports(&mut families, links, datapath, health)?;
         links::encode_bonds(&mut families, links)?;
         links::encode_leases(&mut families, links)?;
         daemon::encode_maps(&mut families, usage)?;

@@ -118,6 +118,11 @@ impl fmt::Display for Cidr {
 }
 
 impl Cidr {
+    /// The family.
+    pub const fn family(&self) -> Family {
+        Family::of(self.address)
+    }
+
     /// Whether an address is in the subnet.
     pub fn contains(&self, other: IpAddr) -> bool {
         let prefix = u32::from(self.prefix);
@@ -126,6 +131,42 @@ impl Cidr {
             (IpAddr::V6(a), IpAddr::V6(b)) => (a.to_bits() ^ b.to_bits()).leading_zeros() >= prefix,
             (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => false,
         }
+    }
+}
+
+/// A family of addresses, as `dhcp` in the file has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Family {
+    /// IPv4
+    V4,
+    /// IPv6
+    V6,
+}
+
+impl Family {
+    /// The family of an address.
+    pub const fn of(address: IpAddr) -> Self {
+        match address {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
+    /// The protocol that leases its addresses.
+    pub const fn dhcp(self) -> &'static str {
+        match self {
+            Self::V4 => "DHCP",
+            Self::V6 => "DHCPv6",
+        }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "v4",
+            Self::V6 => "v6",
+        })
     }
 }
 

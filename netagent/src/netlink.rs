@@ -14,11 +14,13 @@ mod failure;
 mod fdb;
 mod filter;
 mod link;
+mod neighbour;
 mod observe;
 mod probe;
 mod reach;
 mod request;
 mod route;
+mod rule;
 mod socket;
 mod sysctl;
 #[cfg(test)]

@@ -22,12 +22,13 @@ mod xdp;
 
 use std::collections::BTreeSet;
 
+use netagent_common::fnv;
+
 pub use self::give_back::waits as waits_for_its_bridge;
 #[cfg(test)]
 pub use self::unit::unit;
 pub use self::unit::{Step, Unit};
 use crate::{
-    fnv,
     names::IfName,
     state::{Code, Desired, Finding, Observed, ObservedDatapath, Subject, UnitId},
 };

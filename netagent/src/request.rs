@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use netagent_cni::Attachment;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::{
@@ -26,7 +27,7 @@ use crate::{
 /// step takes on a slow machine: an answer of the loop is the better one.
 const READER: Duration = Duration::from_secs(2);
 /// How long a command waits for its effect, behind those that came before it.
-const COMMAND: Duration = Duration::from_secs(120);
+pub const COMMAND: Duration = Duration::from_secs(120);
 /// The loop is taken for dead after this time without a sign of life. Longer than its period, in
 /// which an idle loop gives one.
 pub const LIFE: Duration = Duration::from_secs(60);
@@ -146,6 +147,8 @@ pub enum Request {
     Snapshot(oneshot::Sender<Arc<Snapshot>>),
     /// The plan for what is left to do.
     Plan(oneshot::Sender<Plan>),
+    /// The interfaces of pods.
+    Attachments(oneshot::Sender<Vec<Attachment>>),
     /// Something to be done. Without a way back the log has the answer.
     Command(Command, Option<oneshot::Sender<Result<Answer, Refusal>>>),
 }
@@ -157,8 +160,26 @@ pub enum Command {
     Reload(Option<Duration>),
     /// Adds a port.
     AddPort(Box<PortIntent>),
+    /// Plugs the device of a running VM into another network.
+    MovePort {
+        /// The device.
+        device: IfName,
+        /// The network.
+        network: String,
+    },
+    /// Ends the silence of a port.
+    Announce(IfName),
     /// Deletes a port that was added.
     DeletePort(IfName),
+    /// Plugs the interface of a pod in.
+    Attach(Box<Attachment>),
+    /// Unplugs the interface of a pod.
+    Detach {
+        /// The container's ID.
+        container_id: String,
+        /// The name of the pod's end.
+        ifname: String,
+    },
     /// Confirms a change that waits, before it is carried out.
     Confirm(Waiting),
     /// Gives a cluster network or a port back as it was found, and leaves it alone; or takes it
@@ -205,6 +226,11 @@ pub enum Refusal {
 }
 
 impl Refusal {
+    /// There is no port for a device.
+    pub fn no_port(device: &IfName) -> Self {
+        Self::NotFound(format!("there is no port {device}: see `netagent port list`"))
+    }
+
     /// The reason in one line.
     pub fn text(&self) -> &str {
         match self {

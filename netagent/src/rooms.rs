@@ -108,7 +108,7 @@ fn no_room_knows_itself_by_others() {
 #[test]
 fn judgement_knows_only_plain_data() {
     let imports = imports();
-    let plain = ["bond", "change", "fnv", "names", "state", "vids"];
+    let plain = ["bond", "change", "names", "state", "vids"];
     for room in ["plan", "health", "change", "state"] {
         for known in &imports[room] {
             assert!(plain.contains(&known.as_str()), "{room} knows {known}");

@@ -5,6 +5,8 @@ mod connection;
 #[cfg(test)]
 mod tests;
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use axum::{
     Router,
@@ -18,7 +20,7 @@ use axum::{
 };
 use tokio::net::TcpListener;
 
-use self::connection::Bounded;
+pub use self::connection::Bounded;
 use crate::{
     metrics::{self, Format},
     request::{Asker, LIFE, Unanswered},
@@ -33,9 +35,15 @@ const LANDING: &str = concat!(
     "<li><a href=\"/readyz\">/readyz</a></li></ul></body></html>\n",
 );
 
+/// Maximum number of connections.
+const MAX_CONNECTIONS: usize = 128;
+/// Maximum time without progress on a connection.
+const MAX_IDLE: Duration = Duration::from_secs(12);
+
 /// Serves until the task is cancelled.
 pub async fn serve(listener: TcpListener, asker: Asker) -> Result<()> {
-    axum::serve(Bounded::new(listener), router(asker)).await.context("serve metrics")
+    let listener = Bounded::new(listener, MAX_CONNECTIONS, MAX_IDLE);
+    axum::serve(listener, router(asker)).await.context("serve metrics")
 }
 
 fn router(asker: Asker) -> Router {

@@ -7,31 +7,37 @@ mod filter;
 mod finding;
 mod hook;
 mod lease;
+mod neighbour;
 mod observed;
 mod original;
 mod outcome;
+mod pod;
 mod policy;
 mod route;
 #[cfg(test)]
 pub(crate) mod sample;
+#[cfg(test)]
+mod tests;
 mod unit;
 
 pub use self::{
     counters::{Count, Counters, DropKind, Forwarded, PortCounters, Traffic},
     desired::{
-        Admit, Bond, Bridge, Desired, FastPath, Filtering, Host, Port, PriorityTags, Role,
-        Security, Storm,
+        Admit, Bond, Bridge, Desired, FastPath, Filtering, Host, Port, PriorityTags, RejectedPort,
+        Role, Security, Storm,
     },
     filter::{ClsactSide, TcFilter, TcFilters},
     finding::{Code, Finding, Severity, State, Subject},
     hook::Hook,
-    lease::{Dhcp, LEASED_METRIC, Lease},
+    lease::{Dhcp, LEASED_METRIC, Lease, Lifetime},
+    neighbour::Neighbour,
     observed::{
         BondState, BridgeState, Kernel, Kind, Link, Member, Observed, ObservedDatapath,
-        ObservedPort, VlanFlags,
+        ObservedPort, PortFlag, VlanFlags,
     },
     original::{Original, Originals},
     outcome::Outcome,
+    pod::PodInterface,
     policy::{PortPolicy, checks},
     route::{Address, DHCP_PROTOCOL, MAIN_TABLE, PROTOCOL, Route},
     unit::{Part, UnitId},

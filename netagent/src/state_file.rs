@@ -12,7 +12,10 @@ use anyhow::Context as _;
 use serde::{Serialize, de::DeserializeOwned};
 use tracing::{error, warn};
 
-use crate::state::{Code, Finding, Subject};
+use crate::{
+    regular_file,
+    state::{Code, Finding, Subject},
+};
 
 /// A JSON file.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,8 @@ pub struct StateFile {
     path: PathBuf,
     /// Why the file cannot be read, while it is in its place.
     problem: Option<String>,
+    /// Why it was not written, when it was to be written last.
+    unwritten: Option<String>,
 }
 
 impl StateFile {
@@ -30,7 +35,12 @@ impl StateFile {
             Ok(content) => (None, content.unwrap_or_default()),
             Err(problem) => (Some(problem), T::default()),
         };
-        (Self { path, problem }, content)
+        (Self { path, problem, unwritten: None }, content)
+    }
+
+    /// A file that others read, and that cannot be read if there is a problem.
+    pub const fn of_others(path: PathBuf, problem: Option<String>) -> Self {
+        Self { path, problem, unwritten: None }
     }
 
     /// Renames a file that cannot be read, so that nothing overwrites it.
@@ -71,20 +81,35 @@ impl StateFile {
         let in_place = self.problem.iter().map(|problem| finding(&self.path, problem));
         let aside = self.aside();
         let aside = aside.iter().map(|path| finding(path, "was damaged, and is set aside"));
-        in_place.chain(aside).collect()
+        let unwritten = self.unwritten.iter().map(|error| {
+            let text = format!("{}: is not up to date: {error}", self.path.display());
+            let remedy = "make room, or make the directory writable: it is written with the next \
+                          change";
+            Finding::new(Subject::Node, Code::StateNotWritten, text, remedy)
+        });
+        in_place.chain(aside).chain(unwritten).collect()
     }
 
     /// Writes the file in one step. An interrupted boot leaves the old content or the new one.
     pub fn save(&mut self, content: &impl Serialize) -> io::Result<()> {
-        self.set_aside()?;
+        let result = self.set_aside().and_then(|()| self.write(content));
+        self.unwritten = result.as_ref().err().map(ToString::to_string);
+        result
+    }
+
+    fn write(&self, content: &impl Serialize) -> io::Result<()> {
         let directory = create_directory_of(&self.path)?;
         let temporary = self.path.with_extension(format!("new-{}", std::process::id()));
-        let mut file =
-            File::options().create(true).write(true).truncate(true).mode(0o600).open(&temporary)?;
-        file.write_all(&serde_json::to_vec(content)?)?;
-        file.sync_data()?;
-        fs::rename(&temporary, &self.path)?;
-        sync(directory)
+        let mut options = File::options();
+        let options = options.create(true).write(true).truncate(true).mode(0o600);
+        let bytes = serde_json::to_vec(content)?;
+        let written = regular_file::open(&temporary, options)
+            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_data()))
+            .and_then(|()| fs::rename(&temporary, &self.path));
+        if written.is_err() {
+            let _none = fs::remove_file(&temporary);
+        }
+        written.and_then(|()| sync(directory))
     }
 
     /// The path.
@@ -129,14 +154,7 @@ pub fn sync(directory: &Path) -> io::Result<()> {
 
 /// The content of a file; `None` if there is no file.
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, String> {
-    let content = || -> io::Result<Vec<u8>> {
-        // Reading a pipe would wait for a writer.
-        if !fs::metadata(path)?.is_file() {
-            return Err(io::Error::other("is not a file"));
-        }
-        fs::read(path)
-    };
-    match content() {
+    match regular_file::read(path) {
         Ok(bytes) if bytes.is_empty() => Err("is empty".to_owned()),
         Ok(bytes) => {
             serde_json::from_slice(&bytes).map(Some).map_err(|error| format!("is damaged: {error}"))
@@ -157,6 +175,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_cannot_be_written_shows_and_leaves_nothing_behind() {
+        let directory = std::env::temp_dir().join(format!("netagent-full-{}", std::process::id()));
+        let _old = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).unwrap();
+        let path = directory.join("list.json");
+        let (mut file, _) = StateFile::read::<Vec<u32>>(path.clone());
+        // A file cannot take its place.
+        fs::create_dir(&path).unwrap();
+        file.save(&[1]).unwrap_err();
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 1);
+        let found = file.findings("lost", "way");
+        assert!(found.len() == 1 && found[0].code == Code::StateNotWritten, "{found:?}");
+        fs::remove_dir(&path).unwrap();
+        file.save(&[1]).unwrap();
+        assert_eq!(file.findings("lost", "way"), []);
+        fs::remove_dir_all(&directory).unwrap();
+    }
+
+    #[test]
     fn what_cannot_be_read_is_set_aside_and_shows_until_it_is_removed() {
         let directory = std::env::temp_dir().join(format!("netagent-state-{}", std::process::id()));
         let _old = fs::remove_dir_all(&directory);
@@ -174,7 +211,7 @@ mod tests {
             (&|| fs::write(&path, "").unwrap(), "is empty"),
             (&|| fs::write(&path, "[1, 2").unwrap(), "is damaged: EOF"),
             (&|| fs::write(&path, "{\"a\": \"b\"}").unwrap(), "is damaged: invalid type"),
-            (&|| fs::create_dir(&path).unwrap(), "is not a file"),
+            (&|| fs::create_dir(&path).unwrap(), "is not a regular file"),
             (&|| std::os::unix::fs::symlink(&path, &path).unwrap(), "symbolic link"),
         ];
         for (number, (damage, problem)) in damages.into_iter().enumerate() {

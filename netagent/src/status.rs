@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    health::Health,
+    health::{Health, PortHealth},
     snapshot::Snapshot,
-    state::{Finding, State, Subject},
+    state::{Finding, PodInterface, State, Subject},
 };
 
 /// The status of the node.
@@ -52,6 +52,9 @@ pub struct PortStatus {
     pub network: String,
     /// The source that names the port: a place in the file, or the control socket.
     pub origin: String,
+    /// The pod, if a container runtime asks for the port.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodInterface>,
     /// The state.
     pub state: State,
     /// What an operator should know about it.
@@ -61,16 +64,21 @@ pub struct PortStatus {
 impl PortStatus {
     /// The ports of VMs.
     pub fn all(health: &Health) -> Vec<Self> {
-        let findings = |device: &str| match device.parse() {
-            Ok(device) => health.of(&Subject::Port(device)).cloned().collect(),
-            Err(_) => Vec::new(),
+        let findings = |port: &PortHealth| match (&port.rejected, port.device.parse()) {
+            (Some(text), _) => {
+                let mut findings = health.findings.iter();
+                findings.find(|finding| finding.text == *text).into_iter().cloned().collect()
+            }
+            (None, Ok(device)) => health.of(&Subject::Port(device)).cloned().collect(),
+            (None, Err(_)) => Vec::new(),
         };
         let ports = health.ports.iter().map(|port| Self {
             device: port.device.clone(),
             network: port.network.clone(),
             origin: port.origin.clone(),
+            pod: port.pod.clone(),
             state: port.state,
-            findings: findings(&port.device),
+            findings: findings(port),
         });
         ports.collect()
     }

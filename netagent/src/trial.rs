@@ -26,10 +26,11 @@ use std::{
 
 use anyhow::Result;
 
+use self::undo_log::Found;
 pub use self::{
     reach::{Silent, Target, ask, watch},
     records::{Confirmed, Records, Unconfirmed},
-    undo_log::{Decided, Done, Header, UndoLog},
+    undo_log::{Decided, Done, Header, UndoLog, findings},
     verdict::verdict,
 };
 use crate::{
@@ -72,9 +73,13 @@ pub fn finish(directory: &Path, boot: &str) -> Result<()> {
     Ok(())
 }
 
-/// The finding about a trial of this boot, where no daemon has it.
+/// The finding about a trial of this boot, where no daemon has it. Changes nothing: the daemon may
+/// be starting.
 pub fn pending(directory: &Path) -> Result<Option<Finding>> {
-    let Some(log) = UndoLog::open(directory, &state_file::boot_id()?)? else { return Ok(None) };
+    let Found::Log(_, log) = UndoLog::read(directory)? else { return Ok(None) };
+    if log.header().boot != state_file::boot_id()? {
+        return Ok(None);
+    }
     let text = match log.deadline() {
         Some(deadline) if deadline > since_boot() => {
             format!("a change is on trial until {}", time_of_day(deadline))

@@ -96,6 +96,14 @@ fn trunk_without_native_vlan_drops_what_has_no_vid() {
 }
 
 #[test]
+fn a_trunk_that_admits_tags_only_drops_what_has_no_vid() {
+    let port = port(ADMIT_TAGGED | TRUNK, 7, &[7, 200]);
+    assert_eq!(rx(&port, UNTAGGED), Verdict::Drop(0, Reason::Untagged));
+    assert_eq!(rx(&port, tagged(0xe000)), Verdict::Drop(0, Reason::Untagged));
+    assert_eq!(rx(&port, tagged(7)), Verdict::Pass(7, Tagging::Keep));
+}
+
+#[test]
 fn an_s_tag_is_payload() {
     let s_tag = Headers { tpid: TPID_S, tci: 200, ..UNTAGGED };
     assert_eq!(rx(&access(100), s_tag), Verdict::Pass(100, Tagging::Push(100)));
@@ -220,6 +228,25 @@ fn a_tunnel_puts_the_service_tag_over_whatever_the_customer_sends() {
 }
 
 #[test]
+fn a_tunnel_admits_what_its_customer_may_send() {
+    for (admits, untagged, its_tag) in [
+        (ADMIT_UNTAGGED, None, Some(Verdict::Drop(10, Reason::TaggedOnAccess))),
+        (ADMIT_TAGGED, Some(Verdict::Drop(0, Reason::Untagged)), None),
+        (ADMIT_UNTAGGED | ADMIT_TAGGED, None, None),
+    ] {
+        let port = port(TUNNEL | admits, 3000, &[10]);
+        let passes = Verdict::Pass(3000, Tagging::Push(3000));
+        assert_eq!(rx(&port, UNTAGGED), untagged.unwrap_or(passes));
+        assert_eq!(rx(&port, tagged(0)), untagged.unwrap_or(passes));
+        assert_eq!(rx(&port, tagged(10)), its_tag.unwrap_or(passes));
+        // Without a service VLAN the customer has no network.
+        let none = Policy { pvid: 0, ..port };
+        assert_eq!(rx(&none, tagged(10)), Verdict::Drop(10, Reason::VlanNotAllowed));
+        assert_eq!(tx(&none, UNTAGGED), Verdict::Drop(0, Reason::EgressFiltered));
+    }
+}
+
+#[test]
 fn a_tunnel_shows_the_customer_its_own_vlans_only() {
     let mut port = tunnel(3000, &[10]);
     let beneath = |outer: Headers, inner_tci| Headers { ethertype: TPID_C, inner_tci, ..outer };
@@ -252,6 +279,9 @@ fn an_uplink_tells_a_service_vlan_by_its_s_tag() {
     // A program that was loaded without the flag takes S-tags for payload.
     let without = decide(&uplink, uplink.flags & !SERVICES, s_tag(3000), Direction::Receive);
     assert_eq!(without, Verdict::Pass(1, Tagging::Push(1)));
+    let flags = uplink.flags & !SERVICES;
+    let without = decide(&uplink, flags, tagged(0x6bb8), Direction::Transmit);
+    assert_eq!(without, Verdict::Pass(3000, Tagging::Keep));
 }
 
 #[test]

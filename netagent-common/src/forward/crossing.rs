@@ -71,7 +71,7 @@ pub const fn retag(tag: Option<u16>, tagging: Tagging) -> Option<Option<u16>> {
 mod tests {
     use super::*;
     use crate::{
-        policy::{ADMIT_TAGGED, ADMIT_UNTAGGED, BRIDGE_STRIPS, FAST},
+        policy::{ADMIT_TAGGED, ADMIT_UNTAGGED, BRIDGE_STRIPS, FAST, PVID_TAGGED},
         vlan::TPID_S,
     };
 
@@ -121,6 +121,19 @@ mod tests {
         );
     }
 
+    /// All other flags are those of the egress hook; QinQ is decided there only.
+    #[test]
+    fn a_frame_crosses_as_the_flags_of_the_port_say_apart_from_qinq() {
+        let tagged_100 = Some(Retag { before: Some(100), after: Some(100) });
+        let to = port(5, 100, &[100, 200]);
+        let with = |flags| Policy { flags: to.flags | flags, services: to.vids, ..to };
+        assert_eq!(crossing(&with(PVID_TAGGED), tagged(100), Tagging::Keep), tagged_100);
+        let tagged_200 = Some(Retag { before: Some(200), after: Some(200) });
+        for flags in [0, TUNNEL, SERVICES] {
+            assert_eq!(crossing(&with(flags), tagged(200), Tagging::Keep), tagged_200, "{flags}");
+        }
+    }
+
     #[test]
     fn a_frame_that_the_port_drops_or_with_an_s_tag_does_not_cross() {
         let to = port(5, 100, &[100]);
@@ -152,6 +165,7 @@ mod tests {
         assert!(!may_enter_peer(&with(&from, SERVICES), &to));
         assert!(!may_enter_peer(&with(&from, ISOLATED), &to));
         assert!(!may_enter_peer(&from, &with(&to, ISOLATED)));
+        assert!(!may_enter_peer(&with(&from, ISOLATED), &with(&to, ISOLATED)));
         assert!(may_enter_peer(&with(&from, UPLINK), &with(&to, ISOLATED)));
     }
 }

@@ -1,7 +1,9 @@
 //! IPv6: router advertisements, DHCPv6 servers, and the link-layer addresses of neighbour
 //! discovery.
 
-use super::{Bytes, Mac, UDP, ports, read};
+use core::ops::ControlFlow;
+
+use super::{Bytes, Mac, UDP, Walk, ports, read};
 use crate::{
     counters::Reason,
     policy::{DHCP_GUARD, MAC_GUARD, RA_GUARD},
@@ -9,25 +11,25 @@ use crate::{
 
 const HEADER: usize = 40;
 /// Most extension headers before the protocol; a real stack sends three at most.
-const MAX_EXTENSIONS: usize = 8;
+const MAX_EXTENSIONS: u32 = 8;
 /// Most options in a message of neighbour discovery.
-const MAX_OPTIONS: usize = 8;
+const MAX_OPTIONS: u32 = 8;
 
 const HOP_BY_HOP: u8 = 0;
 const ROUTING: u8 = 43;
 const FRAGMENT: u8 = 44;
 const AUTHENTICATION: u8 = 51;
-const ICMPV6: u8 = 58;
+pub const ICMPV6: u8 = 58;
 const DESTINATION: u8 = 60;
 const MOBILITY: u8 = 135;
 const HIP: u8 = 139;
 const SHIM6: u8 = 140;
 
 // RFC 4861 §4.1 to 4.5
-const ROUTER_SOLICITATION: u8 = 133;
+pub const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
-const NEIGHBOUR_SOLICITATION: u8 = 135;
-const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
+pub const NEIGHBOUR_SOLICITATION: u8 = 135;
+pub const NEIGHBOUR_ADVERTISEMENT: u8 = 136;
 const REDIRECT: u8 = 137;
 
 /// Source and target link-layer address (RFC 4861 §4.6.1).
@@ -38,7 +40,7 @@ pub fn check(
     flags: u32,
     frame: &(impl Bytes + ?Sized),
     offset: usize,
-    owns: &impl Fn(Mac) -> bool,
+    owns: impl Fn(Mac) -> bool + Copy,
 ) -> Result<(), Reason> {
     let Some((protocol, offset)) = upper_layer(frame, offset)? else { return Ok(()) };
     if protocol == UDP && flags & DHCP_GUARD != 0 {
@@ -70,57 +72,113 @@ pub fn check(
 /// none: nodes that see no first fragment have nothing to put it to. A chain that is not whole in a
 /// first fragment is refused (RFC 7113 §3).
 #[inline(always)]
-fn upper_layer(
+pub fn upper_layer(
     frame: &(impl Bytes + ?Sized),
     offset: usize,
 ) -> Result<Option<(u8, usize)>, Reason> {
-    let [mut next] = read(frame, offset + 6)?;
-    let mut offset = offset + HEADER;
-    for _ in 0..MAX_EXTENSIONS {
-        let length = match next {
-            HOP_BY_HOP | ROUTING | DESTINATION | MOBILITY | HIP | SHIM6 | AUTHENTICATION => {
-                let [_, length] = read(frame, offset)?;
-                // RFC 4302 §2.2 counts in other units than RFC 8200.
-                let authentication = next == AUTHENTICATION;
-                if authentication {
-                    (usize::from(length) + 2) * 4
-                } else {
-                    (usize::from(length) + 1) * 8
-                }
-            }
-            FRAGMENT => {
-                let position = u16::from_be_bytes(read(frame, offset + 2)?) & 0xfff8;
-                if position != 0 {
-                    return Ok(None);
-                }
-                8
-            }
-            protocol => return Ok(Some((protocol, offset))),
-        };
-        [next] = read(frame, offset)?;
-        offset += length;
+    let [next] = read(frame, offset + 6)?;
+    let mut chain = Chain { next, offset: offset + HEADER, end: End::Malformed };
+    frame.walk(MAX_EXTENSIONS, &mut chain);
+    match chain.end {
+        End::Protocol => Ok(Some((chain.next, chain.offset))),
+        End::LaterFragment => Ok(None),
+        End::Malformed => Err(Reason::Malformed),
     }
-    Err(Reason::Malformed)
+}
+
+/// The extension headers.
+struct Chain {
+    /// The type of the header at the offset.
+    next: u8,
+    offset: usize,
+    end: End,
+}
+
+impl Chain {
+    #[inline(always)]
+    fn end_with(&mut self, end: End) -> ControlFlow<()> {
+        self.end = end;
+        ControlFlow::Break(())
+    }
+}
+
+/// What ends a chain of extension headers.
+enum End {
+    Protocol,
+    LaterFragment,
+    Malformed,
+}
+
+impl Walk for Chain {
+    #[inline(always)]
+    fn step(&mut self, frame: &(impl Bytes + ?Sized)) -> ControlFlow<()> {
+        match self.next {
+            HOP_BY_HOP | ROUTING | FRAGMENT | AUTHENTICATION | DESTINATION | MOBILITY | HIP
+            | SHIM6 => {}
+            _ => return self.end_with(End::Protocol),
+        }
+        let Some([next, length, high, low]) = frame.read(self.offset) else {
+            return self.end_with(End::Malformed);
+        };
+        let length = match self.next {
+            FRAGMENT if u16::from_be_bytes([high, low]) & 0xfff8 != 0 => {
+                return self.end_with(End::LaterFragment);
+            }
+            FRAGMENT => 8,
+            // RFC 4302 §2.2 counts in other units than RFC 8200.
+            AUTHENTICATION => (usize::from(length) + 2) * 4,
+            _ => (usize::from(length) + 1) * 8,
+        };
+        self.next = next;
+        self.offset += length;
+        ControlFlow::Continue(())
+    }
 }
 
 /// Every link-layer address that the message gives must be one of the port's.
 #[inline(always)]
 fn link_layer_addresses(
     frame: &(impl Bytes + ?Sized),
-    mut offset: usize,
-    owns: &impl Fn(Mac) -> bool,
+    offset: usize,
+    owns: impl Fn(Mac) -> bool + Copy,
 ) -> Result<(), Reason> {
-    for _ in 0..MAX_OPTIONS {
+    let mut options = Options { offset, owns, result: Err(Reason::NdSpoofed) };
+    frame.walk(MAX_OPTIONS, &mut options);
+    options.result
+}
+
+/// The options of a message of neighbour discovery.
+struct Options<F> {
+    offset: usize,
+    /// Without pointers, which the verifier follows through the stack.
+    owns: F,
+    result: Result<(), Reason>,
+}
+
+impl<F: Fn(Mac) -> bool> Walk for Options<F> {
+    #[inline(always)]
+    fn step(&mut self, frame: &(impl Bytes + ?Sized)) -> ControlFlow<()> {
         // The end of the frame, or padding of a short one.
-        let Some([kind, length]) = frame.read(offset) else { return Ok(()) };
-        if LINK_LAYER_OPTIONS.contains(&kind) && !owns(read(frame, offset + 2)?) {
-            return Err(Reason::NdSpoofed);
+        let Some([kind, length]) = frame.read(self.offset) else {
+            self.result = Ok(());
+            return ControlFlow::Break(());
+        };
+        if LINK_LAYER_OPTIONS.contains(&kind) {
+            match read(frame, self.offset + 2) {
+                Ok(mac) if (self.owns)(mac) => {}
+                Ok(_) => return ControlFlow::Break(()),
+                Err(reason) => {
+                    self.result = Err(reason);
+                    return ControlFlow::Break(());
+                }
+            }
         }
         if length == 0 {
             // RFC 4861 §4.6: nodes discard such a message.
-            return Ok(());
+            self.result = Ok(());
+            return ControlFlow::Break(());
         }
-        offset += usize::from(length) * 8;
+        self.offset += usize::from(length) * 8;
+        ControlFlow::Continue(())
     }
-    Err(Reason::NdSpoofed)
 }

@@ -1,6 +1,10 @@
 //! What a VM with the address 02:00:00:00:00:01 may say.
 
+extern crate std;
+
 use super::*;
+
+mod kinds;
 
 const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 9];
@@ -59,7 +63,7 @@ fn arp_names_the_ports_address_however_it_is_wrapped() {
 
 #[test]
 fn more_layers_than_anyone_sends_are_refused() {
-    let tags = [0x81, 0, 0, 1].repeat::<16>();
+    let tags = [0x81, 0, 0, 1].repeat(4);
     let deep = frame::<80>(OWN, &[&tags, ARP_REQUEST, &OTHER]);
     assert_eq!(verdict(MAC_GUARD, &deep), Some(Reason::StackedTag));
 }
@@ -133,16 +137,5 @@ fn neighbour_discovery_names_the_ports_address() {
         }
         let (frame, end) = with(&[]);
         assert_eq!(verdict(MAC_GUARD, &frame[..end]), None, "{kind} without an option");
-    }
-}
-
-/// `<[T]>::repeat` without an allocator.
-trait Repeat {
-    fn repeat<const N: usize>(&self) -> [u8; N];
-}
-
-impl Repeat for [u8; 4] {
-    fn repeat<const N: usize>(&self) -> [u8; N] {
-        core::array::from_fn(|i| self[i % 4])
     }
 }

@@ -47,14 +47,14 @@ impl Agent {
         for _ in 0..ROUNDS {
             let plan = self.plan(desired, ledger.permission());
             let on_trial = self.begin_trial(&plan).await;
-            if let Err(error) = on_trial.and_then(|()| self.remember(&plan)) {
+            let noted = on_trial.and_then(|()| self.note_touched(&plan));
+            if let Err(error) = noted.and_then(|()| self.remember(&plan)) {
                 // What cannot be undone, or given back, is not done.
                 for unit in plan.units.iter().filter(|unit| unit.is_runnable()) {
                     ledger.failed(unit, Code::StepFailed, format!("{}: {error:#}", unit.id));
                 }
                 return self.end(desired, ledger, false);
             }
-            self.trials.touched.extend(plan.touches());
             ledger.begin(&plan);
             let unfit = self.prepare_plan(&plan);
             let (mut incomplete, mut unfinished) = (BTreeSet::new(), BTreeSet::new());

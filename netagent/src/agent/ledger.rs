@@ -121,6 +121,12 @@ impl Ledger {
         self.permission.allowed.retain(|id| wants_the_same(old, new, id));
     }
 
+    /// Somebody asks for the units for which `is_asked` holds: one that failed is tried now.
+    pub fn try_again(&mut self, is_asked: impl Fn(&UnitId) -> bool) {
+        let asked = self.failures.iter_mut().filter(|(id, _)| is_asked(id));
+        asked.for_each(|(_, failure)| failure.retry_at = Instant::now());
+    }
+
     /// When the next failed unit is to be tried again.
     pub fn next_retry(&self) -> Option<Instant> {
         self.failures.values().map(|failure| failure.retry_at).min()
@@ -129,6 +135,14 @@ impl Ledger {
     /// A finding for each unit that failed.
     pub fn findings(&self) -> impl Iterator<Item = &Finding> {
         self.failures.values().map(|failure| &failure.finding)
+    }
+
+    /// A finding for each unit that failed and has something left to do.
+    pub fn findings_left<'a>(&'a self, plan: &'a Plan) -> impl Iterator<Item = &'a Finding> {
+        let is_left =
+            |id: &UnitId| plan.units.iter().any(|unit| unit.id == *id && !unit.steps.is_empty());
+        let failures = self.failures.iter().filter(move |(id, _)| is_left(id));
+        failures.map(|(_, failure)| &failure.finding)
     }
 
     /// Whether a unit was as desired before.
@@ -170,7 +184,8 @@ fn wants_the_same(old: &Desired, new: &Desired, id: &UnitId) -> bool {
         Some(Port { origin: String::new(), ..port })
     };
     // A lease has a unit of its own.
-    let host = |desired: &Desired| Some(Host { dhcp: None, ..desired.hosts.get(name)?.clone() });
+    let host =
+        |desired: &Desired| Some(Host { dhcp: <_>::default(), ..desired.hosts.get(name)?.clone() });
     match id.part {
         Part::Bond => old.bonds.get(name) == new.bonds.get(name),
         Part::Bridge | Part::Filtering => old.bridges.get(name) == new.bridges.get(name),
@@ -182,7 +197,7 @@ fn wants_the_same(old: &Desired, new: &Desired, id: &UnitId) -> bool {
         | Part::FormerLink
         | Part::FormerMember
         | Part::GivenBack
-        | Part::Lease
+        | Part::Lease(_)
         | Part::Takeover => false,
     }
 }

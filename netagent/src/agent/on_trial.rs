@@ -11,7 +11,6 @@ use super::Agent;
 use crate::{
     change::Change,
     clock::since_boot,
-    names::IfName,
     plan::{Plan, Unit},
     state::{Route, Subject},
     state_file,
@@ -27,8 +26,6 @@ pub struct OnTrial {
     pub terms: Option<Terms>,
     /// The trial that runs.
     pub log: Option<UndoLog>,
-    /// The links that carry the node and that were altered.
-    pub touched: BTreeSet<IfName>,
 }
 
 impl OnTrial {
@@ -100,9 +97,16 @@ impl Agent {
         Ok(())
     }
 
-    /// The links that carry the node and that were altered since this was asked last.
-    pub fn take_touched(&mut self) -> BTreeSet<IfName> {
-        std::mem::take(&mut self.trials.touched)
+    /// Notes the links that carry the node and that a plan alters: a file that is confirmed later
+    /// may need them on a node that has just booted.
+    pub(super) fn note_touched(&self, plan: &Plan) -> Result<()> {
+        let links = plan.touches();
+        match &self.trials.directory {
+            Some(directory) if !links.is_empty() => {
+                Records::touch(directory, &state_file::boot_id()?, &links)
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Notes that everything that is on trial was carried out.

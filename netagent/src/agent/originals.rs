@@ -115,7 +115,9 @@ pub fn first_changed(plan: &Plan, links: &Observed, datapath: &ObservedDatapath)
         let known = links.originals.get(name).is_some_and(|known| known.index == link.index);
         let is_ours = link.is_owned() || link.controller.as_ref().is_some_and(is_owned);
         let rx_vlan = datapath.rx_vlan.get(name) == Some(&true);
-        (!known && !is_ours && !is_managed(name, link)).then(|| Original::of(link, rx_vlan))
+        let routes = || links.routes_of(name).cloned().collect();
+        (!known && !is_ours && !is_managed(name, link))
+            .then(|| Original::of(link, rx_vlan).with_routes(routes()))
     };
     let found = devices.into_iter().filter_map(|name| Some((name.clone(), original(name)?)));
     found.collect()

@@ -1,14 +1,18 @@
 //! Undoing: the steps of a unit that must not end half way, and a trial that nobody confirmed.
 
-use std::time::{Instant, SystemTime};
+use std::{
+    collections::BTreeMap,
+    time::{Instant, SystemTime},
+};
 
 use anyhow::{Error, Result};
 use tracing::{info, warn};
 
 use super::Agent;
 use crate::{
-    change::Change,
+    change::{Change, LinkChange},
     datapath::Datapath,
+    names::{Cidr, IfName},
     plan::Step,
     state::{Outcome, Part, UnitId},
     trial::{Decided, Done, UndoLog},
@@ -59,8 +63,16 @@ impl Agent {
             return Ok(Undone::Confirmed);
         }
         let mut failed = Vec::new();
+        if log.damaged() > 0 {
+            failed.push(format!("{} steps whose lines in the undo log are damaged", log.damaged()));
+        }
+        let mut heirs = Heirs::default();
         while let Some(Done { unit, undo }) = log.last()? {
             for change in &undo {
+                heirs.note(change);
+                if let Some((name, heir)) = heirs.of_deleted(change) {
+                    self.hand_over(name, heir).await;
+                }
                 let (at, started) = (SystemTime::now(), Instant::now());
                 let result = self.take(change).await;
                 let text = change.to_string();
@@ -85,6 +97,55 @@ impl Agent {
         log.remove()?;
         self.look().await?;
         Ok(Undone::Except(failed))
+    }
+
+    /// Gives the addresses that others have added to an interface meanwhile to the device that has
+    /// the others of it again. The kernel adds those of advertisements by itself.
+    async fn hand_over(&mut self, name: &IfName, heir: &IfName) {
+        if let Err(error) = self.look().await {
+            warn!("roll back: look at {name}: {error:#}");
+        }
+        let Some(link) = self.seen.links.link(name) else { return };
+        let of_others = link
+            .addresses
+            .iter()
+            .filter(|(cidr, known)| !known.owned && (cidr.address.is_ipv4() || !known.expires()));
+        for (cidr, _) in of_others {
+            let copy = LinkChange::CopyAddress(name.clone(), heir.clone(), *cidr);
+            match self.netlink.apply(&copy, None).await {
+                Ok(()) => info!("roll back: {copy}"),
+                Err(error) => warn!("roll back: {copy}: {error:#}"),
+            }
+        }
+    }
+}
+
+/// The devices that get their addresses back, by the interfaces that had taken these.
+#[derive(Default)]
+struct Heirs {
+    restored: BTreeMap<Cidr, IfName>,
+    of: BTreeMap<IfName, IfName>,
+}
+
+impl Heirs {
+    fn note(&mut self, change: &Change) {
+        match change {
+            Change::Link(LinkChange::RestoreAddress(heir, cidr, _)) => {
+                self.restored.insert(*cidr, heir.clone());
+            }
+            Change::Link(LinkChange::RemoveAddress(name, cidr)) => {
+                if let Some(heir) = self.restored.get(cidr).filter(|heir| *heir != name) {
+                    self.of.insert(name.clone(), heir.clone());
+                }
+            }
+            Change::Link(_) | Change::Datapath(_) => {}
+        }
+    }
+
+    /// The interface that a change deletes, and the device that had its addresses.
+    fn of_deleted<'a>(&'a self, change: &'a Change) -> Option<(&'a IfName, &'a IfName)> {
+        let Change::Link(LinkChange::Delete(name)) = change else { return None };
+        Some((name, self.of.get(name)?))
     }
 }
 

@@ -6,7 +6,7 @@ use super::{Change, DatapathChange, LinkChange};
 use crate::{
     bond::BondOption,
     names::IfName,
-    state::{Kind, Link, Observed, ObservedDatapath, Route, VlanFlags},
+    state::{Kind, Lifetime, Link, Observed, ObservedDatapath, Route, VlanFlags},
 };
 
 /// The changes that restore the state before a change of links; empty if nothing needs to be
@@ -48,32 +48,18 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         LinkChange::SetDown(name) => {
             one(link(name).filter(|link| link.up), |_| LinkChange::SetUp(name.clone()))
         }
-        // A NIC that is set down to become a member loses its routes and its IPv6 addresses.
-        LinkChange::AddMember(name, _) => {
-            let back = one(link(name), |link| membership(name, link, observed));
-            let addresses = link(name).into_iter().flat_map(|link| restore(name, link));
-            let addresses = addresses.filter(
-                |back| matches!(back, LinkChange::RestoreAddress(_, it, _) if it.address.is_ipv6()),
-            );
-            let routes = observed.routes_of(name).cloned().map(LinkChange::AddRoute);
-            // What is released is left up.
-            let down =
-                one(link(name).filter(|link| !link.up), |_| LinkChange::SetDown(name.clone()));
-            let mtus = mtus_above(name, observed);
-            back.into_iter().chain(down).chain(mtus).chain(addresses).chain(routes).collect()
-        }
+        LinkChange::AddMember(name, _) => no_member(name, observed),
         LinkChange::AddPort(name, _) | LinkChange::Release(name) => {
             one(link(name), |link| membership(name, link, observed))
         }
+        LinkChange::SetPromiscuous(name, on) => vec![LinkChange::SetPromiscuous(name.clone(), !on)],
+        LinkChange::SetPortFlag(name, flag, on) => {
+            vec![LinkChange::SetPortFlag(name.clone(), *flag, !on)]
+        }
         LinkChange::SetFiltering(name, on) => vec![LinkChange::SetFiltering(name.clone(), !on)],
-        LinkChange::SetDefaultPvid(name, _) => match link(name).map(|link| &link.kind) {
-            Some(Kind::Bridge(state)) => state
-                .default_pvid
-                .map(|pvid| LinkChange::SetDefaultPvid(name.clone(), pvid))
-                .into_iter()
-                .collect(),
-            _ => vec![],
-        },
+        LinkChange::SetDefaultPvid(name, _) => {
+            link(name).map_or_else(Vec::new, |link| default_pvid(name, link))
+        }
         LinkChange::AddVids(name, first, last, _) | LinkChange::RemoveVids(name, first, last) => {
             vids(name, link(name), *first, *last)
         }
@@ -93,14 +79,16 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
             let known = link(name).and_then(|link| link.addresses.get(address));
             vec![match known {
                 Some(known) => match known.until {
-                    Some(until) => LinkChange::Lease(name.clone(), *address, until),
+                    Some(until) => {
+                        LinkChange::Lease(name.clone(), *address, Lifetime::until(until))
+                    }
                     None => LinkChange::RestoreAddress(name.clone(), *address, known.clone()),
                 },
                 None => LinkChange::RemoveAddress(name.clone(), *address),
             }]
         }
         // The kernel removes routes with the address: those that prefer it as source, or all of
-        // the link with its last address.
+        // the link with its last address, and then the neighbours as well.
         LinkChange::RemoveAddress(name, address) => {
             let known = link(name).and_then(|link| link.addresses.get(address));
             let back = known
@@ -108,13 +96,27 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
             let is_of_family =
                 |route: &&Route| route.to.address.is_ipv4() == address.address.is_ipv4();
             let routes = observed.routes_of(name).filter(is_of_family).cloned();
-            back.into_iter().chain(routes.map(LinkChange::AddRoute)).collect()
+            let back = back.into_iter().chain(routes.map(LinkChange::AddRoute));
+            back.chain(neighbours(name, observed)).collect()
         }
         LinkChange::AddRoute(route) => vec![LinkChange::RemoveRoute(route.clone())],
         LinkChange::RemoveRoute(route) => vec![LinkChange::AddRoute(route.clone())],
+        LinkChange::AddNeighbour(neighbour) => {
+            let mut known = observed.neighbours_of(&neighbour.device);
+            let known = known.find(|known| known.address == neighbour.address).cloned();
+            let gone = LinkChange::RemoveNeighbour(neighbour.clone());
+            vec![known.map_or(gone, LinkChange::AddNeighbour)]
+        }
+        LinkChange::RemoveNeighbour(neighbour) => vec![LinkChange::AddNeighbour(neighbour.clone())],
         LinkChange::AwaitCarrier(_) | LinkChange::Resolve(..) => vec![],
     };
     back.into_iter().map(Change::Link).collect()
+}
+
+fn default_pvid(name: &IfName, link: &Link) -> Vec<LinkChange> {
+    let Kind::Bridge(state) = &link.kind else { return vec![] };
+    let pvid = state.default_pvid;
+    pvid.map(|pvid| LinkChange::SetDefaultPvid(name.clone(), pvid)).into_iter().collect()
 }
 
 /// The changes that restore the state before a change of the datapath.
@@ -194,6 +196,7 @@ fn create(name: &IfName, link: &Link, observed: &Observed) -> Vec<LinkChange> {
     }
     changes.extend(restore(name, link));
     changes.extend(observed.routes_of(name).cloned().map(LinkChange::AddRoute));
+    changes.extend(neighbours(name, observed));
     changes
 }
 
@@ -209,6 +212,13 @@ fn mtus_above<'a>(
     above.map(|(name, link)| LinkChange::SetMtu(name.clone(), link.mtu))
 }
 
+fn neighbours<'a>(
+    name: &'a IfName,
+    observed: &'a Observed,
+) -> impl Iterator<Item = LinkChange> + 'a {
+    observed.neighbours_of(name).cloned().map(LinkChange::AddNeighbour)
+}
+
 /// Adds the addresses of a link again, in their order.
 fn restore(name: &IfName, link: &Link) -> Vec<LinkChange> {
     let mut addresses: Vec<_> = link.addresses.iter().collect();
@@ -217,6 +227,21 @@ fn restore(name: &IfName, link: &Link) -> Vec<LinkChange> {
         .into_iter()
         .map(|(address, known)| LinkChange::RestoreAddress(name.clone(), *address, known.clone()));
     back.collect()
+}
+
+/// A NIC that is set down to become a member loses its routes and its IPv6 addresses.
+fn no_member(name: &IfName, observed: &Observed) -> Vec<LinkChange> {
+    let link = observed.link(name);
+    let back = one(link, |link| membership(name, link, observed));
+    // What is released is left up.
+    let down = one(link.filter(|link| !link.up), |_| LinkChange::SetDown(name.clone()));
+    let addresses = link.into_iter().flat_map(|link| restore(name, link));
+    let addresses = addresses.filter(
+        |back| matches!(back, LinkChange::RestoreAddress(_, it, _) if it.address.is_ipv6()),
+    );
+    let routes = observed.routes_of(name).cloned().map(LinkChange::AddRoute);
+    let back = back.into_iter().chain(down).chain(mtus_above(name, observed)).chain(addresses);
+    back.chain(routes).chain(neighbours(name, observed)).collect()
 }
 
 fn bond_option(name: &IfName, option: &BondOption, link: &Link) -> Vec<LinkChange> {

@@ -48,6 +48,13 @@ impl fmt::Display for LinkChange {
             Self::AddMember(nic, bond) => write!(f, "ip link set {nic} down master {bond}"),
             Self::Release(name) => write!(f, "ip link set {name} nomaster up"),
             Self::AddPort(port, bridge) => write!(f, "ip link set {port} master {bridge}"),
+            Self::SetPromiscuous(name, on) => {
+                write!(f, "ip link set {name} promisc {}", if *on { "on" } else { "off" })
+            }
+            Self::SetPortFlag(name, flag, on) => {
+                let value = if *on { "on" } else { "off" };
+                write!(f, "bridge link set dev {name} {} {value}", flag.name())
+            }
             Self::SetFiltering(name, on) => {
                 write!(f, "ip link set {name} type bridge vlan_filtering {}", u8::from(*on))
             }
@@ -80,6 +87,12 @@ impl fmt::Display for LinkChange {
             }
             Self::AddRoute(route) => write!(f, "ip route append {route}"),
             Self::RemoveRoute(route) => write!(f, "ip route del {route}"),
+            Self::AddNeighbour(neighbour) => {
+                write!(f, "ip neigh replace {neighbour} nud permanent")
+            }
+            Self::RemoveNeighbour(neighbour) => {
+                write!(f, "ip neigh del {} dev {}", neighbour.address, neighbour.device)
+            }
             Self::AwaitCarrier(name) => write!(f, "wait for the carrier of {name}"),
             Self::Resolve(name, neighbour) => {
                 write!(f, "ip neigh replace {neighbour} dev {name} use")

@@ -1,6 +1,6 @@
 //! `netagent plan` and `netagent apply`: once, without a daemon.
 
-use std::{collections::BTreeSet, ops::ControlFlow, process::ExitCode, time::Duration};
+use std::{ops::ControlFlow, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use tokio::task::yield_now;
@@ -30,10 +30,13 @@ pub async fn plan(places: &Places, target: &Target, json: bool) -> Result<ExitCo
     agent.remember_in(&places.state)?;
     agent.look().await?;
     known(&target.confirm, agent.links())?;
-    let (desired, _) = sources.on(agent.links());
+    let (desired, _) = sources.on(agent.links(), agent.ports());
     let confirmed = target.confirm.iter().cloned().collect();
     let plan = agent.plan(&desired, &Permission { confirmed, ..Permission::default() });
     if let Ok(Some(finding)) = trial::pending(&places.state) {
+        remark(&finding.to_string());
+    }
+    for finding in trial::findings(&places.state) {
         remark(&finding.to_string());
     }
     let text = if json {
@@ -85,7 +88,7 @@ pub async fn apply(places: &Places, target: &Target, trial: Trial) -> Result<Exi
     agent.set_terms(file.as_ref().and_then(|file| trial.terms(file)));
     known(&target.confirm, agent.links()).context("nothing was done")?;
     // Ports that were added at run time stay, though no daemon runs.
-    let (desired, of_sources) = sources.on(agent.links());
+    let (desired, of_sources) = sources.on(agent.links(), agent.ports());
     agent.prepare(&desired)?;
     yield_now().await;
     if let Some(signal) = steps.stop.take() {
@@ -133,7 +136,7 @@ pub async fn apply(places: &Places, target: &Target, trial: Trial) -> Result<Exi
     match (ended, file) {
         (Ended::RolledBack, _) if stopped.is_none() => code = ExitCode::from(ROLLED_BACK),
         (Ended::Kept, Some(file)) if stopped.is_none() && applied.plan.unconfirmed().is_empty() => {
-            if let Err(error) = record(places, &file, agent.take_touched()) {
+            if let Err(error) = record(places, &file) {
                 remark(&format!("the node is as the exit code says, but {error:#}"));
             }
         }
@@ -153,8 +156,8 @@ pub async fn apply(places: &Places, target: &Target, trial: Trial) -> Result<Exi
 }
 
 /// Keeps which file is confirmed, for the start of the daemon after a reboot.
-fn record(places: &Places, file: &Config, touched: BTreeSet<IfName>) -> Result<()> {
-    Records::read(&places.state).confirm(&state_file::boot_id()?, &file.text, touched)
+fn record(places: &Places, file: &Config) -> Result<()> {
+    Records::read(&places.state).confirm(&state_file::boot_id()?, &file.text)
 }
 
 /// Undoes the trial of an apply that was killed.

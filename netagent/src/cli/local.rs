@@ -10,10 +10,16 @@ use super::print::print;
 use crate::{config, daemon::Journal, reason};
 
 pub fn check(path: &Path) -> Result<ExitCode> {
-    let desired = config::load(path)?.desired();
+    let file = config::load(path)?;
+    let desired = file.desired();
     let uplinks = desired.bonds.len();
     let (bridges, ports) = (desired.bridges.len(), desired.ports.len());
-    print(&format!("{}: {bridges} bridges, {uplinks} bonds, {ports} ports\n", path.display()))?;
+    let patterns = match file.intent.patterns.len() {
+        0 => String::new(),
+        patterns => format!(", {patterns} patterns of ports"),
+    };
+    let path = path.display();
+    print(&format!("{path}: {bridges} bridges, {uplinks} bonds, {ports} ports{patterns}\n"))?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -48,7 +54,7 @@ pub fn history(directory: &Path, lines: usize, json: bool) -> Result<ExitCode> {
         text.push_str(&line);
         text.push('\n');
     }
-    if text.is_empty() && !json {
+    if entries.is_empty() && !json {
         text.push_str("no steps were taken yet\n");
     }
     print(&text)?;

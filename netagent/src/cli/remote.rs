@@ -6,7 +6,7 @@ use std::{path::Path, process::ExitCode};
 use anyhow::{Context as _, Result};
 
 use super::{
-    Places, Port, on_trial,
+    Places, on_trial,
     print::{code, print, unwell},
 };
 use crate::{
@@ -18,18 +18,17 @@ use crate::{
     daemon::{self, Sources},
     datapath::pins,
     health::{self, Evidence},
-    intent::{PortIntent, SecurityIntent},
     names::IfName,
     plan::Permission,
     request::Answer,
     show::{self, What},
     snapshot::Snapshot,
     state::State,
-    status::{PortStatus, Status},
+    status::Status,
     trial,
 };
 
-const UNREADABLE: &str = "read the answer of the daemon (is it of another version?)";
+pub const UNREADABLE: &str = "read the answer of the daemon (is it of another version?)";
 
 /// A connection to the daemon of these pins, if it runs.
 async fn daemon(places: &Places) -> Result<Option<Client>> {
@@ -41,7 +40,7 @@ async fn daemon(places: &Places) -> Result<Option<Client>> {
     Client::connect(&places.socket).await
 }
 
-async fn required(places: &Places) -> Result<Client> {
+pub async fn required(places: &Places) -> Result<Client> {
     let client = Client::connect(&places.socket).await?;
     client.with_context(|| {
         format!(
@@ -85,19 +84,20 @@ pub async fn status(places: &Places, config: Option<&Path>, json: bool) -> Resul
     }
     let mut agent = Agent::open(&places.pins)?;
     agent.look().await?;
-    let (desired, known) = match config {
-        Some(path) => {
-            let (desired, mut known) =
-                Sources::open(path, &places.socket, &places.state)?.on(agent.links());
-            let plan = agent.plan(&desired, &Permission::default());
-            known.extend(plan.findings().cloned());
-            (desired, known)
-        }
-        None => (health::desired_as_seen(agent.links(), agent.ports()), Vec::new()),
+    let (desired, mut known) = if let Some(path) = config {
+        let (desired, mut known) =
+            Sources::open(path, &places.socket, &places.state)?.on(agent.links(), agent.ports());
+        let plan = agent.plan(&desired, &Permission::default());
+        known.extend(plan.findings().cloned());
+        (desired, known)
+    } else {
+        let desired = health::desired_as_seen(agent.links(), agent.ports());
+        let missing = health::missing_as_seen(&desired, agent.links());
+        (desired, missing)
     };
-    let mut known = known;
     // Without rights, nothing is known of a trial.
     known.extend(trial::pending(&places.state).ok().flatten());
+    known.extend(trial::findings(&places.state));
     let health = health::judge(Evidence {
         desired: &desired,
         links: agent.links(),
@@ -118,13 +118,19 @@ pub async fn status(places: &Places, config: Option<&Path>, json: bool) -> Resul
 }
 
 /// Prints the answer to a command, and gives its exit code.
-fn answered(text: &str, done: &str) -> Result<ExitCode> {
+pub fn answered(text: &str, done: &str) -> Result<ExitCode> {
+    answered_about(text, done, done)
+}
+
+/// Prints the answer to a command, and gives its exit code; `about` names the part whose state is
+/// not Ready.
+pub fn answered_about(text: &str, done: &str, about: &str) -> Result<ExitCode> {
     let Answer { state, findings } = serde_json::from_str(text).context(UNREADABLE)?;
     let unwell_findings = findings.iter().filter(|finding| finding.is_unwell());
     let code = unwell(unwell_findings);
     match state {
         State::Ready => print(&format!("{done}\n"))?,
-        state => print(&format!("{done}: {state}\n"))?,
+        state => print(&format!("{about}: {state}\n"))?,
     }
     Ok(code)
 }
@@ -162,7 +168,7 @@ pub async fn release(places: &Places, name: String, undo: bool) -> Result<ExitCo
     let done = if undo { format!("{name} is taken back") } else { format!("{name} is released") };
     let Some(client) = Client::connect(&places.socket).await? else {
         daemon::release(&places.state, &name, undo)?;
-        print(&format!("{done}: the next `netagent apply` carries it out\n"))?;
+        print(&format!("{done}: the next `netagent apply` carries it out, if the file has it\n"))?;
         return Ok(ExitCode::SUCCESS);
     };
     let body = serde_json::to_string(&control::Release { name, undo })?;
@@ -176,29 +182,4 @@ pub async fn rollback(places: &Places) -> Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     super::apply::rollback(places).await
-}
-
-pub async fn port(places: &Places, port: Port) -> Result<ExitCode> {
-    let client = required(places).await?;
-    match port {
-        Port::Add { device, network, mtu, mac } => {
-            let macs = (!mac.is_empty()).then_some(mac);
-            let security = SecurityIntent { macs, ..SecurityIntent::default() };
-            let done = format!("{device} is plugged into {network}");
-            let body = serde_json::to_string(&PortIntent { device, network, mtu, security })?;
-            let text = client.send("POST", "/v1/ports", Form::Json, body).await?;
-            answered(&text, &done)
-        }
-        Port::Del { device } => {
-            let path = format!("/v1/ports/{device}");
-            let text = client.send("DELETE", &path, Form::Json, String::new()).await?;
-            answered(&text, &format!("{device} is unplugged"))
-        }
-        Port::List { json } => {
-            let text = client.get("/v1/ports", Form::Json).await?;
-            let ports: Vec<PortStatus> = serde_json::from_str(&text).context(UNREADABLE)?;
-            print(&if json { text } else { show::status::list(&ports) })?;
-            Ok(ExitCode::SUCCESS)
-        }
-    }
 }

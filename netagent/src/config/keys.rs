@@ -11,8 +11,8 @@ use super::{
     shapes::{List, Mappings, Placed, Scalar, Section},
     time::Millis,
     value::{
-        Announcements, BondMode, DhcpFamily, Links, Listen, MacLimit, Metric, Mtu, QueueLength,
-        Rate, Xdp,
+        Announcements, BondMode, DhcpFamilies, Links, Listen, MacLimit, Metric, Mtu, PortDevice,
+        QueueLength, Rate, Xdp,
     },
 };
 use crate::{
@@ -153,9 +153,10 @@ pub struct HostKeys {
     pub metric: Option<Scalar<Metric>>,
     /// Other routes over the interface.
     pub routes: Option<Vec<RouteKeys>>,
-    /// `v4`: `netagent run` gets an address and routes from a DHCP server, in addition to those
-    /// here. Default: no DHCP.
-    pub dhcp: Option<Scalar<DhcpFamily>>,
+    /// `v4`: `netagent run` gets an IPv4 address and routes from a DHCP server, in addition to
+    /// those here. `v6`: an IPv6 address from a DHCPv6 server, whatever router advertisements say
+    /// (flag M); routes come from them (`acceptRa`). `both`: both. Default: no DHCP.
+    pub dhcp: Option<Scalar<DhcpFamilies>>,
     /// Whether the interface accepts IPv6 router advertisements, also on a node that forwards
     /// IPv6. Addresses and routes that come from them stay. Default: unchanged.
     pub accept_ra: Option<Scalar<bool>>,
@@ -258,12 +259,21 @@ pub struct StormKeys {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(rename = "Port")]
 pub struct PortKeys {
-    /// The device on the node: a tap, or the node's end of a veth pair.
-    pub device: Scalar<IfName>,
+    /// The device on the node: a tap, or the node's end of a veth pair. With `*` (any characters)
+    /// or `?` (one character): every tap and veth whose name matches and that no source names.
+    pub device: Scalar<PortDevice>,
     /// The network.
     pub network: Scalar<NetworkName>,
     /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: unchanged.
     pub mtu: Option<Scalar<Mtu>>,
+    /// Whether the bridge sends frames back to the port that they came from. Default: unchanged.
+    pub hairpin: Option<Scalar<bool>>,
+    /// Whether the bridge keeps frames from other ports with `portIsolation` away. These ports do
+    /// not take the fast path. Default: unchanged.
+    pub port_isolation: Option<Scalar<bool>>,
+    /// Whether the port stays silent until its VM sends frames of its own, or `netagent port
+    /// announce` ends it: the target of a migration. Default: false.
+    pub silent: Option<Scalar<bool>>,
     /// Checks of the VM's frames besides their VLAN. A value here overrides that of the network.
     pub security: Option<SecurityKeys>,
 }

@@ -8,7 +8,7 @@ use super::{
         SecurityKeys, StormKeys, UplinkKeys,
     },
     shapes::{List, Mappings, Placed, Scalar},
-    value::{BondMode, Metric, Mtu, Xdp},
+    value::{BondMode, DhcpFamilies, Metric, Mtu, PortDevice, Xdp},
 };
 use crate::{
     bond::Mode,
@@ -37,7 +37,15 @@ pub fn config(file: FileKeys, path: &str) -> Config {
         intent.networks.push(Sourced { origin: origin(place), value });
     }
     for Placed { value, place } in ports.unwrap_or_default() {
-        intent.ports.push(Sourced { origin: origin(place), value: port(value) });
+        let (origin, port) = (origin(place), port(value));
+        match port.device.clone() {
+            PortDevice::Named(device) => {
+                intent.ports.push(Sourced { origin, value: port.at(device) });
+            }
+            PortDevice::Matching(pattern) => {
+                intent.patterns.push(Sourced { origin, value: port.at(pattern) });
+            }
+        }
     }
     let listen = metrics.and_then(|metrics| scalar(metrics.listen)).unwrap_or_default();
     let probes = probes.map(|List(probes)| probes).unwrap_or_default();
@@ -79,7 +87,7 @@ fn host_interface(segment: &str, index: Option<usize>, keys: HostKeys) -> HostIn
         gateways: gateway.map(|List(gateways)| gateways).unwrap_or_default(),
         metric: scalar(metric).map(|Metric(metric)| metric),
         routes: routes.unwrap_or_default().into_iter().map(route).collect(),
-        dhcp: dhcp.is_some(),
+        dhcp: scalar(dhcp).map(|DhcpFamilies(families)| families).unwrap_or_default(),
         accept_ra: scalar(accept_ra),
         keep_foreign: scalar(keep_foreign).unwrap_or(true),
     }
@@ -171,12 +179,16 @@ fn union(List(sets): List<VidSet>) -> VidSet {
     sets.iter().flat_map(VidSet::iter).collect()
 }
 
-fn port(keys: PortKeys) -> PortIntent {
-    let PortKeys { device, network, mtu, security: security_keys } = keys;
+fn port(keys: PortKeys) -> PortIntent<PortDevice> {
+    let PortKeys { device, network, mtu, hairpin, port_isolation, silent, security: security_keys } =
+        keys;
     PortIntent {
         device: device.0,
         network: network.0.0,
         mtu: scalar(mtu).map(|Mtu(bytes)| bytes),
+        hairpin: scalar(hairpin),
+        port_isolation: scalar(port_isolation),
+        silent: scalar(silent),
         security: security(security_keys),
     }
 }

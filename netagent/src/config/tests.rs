@@ -3,9 +3,8 @@
 use std::{fs, path::Path};
 
 use netagent_common::vlan::Vid;
-use serde_json::Value;
 
-use super::{Config, load, parse, schema};
+use super::{Config, load, parse};
 use crate::{
     bond::BondOption,
     names::IfName,
@@ -14,6 +13,8 @@ use crate::{
 
 mod example;
 mod refused;
+mod schema;
+mod values;
 
 fn accepted(text: &str) -> Config {
     parse(text, "f.yaml").unwrap_or_else(|error| panic!("{error}\n{text}"))
@@ -194,28 +195,4 @@ fn empty_sections_and_anchors_are_accepted() {
                 b: { uplink: { nics: [eth1], bond: *fast } }\n";
     let bonds = accepted(text).desired().bonds;
     assert_eq!(bonds[&name("a-bo")].options, bonds[&name("b-bo")].options);
-}
-
-#[test]
-fn the_schema_describes_every_key_and_refuses_unknown_ones() {
-    fn walk(value: &Value, objects: &mut usize) {
-        if let Some(Value::Object(properties)) = value.get("properties") {
-            *objects += 1;
-            assert_eq!(value.get("additionalProperties"), Some(&Value::Bool(false)), "{value}");
-            for (key, property) in properties {
-                let description = property.get("description").and_then(Value::as_str);
-                assert!(description.is_some_and(|text| !text.contains('\n')), "{key}: {property}");
-            }
-        }
-        match value {
-            Value::Object(map) => map.values().for_each(|value| walk(value, objects)),
-            Value::Array(values) => values.iter().for_each(|value| walk(value, objects)),
-            Value::Null => panic!("null in the schema, which the reader refuses"),
-            Value::String(text) => assert_ne!(text, "null"),
-            Value::Bool(_) | Value::Number(_) => {}
-        }
-    }
-    let mut objects = 0;
-    walk(schema().as_value(), &mut objects);
-    assert_eq!(objects, 11);
 }

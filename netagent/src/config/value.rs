@@ -1,6 +1,9 @@
 //! The scalars of the file: their text, and their JSON schema.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::{
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use netagent_common::vlan::Vid;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -8,7 +11,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     intent::{MAC_LIMIT, MTU, Native, RATE, Tpid},
-    names::{Cidr, IfName, Mac, Subnet},
+    names::{Cidr, Family, IfName, Mac, Subnet},
+    pattern::DevicePattern,
     state::{Admit, FastPath, Filtering, PriorityTags},
     vids::{VidSet, parse_vid},
 };
@@ -139,6 +143,30 @@ numbers! {
     Rate(u32) RATE, "a number of frames per second";
 }
 
+/// The device of a port, or a pattern of devices.
+#[derive(Clone, Debug)]
+pub enum PortDevice {
+    /// The one of this name.
+    Named(IfName),
+    /// All that match.
+    Matching(DevicePattern),
+}
+
+impl Value for PortDevice {
+    fn read(text: &str) -> Result<Self, String> {
+        if DevicePattern::is_meant(text) {
+            text.parse().map(Self::Matching)
+        } else {
+            text.parse().map(Self::Named)
+        }
+    }
+
+    // A pattern has the characters of a name.
+    fn schema() -> Schema {
+        IfName::schema()
+    }
+}
+
 /// Whether an uplink gets an XDP program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Xdp {
@@ -148,24 +176,23 @@ pub enum Xdp {
     Off,
 }
 
-/// The DHCP of an interface of the node.
-#[derive(Clone, Copy, Debug)]
-pub struct DhcpFamily;
+/// The families of which an interface of the node gets an address by DHCP.
+#[derive(Clone, Debug)]
+pub struct DhcpFamilies(pub BTreeSet<Family>);
 
-impl Value for DhcpFamily {
+impl Value for DhcpFamilies {
     fn read(text: &str) -> Result<Self, String> {
-        match text {
-            "v4" => Ok(Self),
-            "v6" | "both" => Err(format!(
-                "{text:?}: netagent has no DHCPv6 client; use acceptRa: true for addresses from \
-                 router advertisements"
-            )),
-            _ => Err(format!("{text:?} is not \"v4\"")),
-        }
+        let families = match text {
+            "v4" => vec![Family::V4],
+            "v6" => vec![Family::V6],
+            "both" => vec![Family::V4, Family::V6],
+            _ => return Err(format!("{text:?} is not one of v4, v6, both")),
+        };
+        Ok(Self(families.into_iter().collect()))
     }
 
     fn schema() -> Schema {
-        json_schema!({ "enum": ["v4"] })
+        json_schema!({ "enum": ["v4", "v6", "both"] })
     }
 }
 

@@ -1,5 +1,6 @@
 //! The YAML parser with limits, and its errors in plain words.
 
+use serde::de::DeserializeOwned;
 use serde_saphyr::{
     DuplicateKeyPolicy, Error, MergeKeyPolicy, NonFiniteFloatPolicy, Options, Spanned,
     alias_limits, budget, options,
@@ -31,6 +32,12 @@ pub fn tree(text: &str) -> Result<Tree, Fault> {
 pub fn file(text: &str) -> Result<FileKeys, Fault> {
     serde_saphyr::from_str_with_options(text, limits(DuplicateKeyPolicy::Error))
         .map_err(|error| fault(&error))
+}
+
+/// A value of another file, whose scalars have the texts of this one's. JSON is YAML.
+pub fn value<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_saphyr::from_str_with_options(text, limits(DuplicateKeyPolicy::Error))
+        .map_err(|error| fault(&error).message)
 }
 
 /// Limits above any sensible use of anchors in a file of 1 MiB, and below that of a bomb.

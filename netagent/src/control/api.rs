@@ -1,14 +1,18 @@
 //! The paths of the control socket: one table, from which the server and its description are made.
 
+mod ports;
+
 use std::{path::PathBuf, time::Duration};
 
 use axum::{
     Json, Router,
+    body::to_bytes,
     extract::{Path, State},
     http::{
-        HeaderMap, Method, StatusCode,
+        HeaderMap, HeaderName, Method, StatusCode,
         header::{ACCEPT, AGE, CONTENT_TYPE},
     },
+    middleware::map_response,
     response::{IntoResponse, Response},
     routing::{self, MethodRouter},
 };
@@ -22,11 +26,10 @@ use super::{
 };
 use crate::{
     agent::Agent,
-    intent::PortIntent,
     request::{Answer, Asker, Command, Refusal, Request, Unanswered, Waiting},
     show::{self, What},
     snapshot::Snapshot,
-    status::{PortStatus, Status},
+    status::Status,
 };
 
 /// What answers are made from.
@@ -45,96 +48,99 @@ pub struct Route {
     /// What it does.
     pub summary: &'static str,
     /// The type of the request's body.
-    pub request: Option<fn(&mut SchemaGenerator) -> Schema>,
+    pub request: Option<Describe>,
     /// The type of the answer's body.
-    pub response: fn(&mut SchemaGenerator) -> Schema,
+    pub response: Describe,
+    /// Whether the answer is text where text is accepted; it has its age then, as does JSON.
+    pub has_text: bool,
     /// What serves it.
-    serve: fn() -> MethodRouter<Context>,
+    serve: Serve,
 }
 
 fn schema<T: schemars::JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
     generator.subschema_for::<T>()
 }
 
+/// What serves a path.
+type Serve = fn() -> MethodRouter<Context>;
+/// The schema of a body.
+type Describe = fn(&mut SchemaGenerator) -> Schema;
+
+/// A path at which something is done.
+fn command(
+    method: Method,
+    path: &'static str,
+    summary: &'static str,
+    request: Option<Describe>,
+    serve: Serve,
+) -> Route {
+    Route { method, path, summary, request, response: schema::<Answer>, has_text: false, serve }
+}
+
+/// A path that is read.
+fn get(path: &'static str, summary: &'static str, response: Describe, serve: Serve) -> Route {
+    Route { response, ..command(Method::GET, path, summary, None, serve) }
+}
+
 /// Every path.
 pub fn routes() -> Vec<Route> {
-    let get = |path, summary, response, serve| Route {
-        method: Method::GET,
-        path,
-        summary,
-        request: None,
-        response,
-        serve,
-    };
-    vec![
-        get("/v1/status", "The state of each part of the node", schema::<Status>, || {
-            routing::get(status)
-        }),
+    let [before, after] = of_the_node();
+    before.into_iter().chain(ports::routes()).chain(after).collect()
+}
+
+/// The paths about all of the node, before and after those about its ports.
+fn of_the_node() -> [Vec<Route>; 2] {
+    let before = vec![
+        Route {
+            has_text: true,
+            ..get("/v1/status", "The state of each part of the node", schema::<Status>, || {
+                routing::get(status)
+            })
+        },
         get("/v1/snapshot", "Everything that is known of the node", schema::<Everything>, || {
             routing::get(everything)
         }),
-        get(
-            "/v1/show/{what}",
-            "A table of `netagent show`: ports, vlans, bonds, drops or fdb; as text where text/plain is accepted",
-            schema::<Vec<serde_json::Value>>,
-            || routing::get(table),
-        ),
+        Route {
+            has_text: true,
+            ..get(
+                "/v1/show/{what}",
+                "A table of `netagent show`: ports, vlans, bonds, drops or fdb; as text where text/plain is accepted",
+                schema::<Vec<serde_json::Value>>,
+                || routing::get(table),
+            )
+        },
         get("/v1/plan", "What is left to do", schema::<PlanReport>, || routing::get(plan)),
-        get("/v1/ports", "The ports and their state", schema::<Vec<PortStatus>>, || {
-            routing::get(ports)
+    ];
+    let after = vec![
+        command(
+            Method::POST,
+            "/v1/reload",
+            "Reads the file again; answers when it has been applied. The body may be empty",
+            Some(schema::<Reload>),
+            || routing::post(reload),
+        ),
+        command(
+            Method::POST,
+            "/v1/confirm",
+            "Confirms a change that waits, and answers when it has been applied; or keeps the change that is on trial",
+            Some(schema::<Confirmation>),
+            || routing::post(confirm),
+        ),
+        command(
+            Method::POST,
+            "/v1/release",
+            "Gives a cluster network or a port back as it was found, and leaves it alone; or takes it back",
+            Some(schema::<Release>),
+            || routing::post(release),
+        ),
+        command(Method::POST, "/v1/rollback", "Undoes the change that is on trial", None, || {
+            routing::post(roll_back)
         }),
-        Route {
-            method: Method::POST,
-            path: "/v1/ports",
-            summary: "Adds a port; answers when it is plugged in",
-            request: Some(schema::<PortIntent>),
-            response: schema::<Answer>,
-            serve: || routing::post(add_port),
-        },
-        Route {
-            method: Method::DELETE,
-            path: "/v1/ports/{device}",
-            summary: "Deletes a port that was added here",
-            request: None,
-            response: schema::<Answer>,
-            serve: || routing::delete(delete_port),
-        },
-        Route {
-            method: Method::POST,
-            path: "/v1/reload",
-            summary: "Reads the file again; answers when it has been applied. The body may be empty",
-            request: Some(schema::<Reload>),
-            response: schema::<Answer>,
-            serve: || routing::post(reload),
-        },
-        Route {
-            method: Method::POST,
-            path: "/v1/confirm",
-            summary: "Confirms a change that waits, and answers when it has been applied; or keeps the change that is on trial",
-            request: Some(schema::<Confirmation>),
-            response: schema::<Answer>,
-            serve: || routing::post(confirm),
-        },
-        Route {
-            method: Method::POST,
-            path: "/v1/release",
-            summary: "Gives a cluster network or a port back as it was found, and leaves it alone; or takes it back",
-            request: Some(schema::<Release>),
-            response: schema::<Answer>,
-            serve: || routing::post(release),
-        },
-        Route {
-            method: Method::POST,
-            path: "/v1/rollback",
-            summary: "Undoes the change that is on trial",
-            request: None,
-            response: schema::<Answer>,
-            serve: || routing::post(roll_back),
-        },
         get("/v1/openapi.json", "This description", schema::<serde_json::Value>, || {
             routing::get(async || Json(openapi::document()))
         }),
-    ]
+    ];
+    [before, after]
 }
 
 /// The server.
@@ -146,7 +152,20 @@ pub fn router(asker: Asker, pins: PathBuf) -> Router {
     let wrong = async || {
         failed(StatusCode::METHOD_NOT_ALLOWED, "no such method here: see GET /v1/openapi.json")
     };
-    router.fallback(unknown).method_not_allowed_fallback(wrong).with_state(Context { asker, pins })
+    let router = router.fallback(unknown).method_not_allowed_fallback(wrong);
+    router.layer(map_response(as_problem)).with_state(Context { asker, pins })
+}
+
+/// Errors of the HTTP library, such as a body that is too large, have the form of all errors.
+async fn as_problem(response: Response) -> Response {
+    let status = response.status();
+    let kind = response.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let is_text = kind.is_some_and(|kind| kind.starts_with("text/plain"));
+    if status.is_success() || !is_text {
+        return response;
+    }
+    let text = to_bytes(response.into_body(), 1 << 10).await.unwrap_or_default();
+    failed(status, String::from_utf8_lossy(&text)).into_response()
 }
 
 type Answered<T> = Result<T, Failed>;
@@ -205,12 +224,14 @@ impl Context {
 }
 
 async fn status(State(context): State<Context>, headers: HeaderMap) -> Answered<Response> {
-    let status = Status::of(&context.snapshot().await?);
-    Ok(if wants_text(&headers) {
+    let snapshot = context.snapshot().await?;
+    let status = Status::of(&snapshot);
+    let body = if wants_text(&headers) {
         show::status::text(&status).into_response()
     } else {
         Json(status).into_response()
-    })
+    };
+    Ok((age(&snapshot), body).into_response())
 }
 
 async fn everything(State(context): State<Context>) -> Answered<Json<Everything>> {
@@ -240,8 +261,11 @@ async fn table(
     let text =
         text.map_err(|error| failed(StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}")))?;
     let kind = if json { "application/json" } else { "text/plain; charset=utf-8" };
-    let age = [(AGE, snapshot.age.as_secs().to_string())];
-    Ok((age, [(CONTENT_TYPE, kind)], text).into_response())
+    Ok((age(&snapshot), [(CONTENT_TYPE, kind)], text).into_response())
+}
+
+fn age(snapshot: &Snapshot) -> [(HeaderName, String); 1] {
+    [(AGE, snapshot.age.as_secs().to_string())]
 }
 
 /// Whether text is accepted, and JSON is not.
@@ -254,27 +278,9 @@ async fn plan(State(context): State<Context>) -> Answered<Json<PlanReport>> {
     Ok(Json(PlanReport::of(&context.ask(Request::Plan).await?)))
 }
 
-async fn ports(State(context): State<Context>) -> Answered<Json<Vec<PortStatus>>> {
-    let health = context.snapshot().await?.health;
-    Ok(Json(PortStatus::all(&health)))
-}
-
 /// The JSON body of a request, or why it cannot be used.
 fn body<T: DeserializeOwned>(text: &str) -> Answered<T> {
     serde_json::from_str(text).map_err(|error| failed(StatusCode::BAD_REQUEST, error.to_string()))
-}
-
-async fn add_port(State(context): State<Context>, text: String) -> Answered<Json<Answer>> {
-    let port: PortIntent = body(&text)?;
-    context.command(Command::AddPort(Box::new(port))).await
-}
-
-async fn delete_port(
-    State(context): State<Context>,
-    Path(device): Path<String>,
-) -> Answered<Json<Answer>> {
-    let device = device.parse().map_err(|error: String| failed(StatusCode::BAD_REQUEST, error))?;
-    context.command(Command::DeletePort(device)).await
 }
 
 async fn reload(State(context): State<Context>, text: String) -> Answered<Json<Answer>> {

@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::MetadataExt as _, path::Path, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use http_body_util::{BodyExt as _, Full};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
@@ -76,7 +76,7 @@ impl Client {
         let patience = if method == "GET" { QUESTION } else { COMMAND };
         let (status, bytes) = timeout(patience, exchange)
             .await
-            .with_context(|| format!("the daemon does not answer within {} s", patience.as_secs()))?
+            .map_err(|_| anyhow!("the daemon does not answer within {} s", patience.as_secs()))?
             .context("ask the daemon")?;
         let text = String::from_utf8_lossy(&bytes).into_owned();
         if status != StatusCode::OK {

@@ -15,7 +15,7 @@ pub fn document() -> Value {
     let mut generator = settings.into_generator();
     let problem = generator.subschema_for::<Problem>();
     let mut paths: Map<String, Value> = Map::new();
-    for Route { method, path, summary, request, response, .. } in routes() {
+    for Route { method, path, summary, request, response, has_text, .. } in routes() {
         let mut operation = json!({
             "summary": summary,
             "responses": {
@@ -23,6 +23,14 @@ pub fn document() -> Value {
                 "default": { "description": "Not done", "content": content(problem.as_value()) },
             },
         });
+        if has_text {
+            let done = &mut operation["responses"]["200"];
+            done["content"]["text/plain"] = json!({ "schema": { "type": "string" } });
+            done["headers"] = json!({ "Age": {
+                "description": "The age in seconds of what is shown: not 0 while the loop does not answer",
+                "schema": { "type": "integer" },
+            } });
+        }
         let parameters: Vec<Value> = path
             .split('/')
             .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))

@@ -100,6 +100,14 @@ pub struct Confirmation {
     pub change: Option<String>,
 }
 
+/// The network that the device of a running VM is plugged into.
+#[derive(Debug, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Move {
+    /// The network, as the file names it.
+    pub network: String,
+}
+
 /// What is released.
 #[derive(Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

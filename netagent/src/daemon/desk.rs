@@ -8,8 +8,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use netagent_cni::Attachment;
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{mpsc, oneshot, watch},
     task::yield_now,
     time::Instant,
 };
@@ -21,6 +22,7 @@ use super::{
 };
 use crate::{
     agent::{Agent, Ledger, Progress},
+    fdb::Moves,
     health::{self, Evidence, Health},
     names::IfName,
     plan::Plan,
@@ -52,12 +54,17 @@ pub struct Desk {
     window: Window,
     signals: Signals,
     journal: Journal,
+    /// The moves of stations that the FDB mirror has counted.
+    moves: watch::Receiver<Moves>,
     commands: VecDeque<(Command, Option<Reply>)>,
     snapshots: Vec<oneshot::Sender<Arc<Snapshot>>>,
+    plans: Vec<oneshot::Sender<Plan>>,
     waiters: Vec<Waiter>,
     answered: Option<Instant>,
     stopping: bool,
     desired: Arc<Desired>,
+    /// The interfaces of pods.
+    attachments: Vec<Attachment>,
     /// What is left to do, as it was planned last.
     plan: Plan,
     /// Findings of the sources, the plan and the ledger.
@@ -76,18 +83,22 @@ impl Desk {
         window: Window,
         signals: Signals,
         journal: Journal,
+        moves: watch::Receiver<Moves>,
     ) -> Self {
         Self {
             requests,
             window,
             signals,
             journal,
+            moves,
             commands: VecDeque::new(),
             snapshots: Vec::new(),
+            plans: Vec::new(),
             waiters: Vec::new(),
             answered: None,
             stopping: false,
             desired: Arc::default(),
+            attachments: Vec::new(),
             plan: Plan::default(),
             known: vec![first_apply()],
             logged: BTreeSet::new(),
@@ -108,6 +119,10 @@ impl Desk {
     pub async fn serve(&mut self, agent: &mut Agent) {
         self.take_all();
         self.answer_snapshots(agent).await;
+        // Before the first look nothing is known of what is left.
+        if self.activity.successes + self.activity.failures > 0 {
+            self.answer_plans(|desk| desk.plan.clone());
+        }
     }
 
     /// Gives a sign of life.
@@ -135,8 +150,9 @@ impl Desk {
     fn take(&mut self, request: Request) {
         match request {
             Request::Snapshot(reply) => self.snapshots.push(reply),
+            Request::Plan(reply) => self.plans.push(reply),
             // The one who asked may be gone.
-            Request::Plan(reply) => drop(reply.send(self.plan.clone())),
+            Request::Attachments(reply) => drop(reply.send(self.attachments.clone())),
             Request::Command(command, reply) => self.commands.push_back((command, reply)),
         }
     }
@@ -166,6 +182,16 @@ impl Desk {
         }
     }
 
+    /// Answers those who asked for the plan for what is left.
+    fn answer_plans(&mut self, plan: impl FnOnce(&Self) -> Plan) {
+        self.plans.retain(|reply| !reply.is_closed());
+        if !self.plans.is_empty() {
+            self.answered = Some(Instant::now());
+            let plan = plan(self);
+            self.plans.drain(..).for_each(|reply| drop(reply.send(plan.clone())));
+        }
+    }
+
     /// Publishes a snapshot for those who do not want to wait for the loop.
     fn publish(&self, agent: &Agent) {
         match self.snapshot(agent) {
@@ -183,6 +209,13 @@ impl Desk {
 
     fn snapshot(&self, agent: &Agent) -> anyhow::Result<Snapshot> {
         let mut snapshot = agent.snapshot()?;
+        for (index, moves) in &*self.moves.borrow() {
+            let device = snapshot.links.name(*index);
+            let port = device.and_then(|device| snapshot.counters.ports.get_mut(device));
+            if let Some(port) = port {
+                port.mac_moves = *moves;
+            }
+        }
         snapshot.health = self.health(agent);
         snapshot.activity = Some(self.activity.clone());
         Ok(snapshot)
@@ -217,9 +250,10 @@ impl Desk {
         Arc::clone(&self.desired)
     }
 
-    /// Something else is desired from now on.
-    pub fn desire(&mut self, desired: Desired) {
+    /// Something else is desired from now on, with these interfaces of pods.
+    pub fn desire(&mut self, desired: Desired, attachments: &[Attachment]) {
         self.desired = Arc::new(desired);
+        self.attachments = attachments.to_vec();
     }
 
     /// The plan for what is left.
@@ -246,6 +280,8 @@ impl Desk {
         let news = !self.known.contains(&finding);
         self.known.retain(|known| known.code != Code::LookFailed);
         self.known.push(finding);
+        // Dropping the senders tells those who asked.
+        self.plans.clear();
         news
     }
 
@@ -253,6 +289,7 @@ impl Desk {
     pub fn applied(&mut self, agent: &Agent, plan: Plan, known: Vec<Finding>, took: Duration) {
         self.plan = plan;
         self.known = known;
+        self.known.extend(self.journal.finding());
         let health = self.health(agent);
         self.activity.last_duration = took;
         if health.is_well() {
@@ -280,6 +317,7 @@ impl Desk {
             match finding.code.severity() {
                 Severity::Info => info!("{finding}"),
                 Severity::Warning => warn!("{finding}"),
+                Severity::Error if finding.code.is_of_a_nic() => warn!("{finding}"),
                 Severity::Error | Severity::Critical => error!("{finding}"),
             }
         }
@@ -318,7 +356,8 @@ impl Desk {
         if done.is_empty() {
             return;
         }
-        let known: Vec<Finding> = plan.findings().chain(ledger.findings()).cloned().collect();
+        let known = plan.findings().chain(ledger.findings_left(&plan)).cloned();
+        let known: Vec<Finding> = known.collect();
         let health = health::judge(Evidence {
             desired: &self.desired,
             links: agent.links(),
@@ -371,6 +410,7 @@ impl Progress for Desk {
         self.answer_ports(agent, ledger);
         if self.answered.is_none_or(|at| at.elapsed() > ANSWERS) {
             self.answer_snapshots(agent).await;
+            self.answer_plans(|desk| agent.plan(&desk.desired, ledger.permission()));
         }
         if self.stopping || !self.commands.is_empty() {
             ControlFlow::Break(())

@@ -11,9 +11,11 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
-use crate::state::Outcome;
+use crate::{
+    regular_file,
+    state::{Code, Finding, Outcome, Subject},
+};
 
 /// The size in bytes at which a new file is begun. One full file is kept beside it.
 const MAX_BYTES: u64 = 1 << 20;
@@ -23,8 +25,8 @@ pub struct Journal {
     path: PathBuf,
     /// The open file, and its size in bytes.
     file: Option<(File, u64)>,
-    /// Whether it was logged that the journal cannot be written.
-    complained: bool,
+    /// Why the last step is missing.
+    problem: Option<String>,
 }
 
 /// An entry: one step.
@@ -66,7 +68,7 @@ impl fmt::Display for HistoryEntry {
 impl Journal {
     /// The journal in this directory, which need not exist yet.
     pub fn new(directory: &Path) -> Self {
-        Self { path: directory.join("history.jsonl"), file: None, complained: false }
+        Self { path: directory.join("history.jsonl"), file: None, problem: None }
     }
 
     /// Adds an outcome. A journal that cannot be written stops nothing.
@@ -79,12 +81,19 @@ impl Journal {
             took: outcome.took.as_secs_f64(),
             error: outcome.error.clone(),
         };
-        if let Err(error) = self.write(&entry) {
+        let written = self.write(&entry);
+        if written.is_err() {
             self.file = None;
-            if !std::mem::replace(&mut self.complained, true) {
-                warn!("{}: {error}: the history is not kept", self.path.display());
-            }
         }
+        self.problem = written.err().map(|error| error.to_string());
+    }
+
+    /// The finding that the last step is missing.
+    pub fn finding(&self) -> Option<Finding> {
+        let error = self.problem.as_ref()?;
+        let text = format!("{}: steps are missing: {error}", self.path.display());
+        let remedy = "make room, or make the directory writable";
+        Some(Finding::new(Subject::Node, Code::StateNotWritten, text, remedy))
     }
 
     fn write(&mut self, entry: &HistoryEntry) -> io::Result<()> {
@@ -108,7 +117,7 @@ impl Journal {
         let path = directory.join("history.jsonl");
         let mut entries = Vec::new();
         for path in [older(&path), path] {
-            let file = match File::open(&path) {
+            let file = match regular_file::open_to_read(&path) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 file => file?,
             };
@@ -128,11 +137,9 @@ fn open(path: &Path) -> io::Result<(File, u64)> {
     if let Some(directory) = path.parent() {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)?;
     }
-    // A pipe would keep the loop waiting for a reader.
-    if fs::metadata(path).is_ok_and(|meta| !meta.is_file()) {
-        return Err(io::Error::other("is not a file"));
-    }
-    let mut file = File::options().create(true).append(true).read(true).mode(0o600).open(path)?;
+    let mut options = File::options();
+    let options = options.create(true).append(true).read(true).mode(0o600);
+    let mut file = regular_file::open(path, options)?;
     let mut size = file.metadata()?.len();
     // The last line may be cut off, if the power was.
     let mut last = *b"\n";
@@ -190,7 +197,10 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
         let mut journal = Journal::new(&directory);
         journal.add(&outcome(4001));
-        assert!(journal.complained);
+        assert!(journal.finding().is_some());
+        fs::remove_file(&pipe).unwrap();
+        journal.add(&outcome(4002));
+        assert_eq!(journal.finding(), None);
         fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -2,48 +2,47 @@
 //! a source of what is desired. The leases are kept in the state directory, so that an agent that
 //! is started again continues with them.
 
+mod client;
+mod duid;
 mod file;
+mod steps;
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use anyhow::Result;
-use tokio::{
-    sync::mpsc,
-    task::{AbortHandle, spawn},
-};
+use tokio::{sync::mpsc, task::spawn};
 use tracing::{info, warn};
 
-use self::file::LeaseFile;
+use self::{
+    client::Client,
+    duid::DuidFile,
+    file::{Key, LeaseFile},
+    steps::{is_taken_over, moves, removes},
+};
 use super::Daemon;
 use crate::{
-    change::{Change, LinkChange},
     clock::boot_seconds,
-    dhcp::{self, Event, Interface, Lease, Start, Told},
+    dhcp::{self, Event, Interface, Lease, Line, Notice, Told, v4, v6},
     intent::{LeaseIntent, Origin, Sourced},
-    names::{Cidr, IfName},
-    plan::{Plan, Step},
-    state::{Desired, Host, Link, Observed, Part},
+    names::{Cidr, Family, IfName},
+    netlink::Changes,
+    plan::Plan,
+    state::{Desired, Host, Lifetime, Link, Observed},
 };
 
 /// The clients, and what is known of their leases.
 pub struct Leases {
     file: LeaseFile,
-    clients: BTreeMap<IfName, Client>,
-    known: BTreeMap<IfName, Event>,
+    duid: DuidFile,
+    clients: BTreeMap<Key, Client>,
+    known: BTreeMap<Key, Event>,
+    /// Whether the leases of an earlier start are known.
+    resumed: bool,
     sender: mpsc::Sender<Told>,
     receiver: mpsc::Receiver<Told>,
-}
-
-/// A client at work. It ends when it is dropped.
-struct Client {
-    interface: Interface,
-    task: AbortHandle,
-}
-
-impl Drop for Client {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
 }
 
 impl Daemon {
@@ -52,6 +51,22 @@ impl Daemon {
         if self.leases.take(told) {
             self.sources.set_leases(self.leases.intents());
             self.compile();
+        }
+    }
+
+    /// Continues with the leases of an earlier start whose addresses are there.
+    pub(super) fn resume_leases(&mut self) {
+        if self.leases.resume(self.agent.links()) {
+            self.sources.set_leases(self.leases.intents());
+            self.compile();
+        }
+    }
+
+    /// Releases the leases whose addresses the plan removes, before they go.
+    pub(super) async fn release_leases(&mut self, desired: &Desired) {
+        if self.leases.has_former(desired) {
+            let plan = self.agent.plan(desired, self.ledger.permission());
+            self.leases.release(desired, self.agent.links(), &plan).await;
         }
     }
 
@@ -68,12 +83,19 @@ impl Leases {
     /// Reads the leases of a state directory. Fails where the file wants leases, and the process
     /// may not ask for them.
     pub fn read(directory: &Path, desired: &Desired) -> Result<Self> {
-        if desired.hosts.values().any(|host| host.dhcp.is_some()) {
-            dhcp::check_rights()?;
+        for family in desired.hosts.values().flat_map(|host| host.dhcp.keys()) {
+            dhcp::check_rights(*family)?;
         }
         let (sender, receiver) = mpsc::channel(16);
-        let file = LeaseFile::read(directory);
-        Ok(Self { file, clients: BTreeMap::new(), known: BTreeMap::new(), sender, receiver })
+        Ok(Self {
+            file: LeaseFile::read(directory),
+            duid: DuidFile::read(directory),
+            clients: BTreeMap::new(),
+            known: BTreeMap::new(),
+            resumed: false,
+            sender,
+            receiver,
+        })
     }
 
     /// What a client tells. Cancelling it loses nothing.
@@ -87,113 +109,201 @@ impl Leases {
 
     /// Notes what a client tells. Returns whether it is news.
     fn take(&mut self, told: Told) -> bool {
-        let Told { interface, event } = told;
-        let name = &interface.name;
+        let Told { interface, family, event } = told;
+        let key = Key(interface.name.clone(), family);
+        let (name, protocol) = (&interface.name, family.dhcp());
         // A client that has ended may have told something before.
-        if self.clients.get(name).is_none_or(|client| client.interface != interface) {
+        if self.clients.get(&key).is_none_or(|client| client.interface != interface) {
             return false;
         }
         match &event {
             Event::Bound(lease) => {
-                let before = match self.known.get(name) {
-                    Some(Event::Bound(before)) => Some(before.address),
+                let before = match self.known.get(&key) {
+                    Some(Event::Bound(before)) => Some(before.address()),
                     Some(Event::Ended(..)) | None => None,
                 };
-                if before != Some(lease.address) {
-                    info!("{name}: DHCP lease of {}", text(lease));
+                if before != Some(lease.address()) {
+                    info!("{name}: {protocol} lease of {}", text(lease));
                 }
                 self.file.insert(&interface, lease);
             }
             Event::Ended(lease, reason) => {
-                warn!("{name}: the DHCP lease of {} has ended: {reason}", lease.address);
-                self.file.remove(name);
+                warn!("{name}: the {protocol} lease of {} has ended: {reason}", lease.address());
+                self.file.remove(&key);
             }
         }
         if let Err(error) = self.file.save() {
             warn!("{error:#}");
         }
-        self.known.insert(name.clone(), event.clone()).as_ref() != Some(&event)
+        self.known.insert(key, event.clone()).as_ref() != Some(&event)
+    }
+
+    /// Tells clients that the kernel has found their address at another station.
+    pub fn note_duplicates(&self, changes: &Changes) {
+        for (index, address) in &changes.duplicates {
+            for client in self.clients.values().filter(|it| it.interface.index == *index) {
+                // A client that does not listen has not got a lease.
+                let _told = client.notices.try_send(Notice::Duplicate((*address).into()));
+            }
+        }
     }
 
     /// The leases, as a source.
     fn intents(&self) -> Vec<Sourced<LeaseIntent>> {
-        let intents = self.known.iter().map(|(name, event)| {
+        let intents = self.known.iter().map(|(Key(name, family), event)| {
             let (lease, ended) = match event {
                 Event::Bound(lease) => (lease, None),
                 Event::Ended(lease, reason) => (lease, Some(reason.clone())),
             };
-            let routes = lease.routes.iter().map(|(to, via)| (*to, via.map(Into::into)));
             let value = LeaseIntent {
                 interface: name.clone(),
-                address: lease.address,
-                until: lease.until,
-                routes: routes.collect(),
-                replaces: lease.replaces,
+                address: lease.address(),
+                lifetime: Lifetime { preferred: lease.preferred(), until: lease.until() },
+                routes: lease.routes(),
+                replaces: lease.replaces(),
                 ended,
             };
-            Sourced { origin: Origin::Lease(name.clone()), value }
+            Sourced { origin: Origin::Lease(name.clone(), *family), value }
         });
         intents.collect()
     }
 
+    /// Notes the leases of an earlier start whose addresses are there, wanted or not. Returns
+    /// whether there are any.
+    fn resume(&mut self, links: &Observed) -> bool {
+        if std::mem::replace(&mut self.resumed, true) {
+            return false;
+        }
+        let keys: Vec<Key> = self.file.keys().cloned().collect();
+        for key in keys {
+            let Some(link) = links.link(&key.0) else { continue };
+            let lease = self.file.get(&interface(&key.0, link), key.1);
+            let is_there = |lease: &Lease| {
+                lease.until() > boot_seconds() && link.addresses.contains_key(&lease.address())
+            };
+            if let Some(lease) = lease.filter(is_there) {
+                self.known.insert(key, Event::Bound(lease));
+            }
+        }
+        !self.known.is_empty()
+    }
+
+    /// Whether there is a lease that is not desired.
+    fn has_former(&self, desired: &Desired) -> bool {
+        self.known.keys().any(|key| !wants(desired, key))
+    }
+
+    /// Releases the leases whose addresses a plan removes.
+    async fn release(&mut self, desired: &Desired, links: &Observed, plan: &Plan) {
+        for (key, event) in self.known.clone() {
+            let (key, Event::Bound(lease)) = (&key, &event) else { continue };
+            let goes =
+                plan.units.iter().any(|unit| unit.is_runnable() && removes(unit, key, lease));
+            if !goes || wants(desired, key) || moves(plan, lease) {
+                continue;
+            }
+            let client = match (self.clients.remove(key), links.link(&key.0)) {
+                (Some(client), _) => client,
+                (None, Some(link)) => self.start(interface(&key.0, link), key.1, None, link),
+                (None, None) => continue,
+            };
+            info!("{}: releasing the {} lease of {}", key.0, key.1.dhcp(), lease.address());
+            client.release().await;
+        }
+    }
+
     /// Starts and ends clients. Returns whether a lease is forgotten, as nobody wants it.
     fn follow(&mut self, desired: &Desired, links: &Observed, plan: &Plan) -> bool {
-        let wants = |name: &IfName| desired.hosts.get(name).is_some_and(|it| it.dhcp.is_some());
+        // A lease stays in force as long as the removal of its address waits for something.
+        let waits = |key: &Key| match self.known.get(key) {
+            Some(Event::Bound(lease)) => {
+                plan.units.iter().any(|unit| !unit.is_runnable() && removes(unit, key, lease))
+            }
+            Some(Event::Ended(..)) | None => false,
+        };
+        let waiting: BTreeSet<Key> = self.known.keys().filter(|key| waits(key)).cloned().collect();
+        let is_needed = |key: &Key| wants(desired, key) || waiting.contains(key);
         let is_same = |client: &Client| {
             let link = links.link(&client.interface.name);
             link.is_some_and(|link| client.interface == interface(&client.interface.name, link))
         };
-        self.clients.retain(|name, client| wants(name) && is_same(client));
+        self.clients.retain(|key, client| is_needed(key) && is_same(client));
+        // Behind a carrier that comes back there may be another network: a client that starts again
+        // asks whether its lease is good there (RFC 2131 section 3.7, RFC 8415 section 18.2.12).
+        self.clients.retain(|key, client| {
+            let carrier = links.link(&key.0).is_some_and(|link| link.carrier);
+            std::mem::replace(&mut client.carrier, carrier) || !carrier
+        });
         let before = self.known.len();
-        self.known.retain(|name, _| wants(name));
-        if self.file.retain(|name| wants(name))
+        self.known.retain(|key, _| is_needed(key));
+        if self.file.retain(is_needed)
             && let Err(error) = self.file.save()
         {
             warn!("{error:#}");
         }
-        for (name, host) in desired.hosts.iter().filter(|(_, host)| host.dhcp.is_some()) {
-            let Some(link) = links.link(name) else { continue };
-            let is_ready = link.up && link.carrier && !is_taken_over(desired, plan, host);
-            if is_ready && !self.clients.contains_key(name) {
-                let interface = interface(name, link);
-                let start = self.start(&interface, host, link);
-                let task = spawn(dhcp::run(interface.clone(), start, self.sender.clone()));
-                let task = task.abort_handle();
-                self.clients.insert(name.clone(), Client { interface, task });
+        let of_host = |(name, host): (&IfName, &Host)| {
+            host.dhcp.keys().map(|family| Key(name.clone(), *family)).collect::<Vec<_>>()
+        };
+        let needed = desired.hosts.iter().flat_map(of_host).chain(waiting);
+        for key in needed.collect::<BTreeSet<Key>>() {
+            let Some(link) = links.link(&key.0) else { continue };
+            let host = desired.hosts.get(&key.0);
+            let comes_along = host.is_some_and(|host| is_taken_over(desired, plan, host));
+            if link.up && link.carrier && !comes_along && !self.clients.contains_key(&key) {
+                let client = self.start(interface(&key.0, link), key.1, host, link);
+                self.clients.insert(key, client);
             }
         }
         self.known.len() < before
     }
 
-    /// What a client begins with: its own lease, or what a DHCP client before has got.
-    fn start(&self, interface: &Interface, host: &Host, link: &Link) -> Start {
-        let known = match self.known.get(&interface.name) {
+    /// Starts a client with its own lease, or with what a DHCP client before has got.
+    fn start(
+        &mut self,
+        interface: Interface,
+        family: Family,
+        host: Option<&Host>,
+        link: &Link,
+    ) -> Client {
+        let known = match self.known.get(&Key(interface.name.clone(), family)) {
             Some(Event::Bound(lease)) => Some(lease.clone()),
             Some(Event::Ended(..)) => None,
-            None => self.file.get(interface),
+            None => self.file.get(&interface, family),
         };
-        if let Some(lease) = known.filter(|lease| lease.until > boot_seconds()) {
-            let there = link.addresses.contains_key(&lease.address);
-            return Start::Lease { lease, there };
-        }
-        let expires = |cidr: &Cidr| cidr.address.is_ipv4() && !host.addresses.contains(cidr);
-        let mut expiring = link.addresses.iter().filter(|(cidr, it)| it.expires() && expires(cidr));
-        expiring.next().map_or(Start::Nothing, |(cidr, _)| Start::Address(*cidr))
+        let known = known.filter(|lease| lease.until() > boot_seconds());
+        let there =
+            known.as_ref().is_some_and(|lease| link.addresses.contains_key(&lease.address()));
+        let (notices, receiver) = mpsc::channel(4);
+        let ends =
+            Line { interface: interface.clone(), daemon: self.sender.clone(), notices: receiver };
+        let task = match (family, known) {
+            (Family::V4, Some(Lease::V4(lease))) => {
+                spawn(v4::run(ends, v4::Start::Lease { lease, there }))
+            }
+            (Family::V4, _) => spawn(v4::run(ends, former(host, link))),
+            (Family::V6, known) => {
+                let start = match known {
+                    Some(Lease::V6(lease)) => v6::Start::Lease { lease, there },
+                    _ => v6::Start::Nothing,
+                };
+                spawn(v6::run(ends, self.duid.get(interface.mac), start))
+            }
+        };
+        Client { interface, carrier: true, notices, task: Some(task.abort_handle()) }
     }
 }
 
-/// Whether the NIC that has the node's address is still to join the segment of a host: its address
-/// comes along.
-fn is_taken_over(desired: &Desired, plan: &Plan, host: &Host) -> bool {
-    let subject = desired.segment_of(&host.bridge);
-    let joins = |step: &Step| {
-        matches!(step.change, Change::Link(LinkChange::AddMember(..) | LinkChange::AddPort(..)))
+fn wants(desired: &Desired, Key(name, family): &Key) -> bool {
+    desired.hosts.get(name).is_some_and(|host| host.dhcp.contains_key(family))
+}
+
+/// An address that another DHCPv4 client of the node has got.
+fn former(host: Option<&Host>, link: &Link) -> v4::Start {
+    let expires = |cidr: &Cidr| {
+        cidr.family() == Family::V4 && host.is_none_or(|host| !host.addresses.contains(cidr))
     };
-    plan.units.iter().any(|unit| {
-        matches!(unit.id.part, Part::Takeover | Part::Port)
-            && unit.subject == subject
-            && unit.steps.iter().any(joins)
-    })
+    let mut expiring = link.addresses.iter().filter(|(cidr, it)| it.expires() && expires(cidr));
+    expiring.next().map_or(v4::Start::Nothing, |(cidr, _)| v4::Start::Address(*cidr))
 }
 
 fn interface(name: &IfName, link: &Link) -> Interface {
@@ -201,12 +311,18 @@ fn interface(name: &IfName, link: &Link) -> Interface {
 }
 
 fn text(lease: &Lease) -> String {
-    let Lease { address, server, mtu, ntp, .. } = lease;
-    let seconds = lease.until.saturating_sub(boot_seconds());
-    let mtu = mtu.map(|mtu| format!(", MTU {mtu} (not set: see uplink.mtu)")).unwrap_or_default();
-    let ntp = match &ntp[..] {
-        [] => String::new(),
-        servers => format!(", NTP servers {servers:?}"),
-    };
-    format!("{address} from {server} for {seconds} s{mtu}{ntp}")
+    let seconds = lease.until().saturating_sub(boot_seconds());
+    let address = lease.address();
+    match lease {
+        Lease::V4(v4::Lease { server, mtu, ntp, .. }) => {
+            let mtu = mtu.map(|mtu| format!(", MTU {mtu} (not set: see uplink.mtu)"));
+            let mtu = mtu.unwrap_or_default();
+            let ntp = match &ntp[..] {
+                [] => String::new(),
+                servers => format!(", NTP servers {servers:?}"),
+            };
+            format!("{address} from {server} for {seconds} s{mtu}{ntp}")
+        }
+        Lease::V6(v6::Lease { server, .. }) => format!("{address} from {server} for {seconds} s"),
+    }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Result;
 use tokio::{sync::watch, time::Instant};
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Daemon, Sources};
 use crate::{
@@ -62,7 +62,7 @@ impl Trials {
         trial::finish(directory, &boot)?;
         let mut trials = Self {
             directory: directory.to_owned(),
-            records: Records::read(directory),
+            records: Records::read(directory).set_aside(),
             boot,
             automatic,
             silent: None,
@@ -83,7 +83,8 @@ impl Trials {
                 info!("a change is on trial: {}", remedy(&log));
                 agent.continue_trial(log);
             }
-            None => {}
+            // One that cannot be read is the reason why a file is rolled back.
+            None => trials.records = Records::read(directory),
         }
         trials.choose_file(agent.trial().is_some(), sources);
         if agent.trial().is_none() && sources.file().is_some() {
@@ -206,7 +207,7 @@ impl Trials {
             return Ok(());
         }
         if let Some(file) = sources.file().filter(|_| !is_open) {
-            self.records.confirm(&self.boot, &file.text, agent.take_touched())?;
+            self.records.confirm(&self.boot, &file.text)?;
             agent.set_terms(None);
         }
         Ok(())
@@ -245,9 +246,9 @@ impl Trials {
         self.silent.as_ref().map(|_| self.judged + PERIOD)
     }
 
-    /// Findings about records that could not be read.
+    /// Findings about records and logs that could not be read.
     pub fn findings(&self) -> Vec<Finding> {
-        self.records.findings()
+        self.records.findings().into_iter().chain(trial::findings(&self.directory)).collect()
     }
 
     /// The finding about the trial that runs.
@@ -285,7 +286,8 @@ impl Daemon {
             self.sources.end_trial(false);
         }
         if let Err(error) = self.trials.applied(&mut self.agent, &self.sources, is_open) {
-            error!("keep which file was confirmed: {error:#}");
+            // A finding says so.
+            debug!("keep which file was confirmed: {error:#}");
         }
         if std::mem::take(&mut self.trials.reload_next) {
             self.desk.reload_next();

@@ -1,5 +1,8 @@
-//! The sources of what is desired: the file, the ports that were added through the control socket,
-//! and DHCP leases.
+//! The sources of what is desired: the file, DHCP leases, the ports that were added through the
+//! control socket, and the interfaces of pods.
+
+mod release;
+mod runtime;
 
 use std::{
     collections::BTreeSet,
@@ -7,15 +10,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::Result;
 
-use super::runtime_ports::RuntimePorts;
+pub use self::release::release;
+use super::{attachments::Attachments, runtime_ports::RuntimePorts};
 use crate::{
     config::{self, Config, ConfigError},
-    intent::{self, Compiled, Intent, Item, LeaseIntent, Origin, PortIntent, Released, Sourced},
+    intent::{
+        self, Compiled, Devices, Intent, Item, LeaseIntent, Origin, PortIntent, Rejected, Released,
+        Sourced,
+    },
     names::IfName,
-    request::Refusal,
-    state::{Code, Desired, Finding, Observed, Subject},
+    state::{Code, Desired, Finding, Observed, ObservedDatapath, RejectedPort, Subject},
     state_file::StateFile,
 };
 
@@ -28,61 +34,82 @@ pub struct Sources {
     held: Option<Finding>,
     /// The last error of a reload.
     error: Option<String>,
+    /// Where metrics are served since the start.
+    served: Option<SocketAddr>,
     ports: RuntimePorts,
+    attachments: Attachments,
     released: Released,
     released_file: StateFile,
     /// What was released before a release that is on trial.
     released_before: Option<Released>,
     /// The DHCP leases of the node's own interfaces.
     leases: Intent,
+    /// The devices of the node that match a pattern of the file.
+    devices: Devices,
     compiled: Compiled,
     /// The names that are released and that a source has.
     released_names: BTreeSet<String>,
 }
 
 impl Sources {
-    /// Reads the file, the ports that an agent before has left beside the control socket, and in
-    /// the state directory what the operator has released.
+    /// Reads the file, or a pipe, for a command; the ports that an agent before has left beside the
+    /// control socket; and in the state directory what the operator has released.
     pub fn open(config: &Path, socket: &Path, state: &Path) -> Result<Self> {
-        Self::open_or(config, socket, state, None)
+        let file = config::load(config)?;
+        Ok(Self::with((file, None), config, socket, state))
     }
 
-    /// The same, with the text that is in force if the file cannot be used.
+    /// Opens the sources for the daemon, with the text that is in force if the file cannot be used.
     pub fn open_or(
         config: &Path,
         socket: &Path,
         state: &Path,
         fallback: Option<&str>,
     ) -> Result<Self> {
-        let (file, error) = match (config::load(config), fallback) {
+        let file = match (config::load_at_once(config), fallback) {
             (Ok(file), _) => (file, None),
             (Err(error), Some(text)) => {
                 (config::parse(text, &confirmed_name(config))?, Some(error.to_string()))
             }
             (Err(error), None) => return Err(error.into()),
         };
+        Ok(Self::with(file, config, socket, state))
+    }
+
+    fn with(
+        (file, error): (Config, Option<String>),
+        config: &Path,
+        socket: &Path,
+        state: &Path,
+    ) -> Self {
         let (released_file, released) = StateFile::read(released_in(state));
         let ports = RuntimePorts::read(socket.with_file_name("ports.json"));
+        let attachments = Attachments::read(socket.with_file_name("attachments.json"));
         let mut sources = Self {
+            served: file.metrics,
             path: config.to_owned(),
             file: Some(file),
             held: None,
             error,
             ports,
+            attachments,
             released,
             released_file,
             released_before: None,
             leases: Intent::default(),
+            devices: Devices::default(),
             compiled: Compiled::default(),
             released_names: BTreeSet::new(),
         };
         sources.recompile();
-        Ok(sources)
+        sources
     }
 
-    /// Sets aside a list of added ports that cannot be read.
+    /// Sets aside what cannot be read.
     pub fn set_aside(&mut self) {
+        self.released_file.try_to_set_aside();
         self.ports.set_aside();
+        self.attachments.set_aside();
     }
 
     /// Where metrics are served.
@@ -110,16 +137,20 @@ impl Sources {
         Ok(())
     }
 
-    /// Reads the file again. Returns whether something changed that needs a restart.
-    pub fn reload(&mut self) -> Result<bool, ConfigError> {
-        match config::load(&self.path) {
+    /// Why the file was not used when it was read last.
+    pub fn error(&self) -> Option<&str> {
+        self.error.as_deref()
+    }
+
+    /// Reads the file again.
+    pub fn reload(&mut self) -> Result<(), ConfigError> {
+        match config::load_at_once(&self.path) {
             Ok(file) => {
-                let restart = self.file.as_ref().is_some_and(|old| file.metrics != old.metrics);
                 self.file = Some(file);
                 self.held = None;
                 self.error = None;
                 self.recompile();
-                Ok(restart)
+                Ok(())
             }
             Err(error) => {
                 self.error = Some(error.to_string());
@@ -133,12 +164,13 @@ impl Sources {
         self.compiled.desired.clone()
     }
 
-    /// Findings about the sources: items that were rejected, and a file that could not be used.
+    /// Findings about the sources: items that were rejected, devices that patterns leave alone, and
+    /// a file that could not be used.
     pub fn findings(&self) -> Vec<Finding> {
         // Without a file no port has its network.
         let rejected = self.compiled.rejected.iter().filter(|_| self.file.is_some());
         let rejected = rejected.map(|rejected| {
-            let text = format!("{}: {} ({})", rejected.item, rejected.problem, rejected.origin);
+            let text = text(rejected);
             let subject = match subject(&rejected.item) {
                 // Another source has a port there, which works.
                 Subject::Port(device) if self.compiled.desired.ports.contains_key(&device) => {
@@ -153,6 +185,17 @@ impl Sources {
                 "correct the file, then `netagent reload`: the file as it was stays in force";
             Finding::new(Subject::Node, Code::ReloadFailed, error.clone(), remedy)
         });
+        let listens = self.file.as_ref().filter(|file| file.metrics != self.served);
+        let restart = listens.map(|file| {
+            let name = |address: Option<SocketAddr>| match address {
+                Some(address) => format!("on {address}"),
+                None => "nowhere".to_owned(),
+            };
+            let (wanted, served) = (name(file.metrics), name(self.served));
+            let text = format!("metrics are served {served}, not {wanted} as the file says");
+            let remedy = "restart netagent: metrics.listen is read at the start only";
+            Finding::new(Subject::Node, Code::RestartNeeded, text, remedy)
+        });
         let damaged = self.released_file.findings(
             "it had what was released: the agent manages it again",
             "release it again (`netagent release`)",
@@ -163,7 +206,10 @@ impl Sources {
             Finding::new(Subject::Node, Code::Released, text, remedy)
         });
         let others = self.held.clone().into_iter().chain(self.ports.findings());
-        rejected.chain(reload).chain(others).chain(damaged).chain(released).collect()
+        let others = others.chain(self.attachments.findings());
+        let left_alone = self.compiled.left_alone.iter().cloned();
+        let of_items = rejected.chain(left_alone).chain(released);
+        of_items.chain(reload).chain(restart).chain(others).chain(damaged).collect()
     }
 
     /// Sets the DHCP leases of the node's own interfaces.
@@ -172,67 +218,27 @@ impl Sources {
         self.recompile();
     }
 
-    /// Adds a port. One that is rejected is not added.
-    pub fn add_port(&mut self, port: PortIntent, links: &Observed) -> Result<(), Refusal> {
-        let device = port.device.clone();
-        let index = links.link(&device).map(|link| link.index);
-        let before = self.ports.clone();
-        self.ports.insert(port, index);
-        let compiled = self.compile();
-        let of_port = compiled.rejected.iter().find(|rejected| {
-            rejected.item == Item::Port(device.clone()) && rejected.origin == Origin::Socket
-        });
-        let is_left_out = !compiled.desired.ports.contains_key(&device);
-        if of_port.is_none() && is_left_out {
-            self.ports = before;
-            let text = format!(
-                "port {device}: it or its cluster network is released: see `netagent release --undo`"
-            );
-            return Err(Refusal::Conflict(text));
-        }
-        if let Some(rejected) = of_port {
-            let text = format!("{}: {}", rejected.item, rejected.problem);
-            self.ports = before;
-            return Err(Refusal::Conflict(text));
-        }
-        if let Err(error) = self.ports.save() {
-            self.ports = before;
-            return Err(Refusal::Failed(format!("{error:#}")));
-        }
-        self.compiled = compiled;
-        Ok(())
+    /// Whether there may be ports that are not known, as a file was damaged.
+    fn are_incomplete(&self) -> bool {
+        self.ports.are_incomplete() || self.attachments.are_incomplete()
     }
 
-    /// Deletes a port that was added.
-    pub fn delete_port(&mut self, device: &IfName) -> Result<(), Refusal> {
-        let before = self.ports.clone();
-        if !self.ports.remove(device) {
-            let text = match self.compiled.desired.ports.get(device) {
-                Some(port) => format!(
-                    "port {device} comes from {}: remove it there, then `netagent reload`",
-                    port.origin
-                ),
-                None => format!("there is no port {device}: see `netagent port list`"),
-            };
-            return Err(Refusal::NotFound(text));
-        }
-        if let Err(error) = self.ports.save() {
-            self.ports = before;
-            return Err(Refusal::Failed(format!("{error:#}")));
-        }
-        self.recompile();
-        Ok(())
-    }
-
-    /// Forgets added ports whose device is gone, and the damaged list that the operator has
-    /// removed. Returns whether there were any.
-    pub fn forget_gone(&mut self, links: &Observed) -> bool {
-        let is_complete = self.compiled.desired.keep_former_ports && !self.ports.are_incomplete();
+    /// Follows the devices of the node: added ports whose device is gone are forgotten, and devices
+    /// that match a pattern come and go; so does the damaged list that the operator has removed.
+    /// Returns whether anything else is desired now.
+    pub fn follow(&mut self, links: &Observed, datapath: &ObservedDatapath) -> bool {
+        let is_complete = self.compiled.desired.keep_former_ports && !self.are_incomplete();
         let gone = self.ports.forget_gone(links);
-        for device in &gone {
+        let gone_attachments = self.attachments.forget_gone(links);
+        let names =
+            gone.iter().map(IfName::as_str).chain(gone_attachments.iter().map(String::as_str));
+        for device in names {
             tracing::info!("port {device}: the device is gone, the port ends with it");
         }
-        let differs = is_complete || !gone.is_empty();
+        let devices = self.matching(links, datapath);
+        let differ = devices != self.devices;
+        self.devices = devices;
+        let differs = is_complete || differ || !gone.is_empty() || !gone_attachments.is_empty();
         if differs {
             self.recompile();
         }
@@ -241,81 +247,75 @@ impl Sources {
 
     /// What the sources ask for on a node with these links, and the findings about them; for
     /// commands that work without the daemon.
-    pub fn on(mut self, links: &Observed) -> (Desired, Vec<Finding>) {
+    pub fn on(mut self, links: &Observed, datapath: &ObservedDatapath) -> (Desired, Vec<Finding>) {
         self.ports.keep_present(links);
+        self.attachments.keep_present(links);
+        self.devices = self.matching(links, datapath);
         self.recompile();
         (self.desired(), self.findings())
     }
 
-    /// Releases a cluster network or the device of a port, or takes it back.
-    pub fn release(&mut self, name: &str, undo: bool) -> Result<(), Refusal> {
-        let mut released = self.released.clone();
-        let is_known = if undo { released.remove(name) } else { self.has(name) };
-        if !is_known {
-            return Err(Refusal::NotFound(if undo {
-                format!("{name} is not released; released are: {}", self.released)
-            } else {
-                format!("there is no cluster network and no port {name}: see `netagent status`")
-            }));
-        }
-        if !undo {
-            released.insert(name.to_owned());
-        }
-        let before = std::mem::replace(&mut self.released, released);
-        if let Err(refusal) = self.save_released() {
-            self.released = before;
-            return Err(refusal);
-        }
-        self.released_before.get_or_insert(before);
-        self.recompile();
-        Ok(())
-    }
-
-    /// Whether a source has a cluster network or a port of this name.
-    fn has(&self, name: &str) -> bool {
-        self.intents().iter().any(|intent| {
-            intent.segments.iter().any(|segment| segment.value.name == name)
-                || intent.ports.iter().any(|port| port.value.device.as_str() == name)
-        })
-    }
-
-    /// The trial of a release has ended.
-    pub fn end_trial(&mut self, undone: bool) {
-        if let Some(before) = self.released_before.take()
-            && undone
-        {
-            self.released = before;
-            if let Err(refusal) = self.save_released() {
-                tracing::error!("{}", refusal.text());
-            }
-            self.recompile();
-        }
-    }
-
-    fn save_released(&mut self) -> Result<(), Refusal> {
-        let path = self.released_file.path().display().to_string();
-        let saved = self.released_file.save(&self.released);
-        saved.map_err(|error| Refusal::Failed(format!("{path}: keep what is released: {error}")))
+    /// The devices of a node that match a pattern of the file.
+    fn matching(&self, links: &Observed, datapath: &ObservedDatapath) -> Devices {
+        let patterns = self.file.as_ref().map(|file| file.intent.patterns.as_slice());
+        Devices::matching(patterns.unwrap_or_default(), links, datapath)
     }
 
     fn intents(&self) -> Vec<Intent> {
-        let of_file = self.file.iter().map(|file| file.intent.clone());
+        let of_file = self.file.as_ref().map(|file| &file.intent);
         let of_socket = self.ports.iter().map(|port| Intent::port(Origin::Socket, port.clone()));
-        of_file.chain([self.leases.clone()]).chain(of_socket).collect()
+        let of_pods = self.attachments.intent(of_file);
+        let first = of_file.cloned().into_iter().chain([self.leases.clone()]);
+        first.chain(of_socket).chain([of_pods]).collect()
     }
 
     fn recompile(&mut self) {
         self.compiled = self.compile();
         self.released_names = self.released.leave_out(&mut self.intents());
+        let released = self.devices.iter().map(|(name, _)| name);
+        let released = released.filter(|name| self.released.contains(name));
+        self.released_names.extend(released.map(ToString::to_string));
     }
 
     fn compile(&self) -> Compiled {
         let mut intents = self.intents();
         self.released.leave_out(&mut intents);
-        let mut compiled = intent::compile(&intents);
-        compiled.desired.keep_former_ports = self.ports.are_incomplete();
+        let devices = self.devices.without(|name| self.released.contains(name));
+        let mut compiled = intent::compile(&intents, &devices);
+        compiled.desired.keep_former_ports = self.are_incomplete();
+        compiled.desired.rejected_ports = rejected_ports(&intents, &compiled.rejected);
         compiled
     }
+}
+
+fn text(Rejected { item, problem, origin }: &Rejected) -> String {
+    format!("{item}: {problem} ({origin})")
+}
+
+/// The ports among the rejected items.
+fn rejected_ports(intents: &[Intent], rejected: &[Rejected]) -> Vec<RejectedPort> {
+    let network = |rejected: &Rejected, device: &IfName| {
+        if let Origin::Pattern { .. } = rejected.origin {
+            let matching = intent::matching(intents, device);
+            let networks: BTreeSet<&str> = matching.map(|it| it.value.network.as_str()).collect();
+            return Some(networks.into_iter().collect::<Vec<_>>().join(" or "));
+        }
+        let mut ports = intents.iter().flat_map(|intent| &intent.ports);
+        let is_it = |port: &&Sourced<PortIntent>| {
+            port.origin == rejected.origin && port.value.device == *device
+        };
+        ports.find(is_it).map(|port| port.value.network.clone())
+    };
+    let port = |rejected: &Rejected| {
+        let Item::Port(device) = &rejected.item else { return None };
+        Some(RejectedPort {
+            device: device.clone(),
+            network: network(rejected, device)?,
+            origin: rejected.origin.to_string(),
+            text: text(rejected),
+        })
+    };
+    rejected.iter().filter_map(port).collect()
 }
 
 /// The name of a file whose text is not the one at its path.
@@ -328,22 +328,10 @@ fn released_in(state: &Path) -> PathBuf {
     state.join("released.json")
 }
 
-/// Releases something where no daemon runs: the next apply, or the start of the daemon, gives it
-/// back.
-pub fn release(state: &Path, name: &str, undo: bool) -> Result<()> {
-    let (mut file, mut released) = StateFile::read::<Released>(released_in(state));
-    let changed = if undo { released.remove(name) } else { released.insert(name.to_owned()) };
-    if !changed && undo {
-        bail!("{name} is not released; released are: {released}");
-    }
-    file.save(&released)
-        .with_context(|| format!("{}: keep what is released", file.path().display()))
-}
-
 fn subject(item: &Item) -> Subject {
     match item {
         Item::Segment(name) => Subject::Segment(name.clone()),
         Item::Port(device) => Subject::Port(device.clone()),
-        Item::Network(_) | Item::Host { .. } | Item::Lease(_) => Subject::Node,
+        Item::Network(_) | Item::Pattern(_) | Item::Host { .. } | Item::Lease(..) => Subject::Node,
     }
 }

@@ -39,6 +39,7 @@ pub fn read(maps: &Maps, table: &Table) -> Result<Counters> {
             vlans: vlans.collect(),
             drops: BTreeMap::new(),
             forwarded: forwarded[usize::from(entry.policy.port)],
+            mac_moves: 0,
         };
         counters.ports.insert(device.clone(), port);
     }

@@ -23,9 +23,10 @@ use netagent_common::{
     limit::{MAC_SLOTS, MacSlot, StormState},
     policy::{Policy, PortMac, PortRef},
     sample::{RING_BYTES, SampleFilter, Unsampled, WINDOWS, Window},
+    silence::Silence,
 };
 
-use super::{fdb, log, pins::Pins};
+use super::{fdb, log, pins::Pins, silence::Silences};
 
 /// The map can be mapped into memory (include/uapi/linux/bpf.h).
 pub const BPF_F_MMAPABLE: u32 = 1 << 10;
@@ -45,7 +46,7 @@ const fn spec<K, V>(name: &'static str, kind: MapType, entries: u32) -> Spec {
 }
 
 /// The definitions in netagent-ebpf/src/maps.rs, forward.rs and drops.rs, and by aya-log-ebpf.
-const SPECS: [Spec; 21] = [
+const SPECS: [Spec; 22] = [
     Spec {
         flags: BPF_F_MMAPABLE,
         ..spec::<u32, PortRef>("PORT_INDEX", MapType::Array, PORT_INDEX_SIZE)
@@ -60,6 +61,7 @@ const SPECS: [Spec; 21] = [
     spec::<PortMac, u32>("ALLOWED_MACS", MapType::Hash, MAX_MACS),
     spec::<u32, [MacSlot; MAC_SLOTS]>("PORT_MACS", MapType::Array, MAX_PORTS),
     spec::<u32, StormState>("STORM", MapType::Array, MAX_PORTS),
+    spec::<u32, Silence>("SILENCE", MapType::Array, MAX_PORTS),
     Spec { flags: BPF_F_MMAPABLE, ..spec::<u32, FdbBucket>("FDB", MapType::Array, BUCKETS) },
     spec::<u32, Fresh>("FDB_FRESH", MapType::Array, 1),
     spec::<u32, PathStats>("FORWARDED", MapType::PerCpuArray, MAX_PORTS),
@@ -139,6 +141,8 @@ pub struct Maps {
     pub port_macs: Array<MapData, [MacSlot; MAC_SLOTS]>,
     /// State of the limits of ports.
     pub storm: Array<MapData, StormState>,
+    /// State of the silent ports.
+    pub silence: Silences,
     /// Frames that the fast path forwarded, by port.
     pub forwarded: PerCpuArray<MapData, PathStats>,
     /// Ports that support XDP_REDIRECT.
@@ -164,6 +168,7 @@ impl Maps {
             allowed_macs: open("ALLOWED_MACS")?.try_into()?,
             port_macs: open("PORT_MACS")?.try_into()?,
             storm: open("STORM")?.try_into()?,
+            silence: Silences::open(pins)?,
             forwarded: open("FORWARDED")?.try_into()?,
             xdp_ports: open("XDP_PORTS")?.try_into()?,
             fdb: open("FDB")?.try_into()?,

@@ -18,16 +18,31 @@ use aya::{
     util::KernelVersion,
 };
 use aya_obj::programs::XdpAttachType;
+use netagent_common::fnv;
 
 use super::{link, log, maps, pins::Pins, rights};
 use crate::{
-    fnv,
     names::IfName,
     state::{ClsactSide, Hook, TcFilter},
 };
 
 /// The object that build.rs made.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/netagent-ebpf"));
+
+/// The object. With debug assertions, the environment can name another one: `cargo xtask mutate`
+/// breaks the programs on purpose, many times, and does not build the agent each time.
+fn object() -> &'static [u8] {
+    #[cfg(debug_assertions)]
+    {
+        use std::sync::LazyLock;
+        static OTHER: LazyLock<Option<Vec<u8>>> =
+            LazyLock::new(|| fs::read(std::env::var_os("NETAGENT_OBJECT")?).ok());
+        if let Some(other) = &*OTHER {
+            return other;
+        }
+    }
+    OBJECT
+}
 
 /// Priority of netagent's clsact filters: before all others.
 const FILTER_PRIORITY: u16 = 1;
@@ -56,7 +71,7 @@ fn kernel_is(major: u8, minor: u8) -> bool {
 
 /// The name of this build in the pin directory.
 fn build() -> String {
-    format!("{:016x}", fnv::hash(OBJECT.iter().copied()))
+    format!("{:016x}", fnv::hash(object().iter().copied()))
 }
 
 /// Loads the object, with its maps from the pin directory. The programs are not loaded.
@@ -73,7 +88,7 @@ pub fn open_object(pins: &Pins, flags: u32, log_level: u8) -> Result<Ebpf> {
     loader.override_global("FLAGS", &flags, true);
     // See netagent-ebpf/src/log.rs.
     loader.override_global(aya_log::LEVEL, &log_level, true);
-    loader.load(OBJECT).context(
+    loader.load(object()).context(
         "create the BPF maps (needs root or CAP_BPF and CAP_NET_ADMIN, and kernel 6.1 or later)",
     )
 }
@@ -210,12 +225,19 @@ impl Programs {
         result.with_context(|| format!("{device}: attach {}", hook.program()))
     }
 
-    /// Detaches a program from a device, if it is attached.
+    /// Detaches a program from a device, if it is attached, and returns when it does not run any
+    /// more: the policy may go next.
     pub fn detach(&self, device: &IfName, ifindex: Option<u32>, hook: Hook) -> Result<()> {
+        link::detach(&self.pins.link(device, hook))
+            .with_context(|| format!("{device}: detach {}", hook.program()))?;
+        self.unpin(device, ifindex, hook)
+    }
+
+    /// Removes the pin of a link, or a filter.
+    fn unpin(&self, device: &IfName, ifindex: Option<u32>, hook: Hook) -> Result<()> {
         let pin = self.pins.link(device, hook);
         if fs::exists(&pin)? {
-            fs::remove_file(&pin)
-                .with_context(|| format!("{device}: detach {}", hook.program()))?;
+            fs::remove_file(&pin).with_context(|| format!("{device}: unpin {}", hook.program()))?;
         }
         if let (Some(side), Some(ifindex), false) = (attach_type(hook), ifindex, tcx()) {
             // An error means that no such filter is attached.
@@ -235,7 +257,7 @@ impl Programs {
     /// Removes the pinned links of a device: that detaches them.
     pub fn forget(&self, device: &IfName, ifindex: Option<u32>) -> Result<()> {
         for hook in Hook::ALL {
-            self.detach(device, ifindex, hook)?;
+            self.unpin(device, ifindex, hook)?;
         }
         let mut failed = Vec::new();
         super::pins::remove(&self.pins.device(device), &mut failed);

@@ -227,14 +227,18 @@ impl Table {
         Ok(self.ports.entry(device.clone()).insert_entry(new).into_mut())
     }
 
-    /// Notes that the device does not support XDP programs, so that later plans do not attach one
+    /// Notes whether the device has refused an XDP program: then later plans do not attach one
     /// again.
-    pub fn refuse_xdp(&mut self, maps: &mut Maps, device: &IfName) -> Result<()> {
-        let Some(mut entry) = self.ports.get(device).cloned() else { return Ok(()) };
+    pub fn refuse_xdp(&mut self, maps: &mut Maps, device: &IfName, refused: bool) -> Result<()> {
+        let flag = if refused { XDP_REFUSED } else { 0 };
+        let differs = |entry: &&PortEntry| entry.policy.flags & XDP_REFUSED != flag;
+        let Some(mut entry) = self.ports.get(device).filter(differs).cloned() else {
+            return Ok(());
+        };
         let allowed = self.allowed_macs.get(&entry.policy.record).cloned().unwrap_or_default();
         entry.record ^= 1;
         entry.policy.record = u16::try_from(entry.record)?;
-        entry.policy.flags |= XDP_REFUSED;
+        entry.policy.flags ^= XDP_REFUSED;
         self.switch_to(maps, device, entry, &allowed)?;
         Ok(())
     }
@@ -329,6 +333,7 @@ fn reset(maps: &mut Maps, ports: &BTreeSet<u16>) -> Result<()> {
         .context("reset what was forwarded")?;
     batch::set(&maps.port_macs, &each(ports)).context("reset the addresses in use")?;
     batch::set(&maps.storm, &each(ports)).context("reset the storm limits")?;
+    maps.silence.reset(&each(ports)).context("reset the silence of ports")?;
     batch::set(&maps.quota, &each(ports)).context("reset the drop quotas")
 }
 

@@ -1,49 +1,79 @@
 //! A lease: what a server gives, and until when.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::Cidr;
+use super::{v4, v6};
+use crate::names::{Cidr, Family};
 
-/// A lease. Times are in seconds since the boot.
+/// A lease of either family.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lease {
-    /// The address.
-    pub address: Cidr,
-    /// The server.
-    pub server: Ipv4Addr,
-    /// When this server is asked to extend it (T1).
-    pub renew: u64,
-    /// When every server is asked (T2).
-    pub rebind: u64,
-    /// When it ends.
-    pub until: u64,
-    /// The routes: destinations and gateways.
-    pub routes: Vec<(Cidr, Option<Ipv4Addr>)>,
-    /// The MTU in bytes, which is reported only.
-    pub mtu: Option<u16>,
-    /// The NTP servers, which are reported only.
-    pub ntp: Vec<Ipv4Addr>,
-    /// An address of an earlier DHCP client, which this one replaces.
-    pub replaces: Option<Cidr>,
+#[serde(untagged)]
+pub enum Lease {
+    /// Of a DHCPv4 server.
+    V4(v4::Lease),
+    /// Of a DHCPv6 server.
+    V6(v6::Lease),
 }
 
 impl Lease {
-    /// The address without its prefix length.
-    pub const fn ip(&self) -> Ipv4Addr {
-        match self.address.address {
-            IpAddr::V4(address) => address,
-            IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    /// The family.
+    pub const fn family(&self) -> Family {
+        match self {
+            Self::V4(_) => Family::V4,
+            Self::V6(_) => Family::V6,
+        }
+    }
+
+    /// The address.
+    pub const fn address(&self) -> Cidr {
+        match self {
+            Self::V4(lease) => lease.address,
+            Self::V6(lease) => Cidr { address: IpAddr::V6(lease.address), prefix: 128 },
+        }
+    }
+
+    /// When it ends, in seconds since the boot.
+    pub const fn until(&self) -> u64 {
+        match self {
+            Self::V4(lease) => lease.until,
+            Self::V6(lease) => lease.until,
+        }
+    }
+
+    /// Until when new connections use the address, in seconds since the boot.
+    pub const fn preferred(&self) -> u64 {
+        match self {
+            Self::V4(lease) => lease.until,
+            Self::V6(lease) => lease.preferred,
+        }
+    }
+
+    /// The routes: destinations and gateways. Those of IPv6 come from router advertisements.
+    pub fn routes(&self) -> Vec<(Cidr, Option<IpAddr>)> {
+        match self {
+            Self::V4(lease) => {
+                lease.routes.iter().map(|(to, via)| (*to, via.map(Into::into))).collect()
+            }
+            Self::V6(_) => vec![],
+        }
+    }
+
+    /// An address of an earlier DHCP client, which this one replaces.
+    pub const fn replaces(&self) -> Option<Cidr> {
+        match self {
+            Self::V4(lease) => lease.replaces,
+            Self::V6(_) => None,
         }
     }
 
     /// The lease with its times moved by this number of seconds: those of another boot.
     #[must_use]
-    pub const fn moved(mut self, seconds: i64) -> Self {
-        self.renew = self.renew.saturating_add_signed(seconds);
-        self.rebind = self.rebind.saturating_add_signed(seconds);
-        self.until = self.until.saturating_add_signed(seconds);
-        self
+    pub fn moved(self, seconds: i64) -> Self {
+        match self {
+            Self::V4(lease) => Self::V4(lease.moved(seconds)),
+            Self::V6(lease) => Self::V6(lease.moved(seconds)),
+        }
     }
 }

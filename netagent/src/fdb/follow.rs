@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    thread,
     time::Duration,
 };
 
@@ -15,10 +14,11 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::mirror::{Bridges, Mirror, Write};
+use super::mirror::{Bridges, Mirror, Moves, Write};
 use crate::{
     datapath::{fdb::Stations, pins::Pins},
     netlink::{FdbEvent, FdbWatch, Netlink},
+    worker,
 };
 
 /// Interval at which the map is declared up to date; a fraction of [`FRESH_FOR`].
@@ -30,25 +30,27 @@ const SINGLE: usize = 16;
 /// Delay before the next attempt after a failure.
 const RETRY: Duration = Duration::from_secs(2);
 
-/// Starts the thread. It follows the bridges that are sent to it, until the sender is dropped.
-pub fn spawn(pins: &Pins) -> Result<watch::Sender<Bridges>> {
-    let (sender, bridges) = watch::channel(Bridges::default());
-    let pins = pins.clone();
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("start a runtime")?;
-    thread::Builder::new()
-        .name("fdb".to_owned())
-        .spawn(move || runtime.block_on(run(&pins, bridges)))
-        .context("start the FDB thread")?;
-    Ok(sender)
+/// The way to the thread.
+pub struct Fdb {
+    /// The bridges that it follows.
+    pub bridges: watch::Sender<Bridges>,
+    /// The moves that it has counted.
+    pub moves: watch::Receiver<Moves>,
 }
 
-async fn run(pins: &Pins, mut bridges: watch::Receiver<Bridges>) {
+/// Starts the thread. It follows the bridges that are sent to it, until the sender is dropped.
+pub fn spawn(pins: &Pins) -> Result<Fdb> {
+    let (sender, bridges) = watch::channel(Bridges::default());
+    let (counted, moves) = watch::channel(Moves::new());
+    let pins = pins.clone();
+    worker::spawn("fdb", async move || run(&pins, bridges, &counted).await)?;
+    Ok(Fdb { bridges: sender, moves })
+}
+
+async fn run(pins: &Pins, mut bridges: watch::Receiver<Bridges>, counted: &watch::Sender<Moves>) {
     let mut reported = String::new();
     loop {
-        match follow(pins, &mut bridges).await {
+        match follow(pins, &mut bridges, counted).await {
             Ok(true) => reported.clear(),
             Ok(false) => return,
             Err(error) => {
@@ -65,7 +67,11 @@ async fn run(pins: &Pins, mut bridges: watch::Receiver<Bridges>) {
 
 /// Follows the bridges. Returns true when other bridges are to be followed, false when the sender
 /// is gone.
-async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bool> {
+async fn follow(
+    pins: &Pins,
+    wanted: &mut watch::Receiver<Bridges>,
+    counted: &watch::Sender<Moves>,
+) -> Result<bool> {
     let bridges = wanted.borrow_and_update().clone();
     let stations = if bridges.macs.is_empty() { None } else { Stations::open(pins)? };
     let Some(mut stations) = stations else { return Ok(wanted.changed().await.is_ok()) };
@@ -75,7 +81,7 @@ async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bo
     let mut watch = FdbWatch::open()?;
     let found = stations.entries().into_iter().map(|entry| (entry.station(), entry.ifindex));
     let mut follower = Follower {
-        mirror: Mirror::new(bridges, found),
+        mirror: Mirror::new(bridges, found, counted.borrow().clone()),
         nics: BTreeSet::new(),
         stations,
         up_to_date: false,
@@ -89,7 +95,17 @@ async fn follow(pins: &Pins, wanted: &mut watch::Receiver<Bridges>) -> Result<bo
     let mut dumped = Instant::now();
     loop {
         tokio::select! {
-            events = watch.events() => follower.take(&events?, &mut watch, &netlink).await?,
+            events = watch.events() => {
+                follower.take(&events?, &mut watch, &netlink).await?;
+                let moves = follower.mirror.moves();
+                counted.send_if_modified(|known| {
+                    let differ = known != moves;
+                    if differ {
+                        known.clone_from(moves);
+                    }
+                    differ
+                });
+            }
             _ = beat.tick() => {
                 if !follower.stations.is_pinned(pins) {
                     return Ok(true);

@@ -25,11 +25,14 @@ pub enum Write {
     Remove(Station),
 }
 
-/// No interface has this index.
-const NOWHERE: u32 = 0;
+/// How often stations have moved to a port from another port of its bridge, by the interface index
+/// of the port, since it forwards.
+pub type Moves = BTreeMap<u32, u64>;
 
 struct Known {
     ifindex: u32,
+    /// The programs have seen it elsewhere: the next entry is written even if it is unchanged.
+    rewrite: bool,
     /// Number of the last dump that contained the station.
     dump: u64,
 }
@@ -41,17 +44,24 @@ pub struct Mirror {
     ports: BTreeMap<u32, u32>,
     stations: BTreeMap<Station, Known>,
     by_port: BTreeMap<u32, u32>,
+    moves: Moves,
     dump: u64,
 }
 
 impl Mirror {
-    /// A copy that starts from the stations that an earlier agent left in the map.
-    pub fn new(bridges: Bridges, found: impl IntoIterator<Item = (Station, u32)>) -> Self {
+    /// A copy that starts from the stations that an earlier agent left in the map, and from the
+    /// moves that were counted.
+    pub fn new(
+        bridges: Bridges,
+        found: impl IntoIterator<Item = (Station, u32)>,
+        moves: Moves,
+    ) -> Self {
         let mut mirror = Self {
             bridges,
             ports: BTreeMap::new(),
             stations: BTreeMap::new(),
             by_port: BTreeMap::new(),
+            moves,
             dump: 0,
         };
         for (station, ifindex) in found {
@@ -63,6 +73,11 @@ impl Mirror {
     /// Interface indexes of the uplinks.
     pub fn uplinks(&self) -> &BTreeSet<u32> {
         &self.bridges.uplinks
+    }
+
+    /// The moves.
+    pub const fn moves(&self) -> &Moves {
+        &self.moves
     }
 
     /// Sets the ports that forward and learn unconditionally, with their bridge. Returns the
@@ -80,6 +95,8 @@ impl Mirror {
             .collect();
         let new = ports.iter().any(|(port, bridge)| self.ports.get(port) != Some(bridge));
         self.ports = ports;
+        // An interface index may be that of another device later.
+        self.moves.retain(|port, _| self.ports.contains_key(port));
         (gone.into_iter().filter_map(|station| self.gone(station)).collect(), new)
     }
 
@@ -109,8 +126,11 @@ impl Mirror {
         let Some(place) = place else { return self.gone(station) };
         if let Some(known) = self.stations.get_mut(&station) {
             known.dump = self.dump;
-            if known.ifindex == place {
+            if known.ifindex == place && !known.rewrite {
                 return None;
+            }
+            if known.ifindex != place && !local {
+                *self.moves.entry(place).or_default() += 1;
             }
         }
         let was_there = self.remove(station);
@@ -130,8 +150,8 @@ impl Mirror {
     /// the dump's entries for them are written even if they are unchanged.
     pub fn begin(&mut self, moved: impl IntoIterator<Item = Station>) {
         for station in moved {
-            if self.remove(station) {
-                self.insert(station, NOWHERE);
+            if let Some(known) = self.stations.get_mut(&station) {
+                known.rewrite = true;
             }
         }
         self.dump += 1;
@@ -154,7 +174,7 @@ impl Mirror {
 
     fn insert(&mut self, station: Station, ifindex: u32) {
         *self.by_port.entry(ifindex).or_default() += 1;
-        self.stations.insert(station, Known { ifindex, dump: self.dump });
+        self.stations.insert(station, Known { ifindex, rewrite: false, dump: self.dump });
     }
 
     fn remove(&mut self, station: Station) -> bool {

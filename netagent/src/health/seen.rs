@@ -4,12 +4,25 @@
 use std::collections::BTreeSet;
 
 use crate::{
+    names::IfName,
     state::{
-        Admit, Bridge, Desired, FastPath, Filtering, Observed, ObservedDatapath, Port,
-        PriorityTags, Role, Security,
+        Admit, Bridge, Code, Desired, FastPath, Filtering, Finding, Observed, ObservedDatapath,
+        Port, PriorityTags, Role, Security, Subject,
     },
     vids::VidSet,
 };
+
+/// A finding for each port that has a policy and whose device does not exist.
+pub fn missing(desired: &Desired, links: &Observed) -> Vec<Finding> {
+    let of_vms = desired.ports.iter().filter(|(_, port)| !matches!(port.role, Role::Uplink { .. }));
+    let missing = of_vms.filter(|(device, _)| links.link(device).is_none());
+    let finding = |(device, _): (&IfName, &Port)| {
+        let text = format!("{device}: no such device");
+        let remedy = "`netagent run` takes it when it appears";
+        Finding::new(Subject::Port(device.clone()), Code::DeviceMissing, text, remedy)
+    };
+    missing.map(finding).collect()
+}
 
 /// The desired state as far as the policies tell.
 pub fn desired(links: &Observed, datapath: &ObservedDatapath) -> Desired {
@@ -40,6 +53,7 @@ pub fn desired(links: &Observed, datapath: &ObservedDatapath) -> Desired {
             mtu: None,
             native: None,
             mac_of: None,
+            promiscuous: false,
         });
         if is_uplink {
             entry.segment = segment;
@@ -59,6 +73,10 @@ pub fn desired(links: &Observed, datapath: &ObservedDatapath) -> Desired {
             fast_path: FastPath::Off,
             mtu: None,
             network_mtu: None,
+            hairpin: None,
+            port_isolation: None,
+            silent: false,
+            pod: None,
             origin: String::new(),
         };
         desired.ports.insert(device.clone(), port);

@@ -177,6 +177,13 @@ impl Segment<'_> {
         if !self.aware {
             line("vlanFiltering: off".to_owned());
         }
+        if observed.bridge_netfilter {
+            line(
+                "fastPath: off  # rules of iptables and nftables see frames of bridges here \
+                 (br_netfilter)"
+                    .to_owned(),
+            );
+        }
         if let Some(uplink) = &self.uplink {
             line("uplink:".to_owned());
             uplink.keys(self, remarks).into_iter().for_each(|key| line(format!("  {key}")));

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::problem::{Problem, Site};
-use crate::names::IfName;
+use super::{
+    Item,
+    problem::{Problem, Site},
+};
+use crate::{names::IfName, pattern::DevicePattern};
 
 /// Names that the kernel uses otherwise: the loopback device, and entries of
 /// `/proc/sys/net/ipv4/conf` and `/sys/class/net`.
@@ -59,6 +62,28 @@ impl Claims {
             }
         }
         Ok(())
+    }
+
+    /// Whether a device has a use.
+    pub fn is_taken(&self, device: &IfName) -> bool {
+        RESERVED.contains(&device.as_str()) || self.taken.contains_key(device)
+    }
+
+    /// Checks that a pattern does not match a device that an item of its source or of one before
+    /// names for another use than a VM's port.
+    pub fn check_pattern(&self, site: &Site, pattern: &DevicePattern) -> Result<(), Problem> {
+        let claims = self.taken.values().chain(self.created.values());
+        let mut others = claims.filter(|claim| !matches!(claim.site.item, Item::Port(_)));
+        match others.find(|claim| pattern.matches(&claim.device)) {
+            None => Ok(()),
+            Some(Claim { device, purpose, site: earlier }) => {
+                let text = format!(
+                    "\"{pattern}\" also matches {device}, {purpose}; narrow the pattern to the \
+                     devices of VMs"
+                );
+                Err(Problem::clash(site.key.clone(), text, earlier))
+            }
+        }
     }
 
     /// Grants the claims of an accepted item.

@@ -40,7 +40,7 @@ pub fn host(intent: &HostIntent, segment: &Segment) -> Result<(IfName, Host), Pr
         addresses: intent.addresses.iter().copied().collect(),
         routes: routes(&interface, intent)?,
         metric: intent.metric,
-        dhcp: intent.dhcp.then(Dhcp::default),
+        dhcp: intent.dhcp.iter().map(|family| (*family, Dhcp::default())).collect(),
         accept_ra: intent.accept_ra,
         keep_foreign: intent.keep_foreign,
     };

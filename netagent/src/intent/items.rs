@@ -1,6 +1,7 @@
 //! The items of an intent, as plain values. An absent value has the default of its use.
 
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
     ops::RangeInclusive,
 };
@@ -11,8 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bond::{AdSelect, FailOverMac, LacpRate, Mode, XmitHashPolicy},
-    names::{Cidr, IfName, Mac, Subnet},
-    state::{Admit, FastPath, Filtering, PriorityTags},
+    names::{Cidr, Family, IfName, Mac, Subnet},
+    pattern::DevicePattern,
+    state::{Admit, FastPath, Filtering, Lifetime, PriorityTags},
     vids::VidSet,
 };
 
@@ -124,8 +126,8 @@ pub struct HostIntent {
     pub metric: Option<u32>,
     /// Other routes over the interface.
     pub routes: Vec<RouteIntent>,
-    /// Whether it gets an address by DHCPv4.
-    pub dhcp: bool,
+    /// The families of which it gets an address by DHCP.
+    pub dhcp: BTreeSet<Family>,
     /// Whether router advertisements are accepted. Default: unchanged.
     pub accept_ra: Option<bool>,
     /// Whether addresses that others add to the interface stay.
@@ -139,8 +141,8 @@ pub struct LeaseIntent {
     pub interface: IfName,
     /// The address.
     pub address: Cidr,
-    /// When it ends, in seconds since the boot.
-    pub until: u64,
+    /// Its lifetime.
+    pub lifetime: Lifetime,
     /// The routes: destinations and gateways.
     pub routes: Vec<(Cidr, Option<IpAddr>)>,
     /// An address of an earlier DHCP client, which this one replaces.
@@ -199,18 +201,49 @@ impl NetworkIntent {
 /// A VM port.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
-pub struct PortIntent {
+#[schemars(rename = "PortIntent")]
+pub struct PortIntent<Device = IfName> {
     /// The device on the node: a tap, or the node's end of a veth pair.
-    pub device: IfName,
+    pub device: Device,
     /// The network.
     pub network: String,
     /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: unchanged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 576, max = 65_535))]
     pub mtu: Option<u32>,
+    /// Whether the bridge sends frames back to the port that they came from. Default: unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hairpin: Option<bool>,
+    /// Whether the bridge keeps frames from other ports with this flag away (`isolated on`).
+    /// Default: unchanged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port_isolation: Option<bool>,
+    /// Whether the port stays silent until its VM sends frames of its own, or `netagent port
+    /// announce` ends it: the target of a migration. Default: false.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent: Option<bool>,
     /// Checks of the VM's frames besides their VLAN. A value here overrides that of the network.
     #[serde(default, skip_serializing_if = "is_default")]
     pub security: SecurityIntent,
+}
+
+/// The ports of all devices of VMs whose names match a pattern.
+pub type PatternIntent = PortIntent<DevicePattern>;
+
+impl<Device> PortIntent<Device> {
+    /// The port with these properties at another device.
+    pub fn at<Other>(&self, device: Other) -> PortIntent<Other> {
+        let Self { device: _, network, mtu, hairpin, port_isolation, silent, security } = self;
+        PortIntent {
+            device,
+            network: network.clone(),
+            mtu: *mtu,
+            hairpin: *hairpin,
+            port_isolation: *port_isolation,
+            silent: *silent,
+            security: security.clone(),
+        }
+    }
 }
 
 /// Checks of a VM's frames besides their VLAN.

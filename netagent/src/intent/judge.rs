@@ -1,18 +1,33 @@
 //! The order in which items are judged.
 
 use super::{
-    Intent, Item, Origin, Rejection, Site, Sourced,
+    Devices, Intent, Item, Origin, Rejection, Site, Sourced,
     claims::Claim,
     host,
     items::HostIntent,
     node::Node,
+    patterns,
     problem::Problem,
     segment::{self, bridge_name},
 };
-use crate::{names::IfName, state::Desired};
+use crate::{
+    names::IfName,
+    state::{Desired, Finding},
+};
 
-/// Judges all items: the sources in their order, and in each source first what others refer to.
-pub fn judge(intents: &[Intent]) -> (Desired, Vec<Rejection>) {
+/// What all items together ask for.
+pub struct Judgement {
+    /// The accepted items.
+    pub desired: Desired,
+    /// The rejected ones.
+    pub rejections: Vec<Rejection>,
+    /// The devices that match a pattern and that it leaves alone.
+    pub left_alone: Vec<Finding>,
+}
+
+/// Judges all items: the sources in their order, in each source first what others refer to, and
+/// last the devices that match a pattern.
+pub fn judge(intents: &[Intent], devices: &Devices) -> Judgement {
     let mut node = Node::default();
     let mut rejections = Vec::new();
     for intent in intents {
@@ -29,13 +44,19 @@ pub fn judge(intents: &[Intent]) -> (Desired, Vec<Rejection>) {
             let result = node.add_segment(&site, value);
             record(&mut node, site, result);
         }
+        for Sourced { origin, value } in &intent.promiscuous {
+            let site = segment_site(origin, value);
+            let result = node.set_promiscuous(value);
+            record(&mut node, site, result);
+        }
         for Sourced { origin, value } in &intent.hosts {
             let site = host_site(origin, value);
             let result = node.add_host(&site, value);
             record(&mut node, site, result);
         }
         for Sourced { origin, value } in &intent.leases {
-            let site = Site::new(origin, Item::Lease(value.interface.clone()));
+            let site =
+                Site::new(origin, Item::Lease(value.interface.clone(), value.address.family()));
             let result = node.add_lease(&site, value);
             record(&mut node, site, result);
         }
@@ -52,8 +73,14 @@ pub fn judge(intents: &[Intent]) -> (Desired, Vec<Rejection>) {
             let result = node.add_port(&site, value);
             record(&mut node, site, result);
         }
+        for Sourced { origin, value } in &intent.patterns {
+            let site = Site::new(origin, Item::Pattern(value.device.clone()));
+            let result = node.add_pattern(&site, value);
+            record(&mut node, site, result);
+        }
     }
-    (node.desired(), rejections)
+    let left_alone = patterns::apply(intents, devices, &mut node, &mut rejections);
+    Judgement { desired: node.desired(), rejections, left_alone }
 }
 
 /// The claims of a source to devices that the agent creates, by priority.

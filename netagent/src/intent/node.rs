@@ -7,7 +7,9 @@ use super::{
     Item,
     claims::{Claim, Claims},
     host::{self, Subnets},
-    items::{HostIntent, LeaseIntent, MTU, NetworkIntent, PortIntent, SegmentIntent},
+    items::{
+        HostIntent, LeaseIntent, MTU, NetworkIntent, PatternIntent, PortIntent, SegmentIntent,
+    },
     lease,
     network::{self, Network, Policy},
     problem::{Problem, Site},
@@ -18,7 +20,8 @@ use super::{
 };
 use crate::{
     names::IfName,
-    state::{Admit, Desired, Host, Port, PriorityTags, Role, Security},
+    pattern::DevicePattern,
+    state::{Admit, Desired, Host, Lease, Port, PriorityTags, Role, Security},
     vids::VidSet,
 };
 
@@ -33,8 +36,10 @@ pub struct Node {
     hosts: BTreeMap<IfName, (Host, Site)>,
     ports: BTreeMap<IfName, Port>,
     claims: Claims,
+    former_leases: Vec<(IfName, Lease)>,
     subnets: Subnets,
     room: Room,
+    patterns: BTreeMap<DevicePattern, Site>,
     /// The rejected items of the current source.
     rejected: BTreeSet<Item>,
 }
@@ -74,6 +79,15 @@ impl Node {
         Ok(())
     }
 
+    /// Makes the bridge of a cluster network promiscuous.
+    pub fn set_promiscuous(&mut self, segment: &str) -> Result<(), Problem> {
+        self.segment(segment, "")?;
+        if let Some(segment) = self.segments.get_mut(segment) {
+            segment.promiscuous = true;
+        }
+        Ok(())
+    }
+
     /// Checks and adds an interface of the node.
     pub fn add_host(&mut self, site: &Site, intent: &HostIntent) -> Result<(), Problem> {
         let segment = self.segment(&intent.segment, "")?;
@@ -107,14 +121,20 @@ impl Node {
 
     /// Checks and adds the lease of an interface of the node.
     pub fn add_lease(&mut self, site: &Site, intent: &LeaseIntent) -> Result<(), Problem> {
-        let Some((host, _)) = self.hosts.get_mut(&intent.interface) else {
-            return Err(Problem::new("", "there is no such host interface any more"));
+        let host = self.hosts.get_mut(&intent.interface).map(|(host, _)| host);
+        let family = intent.address.family();
+        let Some(host) = host.filter(|host| host.dhcp.contains_key(&family)) else {
+            if intent.ended.is_none() {
+                let lease = lease::former(intent);
+                self.former_leases.push((intent.interface.clone(), lease));
+            }
+            return Ok(());
         };
-        let lease = lease::lease(intent, host)?;
+        let lease = lease::lease(intent, host);
         let addresses = [intent.address];
         let addresses = if intent.ended.is_none() { &addresses[..] } else { &[] };
         self.subnets = self.subnets.clone().with(site, &intent.interface, addresses)?;
-        host.dhcp = Some(lease);
+        host.dhcp.insert(family, lease);
         Ok(())
     }
 
@@ -138,14 +158,50 @@ impl Node {
 
     /// Checks and adds a VM port.
     pub fn add_port(&mut self, site: &Site, intent: &PortIntent) -> Result<(), Problem> {
-        let PortIntent { device, network, mtu, security } = intent;
-        let network = self.network(network)?;
+        let PortIntent { device, network, .. } = intent;
         let claim = Claim {
             device: device.clone(),
-            purpose: format!("a port of network {}", network.name),
+            purpose: format!("a port of network {}", self.network(network)?.name),
             site: site.at("device"),
         };
         self.claims.check(std::slice::from_ref(&claim))?;
+        let port = self.port(site, intent)?;
+        let need = Room::of_port(port.vids.len(), port.security.macs.len());
+        self.room = self.room.with(need, device, "device")?;
+        self.claims.grant(vec![claim]);
+        self.ports.insert(device.clone(), port);
+        Ok(())
+    }
+
+    /// Checks a pattern of devices. Each device that matches becomes a port later.
+    pub fn add_pattern(&mut self, site: &Site, intent: &PatternIntent) -> Result<(), Problem> {
+        let pattern = &intent.device;
+        self.port(site, intent)?;
+        if let Some(earlier) = self.patterns.get(pattern) {
+            let text = format!("\"{pattern}\" is already a pattern; remove one of them");
+            return Err(Problem::clash("device", text, earlier));
+        }
+        let site = site.at("device");
+        self.claims.check_pattern(&site, pattern)?;
+        self.patterns.insert(pattern.clone(), site);
+        Ok(())
+    }
+
+    /// Whether an accepted item has a use for a device.
+    pub fn has(&self, device: &IfName) -> bool {
+        self.claims.is_taken(device)
+    }
+
+    /// The bridge of an accepted network.
+    pub fn bridge_of_network(&self, network: &str) -> Option<IfName> {
+        self.bridge_of(&self.networks.get(network)?.segment)
+    }
+
+    /// A port with these properties, at whatever device.
+    fn port<Device>(&self, site: &Site, intent: &PortIntent<Device>) -> Result<Port, Problem> {
+        let PortIntent { device: _, network, mtu, hairpin, port_isolation, silent, security } =
+            intent;
+        let network = self.network(network)?;
         let segment = self.segment(&network.segment, "network")?;
         check_mtu(*mtu, segment)?;
         if network.policy.role == Role::Tunnel {
@@ -154,7 +210,7 @@ impl Node {
         let security = security::of_port(&network.security, security)?;
         let Policy { role, pvid, pvid_tagged, vids, admit, priority_tags, customer_vids, s_tag: _ } =
             &network.policy;
-        let port = Port {
+        Ok(Port {
             origin: site.origin.to_string(),
             bridge: segment.bridge.clone(),
             network: network.name.clone(),
@@ -170,12 +226,11 @@ impl Node {
             fast_path: network.fast_path,
             mtu: *mtu,
             network_mtu: segment.mtu(),
-        };
-        let need = Room::of_port(port.vids.len(), port.security.macs.len());
-        self.room = self.room.with(need, device, "device")?;
-        self.claims.grant(vec![claim]);
-        self.ports.insert(device.clone(), port);
-        Ok(())
+            hairpin: *hairpin,
+            port_isolation: *port_isolation,
+            silent: silent.unwrap_or_default(),
+            pod: site.origin.pod().cloned(),
+        })
     }
 
     /// The accepted cluster network that an item refers to by `key`.
@@ -211,9 +266,10 @@ impl Node {
 
     /// The desired state of all accepted items.
     pub fn desired(self) -> Desired {
-        let Self { segments, networks, hosts, ports, .. } = self;
+        let Self { segments, networks, hosts, former_leases, ports, .. } = self;
         let mut desired = Desired {
             hosts: hosts.into_iter().map(|(interface, (host, _))| (interface, host)).collect(),
+            former_leases,
             ports,
             ..Desired::default()
         };
@@ -255,6 +311,10 @@ fn uplink_port(segment: &Segment, uplink: &Uplink, networks: &BTreeMap<String, N
         // A bond's MTU is that of the bond itself.
         mtu: uplink.mtu.filter(|_| uplink.bond.is_none()),
         network_mtu: segment.mtu(),
+        hairpin: None,
+        port_isolation: None,
+        silent: false,
+        pod: None,
     }
 }
 

@@ -4,7 +4,11 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use crate::names::IfName;
+use crate::{
+    names::{Family, IfName},
+    pattern::DevicePattern,
+    state::PodInterface,
+};
 
 /// Where an item comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,18 +22,52 @@ pub enum Origin {
         /// The item's column in characters, from 1.
         column: u64,
     },
+    /// A pattern in a configuration file, for a device that matches.
+    Pattern {
+        /// The place of the pattern.
+        place: Box<Origin>,
+        /// The pattern.
+        pattern: DevicePattern,
+    },
     /// The control socket.
     Socket,
     /// The DHCP server of an interface.
-    Lease(IfName),
+    Lease(IfName, Family),
+    /// A container runtime, for an interface of a pod.
+    Pod(PodInterface),
+    /// A container runtime, for an interface of a container without a pod.
+    Container {
+        /// The container's ID.
+        id: String,
+        /// The name of the interface when it was made.
+        interface: String,
+    },
+    /// Container runtimes, for all interfaces at a bridge.
+    Containers(IfName),
+}
+
+impl Origin {
+    /// The pod, if it is one.
+    pub const fn pod(&self) -> Option<&PodInterface> {
+        match self {
+            Self::Pod(pod) => Some(pod),
+            _ => None,
+        }
+    }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::File { path, line, column } => write!(f, "{path}:{line}:{column}"),
+            Self::Pattern { place, pattern } => write!(f, "{place} ({pattern})"),
             Self::Socket => f.write_str("control socket"),
-            Self::Lease(interface) => write!(f, "lease of {interface}"),
+            Self::Lease(interface, family) => {
+                write!(f, "{} lease of {interface}", family.dhcp())
+            }
+            Self::Pod(interface) => write!(f, "CNI, {interface}"),
+            Self::Container { id, interface } => write!(f, "CNI, container {id:.12} {interface}"),
+            Self::Containers(bridge) => write!(f, "CNI, bridge {bridge}"),
         }
     }
 }
@@ -49,6 +87,8 @@ pub enum Item {
     Network(String),
     /// A VM port, by its device.
     Port(IfName),
+    /// The ports of all devices that match.
+    Pattern(DevicePattern),
     /// An interface of the node itself.
     Host {
         /// Its cluster network.
@@ -57,7 +97,7 @@ pub enum Item {
         index: Option<usize>,
     },
     /// The DHCP lease of an interface of the node.
-    Lease(IfName),
+    Lease(IfName, Family),
 }
 
 impl fmt::Display for Item {
@@ -66,7 +106,10 @@ impl fmt::Display for Item {
             Self::Segment(name) => write!(f, "cluster network {name}"),
             Self::Network(name) => write!(f, "network {name}"),
             Self::Port(device) => write!(f, "port {device}"),
-            Self::Lease(interface) => write!(f, "DHCP lease of {interface}"),
+            Self::Pattern(pattern) => write!(f, "ports {pattern}"),
+            Self::Lease(interface, family) => {
+                write!(f, "{} lease of {interface}", family.dhcp())
+            }
             Self::Host { segment, index: None } => write!(f, "host of cluster network {segment}"),
             Self::Host { segment, index: Some(index) } => {
                 write!(f, "host[{index}] of cluster network {segment}")

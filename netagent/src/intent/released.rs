@@ -6,6 +6,7 @@ use std::{collections::BTreeSet, fmt};
 use serde::{Deserialize, Serialize};
 
 use super::{Intent, Sourced};
+use crate::names::IfName;
 
 /// Names of cluster networks, and of devices of ports.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +21,11 @@ impl Released {
     /// Takes one back. Whether it was released.
     pub fn remove(&mut self, name: &str) -> bool {
         self.0.remove(name)
+    }
+
+    /// Whether this name is released.
+    pub fn contains(&self, name: &IfName) -> bool {
+        self.0.contains(name.as_str())
     }
 
     /// Leaves out what is released: a cluster network with its networks, ports and interfaces of
@@ -37,6 +43,7 @@ impl Released {
         for intent in &mut *intents {
             intent.segments.retain(|segment| !has(&segment.value.name));
             intent.hosts.retain(|host| !self.0.contains(&host.value.segment));
+            intent.promiscuous.retain(|segment| !self.0.contains(&segment.value));
             intent.networks.retain(|network: &Sourced<_>| {
                 let is_released = self.0.contains(&network.value.segment);
                 if is_released {
@@ -49,6 +56,11 @@ impl Released {
             intent.ports.retain(|port| {
                 !has(port.value.device.as_str()) && !networks.contains(&port.value.network)
             });
+            let patterns = std::mem::take(&mut intent.patterns).into_iter();
+            let (out, left): (Vec<_>, Vec<_>) =
+                patterns.partition(|pattern| networks.contains(&pattern.value.network));
+            intent.patterns = left;
+            intent.released_patterns.extend(out.into_iter().map(|pattern| pattern.value));
         }
         found
     }

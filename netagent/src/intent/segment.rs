@@ -33,6 +33,8 @@ pub struct Segment {
     pub uplink: Option<Uplink>,
     /// The path of known unicast frames, unless a network has its own.
     pub fast_path: FastPath,
+    /// Whether the bridge interface is promiscuous.
+    pub promiscuous: bool,
     /// The VIDs on the uplink: the native VLAN, and those of the accepted hosts and networks.
     pub vids: VidSet,
     /// The VLANs that are the node's own, and the items that say so.
@@ -72,6 +74,7 @@ impl Segment {
             vids: uplink.iter().filter_map(|uplink| uplink.native).collect(),
             uplink,
             fast_path: intent.fast_path,
+            promiscuous: false,
             host_vlans: BTreeMap::new(),
         })
     }
@@ -95,6 +98,7 @@ impl Segment {
             mtu: self.uplink.as_ref().and_then(|uplink| uplink.mtu),
             native: self.native(),
             mac_of: self.uplink.as_ref().map(Uplink::stable_mac),
+            promiscuous: self.promiscuous,
         }
     }
 

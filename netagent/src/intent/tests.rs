@@ -4,12 +4,12 @@
 use netagent_common::{MAX_MACS, MAX_PORTS};
 
 use super::{
-    Compiled, Intent, Item, LeaseIntent, Origin, PortIntent, SecurityIntent, Sourced, compile,
+    Compiled, Devices, Intent, Item, LeaseIntent, Origin, PortIntent, SecurityIntent, Sourced,
 };
 use crate::{
     config,
-    names::{IfName, Mac},
-    state::Dhcp,
+    names::{Family, IfName, Mac},
+    state::{Dhcp, Lifetime},
 };
 
 /// Two cluster networks, of which `small` has an MTU of 1000.
@@ -36,12 +36,20 @@ fn later(text: &str) -> Intent {
     config::unchecked(text, "later")
 }
 
+/// On a node without a device that matches a pattern.
+fn compile(intents: &[Intent]) -> Compiled {
+    super::compile(intents, &Devices::default())
+}
+
 fn name(name: &str) -> IfName {
     name.parse().unwrap()
 }
 
 fn port(device: &str, network: &str) -> PortIntent {
     PortIntent {
+        hairpin: None,
+        port_isolation: None,
+        silent: None,
         device: name(device),
         network: network.to_owned(),
         mtu: None,
@@ -363,12 +371,12 @@ fn lease(address: &str, ended: Option<&str>) -> Intent {
     let value = LeaseIntent {
         interface: name("oob-br.10"),
         address: address.parse().unwrap(),
-        until: 4000,
+        lifetime: Lifetime::until(4000),
         routes: vec![("10.1.0.0/16".parse().unwrap(), Some("10.9.0.1".parse().unwrap()))],
         replaces: None,
         ended: ended.map(str::to_owned),
     };
-    let origin = Origin::Lease(value.interface.clone());
+    let origin = Origin::Lease(value.interface.clone(), Family::V4);
     Intent { leases: vec![Sourced { origin, value }], ..Intent::default() }
 }
 
@@ -379,24 +387,32 @@ fn a_lease_is_part_of_its_host() {
                     { vlan: 11, address: 10.3.0.5/24 }] }\n";
         config::parse(&text.replace("KEYS", keys), "node.yaml").unwrap().intent
     };
-    let dhcp = |compiled: &Compiled| compiled.desired.hosts[&name("oob-br.10")].dhcp.clone();
+    let dhcp = |compiled: &Compiled| {
+        compiled.desired.hosts[&name("oob-br.10")].dhcp.get(&Family::V4).cloned()
+    };
     let with = |keys, address, ended| compile(&[file(keys), lease(address, ended)]);
     let good = with("dhcp: v4, metric: 7", "10.9.0.5/24", None);
     assert_eq!(problems(&good), [""; 0]);
     let Some(Dhcp::Leased(lease)) = dhcp(&good) else { panic!("{good:?}") };
     let routes: Vec<String> = lease.routes.iter().map(ToString::to_string).collect();
     assert_eq!(routes, ["10.1.0.0/16 via 10.9.0.1 dev oob-br.10 metric 7"]);
-    assert_eq!(lease.until, 4000);
+    assert_eq!(lease.lifetime.until, 4000);
 
     let overlaps = with("dhcp: v4", "10.3.0.9/16", None);
     assert_eq!(
         problems(&overlaps),
-        ["lease of oob-br.10: DHCP lease of oob-br.10: address[0]: the node would not know where \
-          to send: 10.3.0.9/16 overlaps with 10.3.0.5/24 of oob-br.11 (node.yaml:2:3)"]
+        [
+            "DHCP lease of oob-br.10: DHCP lease of oob-br.10: address[0]: the node would not know where \
+          to send: 10.3.0.9/16 overlaps with 10.3.0.5/24 of oob-br.11 (node.yaml:2:3)"
+        ]
     );
     assert_eq!(dhcp(&overlaps), Some(Dhcp::Unknown));
     let ended = with("dhcp: v4", "10.3.0.9/16", Some("expired"));
     assert!(matches!(dhcp(&ended), Some(Dhcp::Ended { .. })), "{ended:?}");
     let former = with("address: 10.9.0.5/24", "10.9.0.6/24", None);
-    assert_eq!((problems(&former).len(), dhcp(&former)), (1, None));
+    assert_eq!((problems(&former).len(), dhcp(&former)), (0, None));
+    let [(interface, lease)] = &former.desired.former_leases[..] else { panic!("{former:?}") };
+    assert_eq!((interface.as_str(), lease.lifetime.until), ("oob-br.10", 4000));
+    let over = with("address: 10.9.0.5/24", "10.9.0.6/24", Some("expired"));
+    assert_eq!(over.desired.former_leases, []);
 }

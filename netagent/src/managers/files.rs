@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use super::Files;
+use crate::regular_file;
 
 impl Files {
     /// Reads them. One that cannot be read is not there.
@@ -17,21 +18,28 @@ impl Files {
         let is_wicked = root.join("run/wicked").exists();
         Self {
             network_manager: by_index(entries(&root.join("run/NetworkManager/devices"))),
+            network_manager_conf: entries(&root.join("etc/NetworkManager/conf.d"))
+                .into_values()
+                .chain(fs::read_to_string(root.join("etc/NetworkManager/NetworkManager.conf")))
+                .collect(),
             networkd: by_index(entries(&root.join("run/systemd/netif/links"))),
             netplan: entries(&root.join("etc/netplan")).into_values().collect(),
-            interfaces: interfaces.filter_map(|path| fs::read_to_string(path).ok()).collect(),
-            ifstate: fs::read_to_string(root.join("run/network/ifstate")).unwrap_or_default(),
+            interfaces: interfaces.filter_map(|path| text(&path)).collect(),
+            ifstate: text(&root.join("run/network/ifstate")).unwrap_or_default(),
             wicked: entries(&ifcfg).into_keys().filter(|_| is_wicked).collect(),
         }
     }
 }
 
+fn text(path: &Path) -> Option<String> {
+    String::from_utf8(regular_file::read(path).ok()?).ok()
+}
+
 /// The texts of the files in a directory, by name.
 fn entries(directory: &Path) -> BTreeMap<String, String> {
     let Ok(entries) = fs::read_dir(directory) else { return BTreeMap::new() };
-    let read = |entry: fs::DirEntry| {
-        Some((entry.file_name().into_string().ok()?, fs::read_to_string(entry.path()).ok()?))
-    };
+    let read =
+        |entry: fs::DirEntry| Some((entry.file_name().into_string().ok()?, text(&entry.path())?));
     entries.flatten().filter_map(read).collect()
 }
 
@@ -54,12 +62,17 @@ mod tests {
         for (path, text) in [
             ("run/NetworkManager/devices/2", "[device]\nmanaged=true\n"),
             ("run/NetworkManager/devices/3", "[device]\nmanaged=false\n"),
+            ("run/NetworkManager/devices/9", "[device]\nmanaged=true\n"),
+            (
+                "etc/NetworkManager/conf.d/netagent.conf",
+                "[keyfile]\nunmanaged-devices=interface-name:eth22;interface-name:eth9\n",
+            ),
             ("run/systemd/netif/links/4", "ADMIN_STATE=configured\nOPER_STATE=routable\n"),
             ("run/systemd/netif/links/3", "ADMIN_STATE=unmanaged\n"),
             ("etc/netplan/50.yaml", "network:\n  ethernets:\n    eth4: {}\n"),
             ("etc/network/interfaces", "auto eth5\niface eth5 inet dhcp\n"),
-            ("etc/network/interfaces.d/br", "iface eth6 inet manual\n"),
-            ("run/network/ifstate", "lo=lo\neth7=home\n"),
+            ("etc/network/interfaces.d/br", "iface eth6 inet manual\niface home inet dhcp\n"),
+            ("run/network/ifstate", "lo=lo\neth7=home\neth2=gone\n"),
             ("run/wicked/pid", "1\n"),
             ("etc/sysconfig/network/ifcfg-eth8", "STARTMODE=auto\n"),
         ] {

@@ -102,4 +102,29 @@ mod tests {
             assert_eq!(Format::negotiate(accept), format, "{accept}");
         }
     }
+
+    #[test]
+    fn weights_have_at_most_three_decimals_and_are_at_most_one() {
+        for (text, weight) in [
+            ("0", Some(0)),
+            ("1", Some(1000)),
+            ("0.25", Some(250)),
+            ("0.001", Some(1)),
+            ("1.000", Some(1000)),
+            ("1.001", None),
+            ("2", None),
+            ("0.5001", None),
+            ("0.x", None),
+            ("", None),
+        ] {
+            assert_eq!(thousandths(text), weight, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_response_names_the_version_of_its_format() {
+        assert_eq!(Classic.content_type(), "text/plain; version=0.0.4; charset=utf-8");
+        let openmetrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+        assert_eq!(OpenMetrics.content_type(), openmetrics);
+    }
 }

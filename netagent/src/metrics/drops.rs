@@ -119,6 +119,7 @@ fn first_vid(reason: Reason, pvid: Option<Vid>) -> Option<u16> {
         | Reason::Isolated
         | Reason::BroadcastStorm
         | Reason::MulticastStorm
-        | Reason::UnknownStorm => None,
+        | Reason::UnknownStorm
+        | Reason::Silent => None,
     }
 }

@@ -61,7 +61,9 @@ fn subjects(families: &mut Families<'_>, health: &Health) -> fmt::Result {
     let ports = health.ports.iter().map(|it| (it.state, "port", it.device.as_str()));
     let mut bad: Vec<_> =
         segments.chain(ports).filter(|(state, ..)| *state != State::Ready).collect();
-    bad.sort_by_key(|(state, ..)| std::cmp::Reverse(*state));
+    bad.sort_by_key(|(state, kind, name)| (std::cmp::Reverse(*state), *kind, *name));
+    // Several sources may ask for a port that none of them can have.
+    bad.dedup();
     let omitted = bad.len().saturating_sub(MAX_SUBJECTS);
     families.gauges(
         "netagent_unwell",

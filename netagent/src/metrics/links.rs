@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    collections::BTreeMap,
     fmt,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -10,8 +11,9 @@ use super::family::{Families, Labels};
 use crate::{
     bond::Mode,
     clock::boot_seconds,
-    names::IfName,
-    state::{Link, Member, Observed, ObservedDatapath, PortPolicy},
+    health::Health,
+    names::{Family, IfName},
+    state::{Link, Member, Observed, ObservedDatapath, PodInterface, PortPolicy},
 };
 
 /// Writes the ports.
@@ -19,18 +21,30 @@ pub fn encode_ports(
     families: &mut Families<'_>,
     links: &Observed,
     datapath: &ObservedDatapath,
+    health: &Health,
 ) -> fmt::Result {
+    let pods: BTreeMap<&str, &PodInterface> = health
+        .ports
+        .iter()
+        .filter_map(|port| Some((port.device.as_str(), port.pod.as_ref()?)))
+        .collect();
     families.infos(
         "netagent_port",
-        "Network, mode, PVID and admitted frame types of a port",
-        datapath.ports.iter().map(|(device, port)| -> Labels<'_, 5> {
+        "Network, mode, PVID and admitted frame types of a port, and its pod",
+        datapath.ports.iter().map(|(device, port)| -> Labels<'_, 8> {
             let PortPolicy { network, pvid, .. } = &port.policy;
+            let pod = pods.get(device.as_str());
+            let of_pod =
+                |text: fn(&PodInterface) -> &str| Cow::from(pod.map_or("", |pod| text(pod)));
             [
                 device_label(device),
                 ("network", network.into()),
                 ("mode", port.policy.mode().into()),
                 ("pvid", pvid.map_or("none".into(), |vid| vid.to_string().into())),
                 ("admit", port.policy.admit().name().into()),
+                ("namespace", of_pod(|pod| &pod.namespace)),
+                ("pod", of_pod(|pod| &pod.pod)),
+                ("interface", of_pod(|pod| &pod.interface)),
             ]
         }),
     )?;
@@ -59,10 +73,22 @@ pub fn encode_ports(
 pub fn encode_leases(families: &mut Families<'_>, links: &Observed) -> fmt::Result {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let boot = now.saturating_sub(boot_seconds());
-    let leases = links.links.iter().filter_map(|(name, link)| {
-        let mut addresses = link.addresses.iter().filter(|(cidr, address)| address.is_leased(cidr));
-        let until = addresses.find_map(|(_, address)| address.until)?;
-        Some(([("interface", name.as_str().into())], boot + until))
+    let leases = links.links.iter().flat_map(|(name, link)| {
+        // An interface has at most one lease of a family, apart from the moment of a change.
+        let leases: BTreeMap<Family, u64> = link
+            .addresses
+            .iter()
+            .filter(|(_, address)| address.is_leased())
+            .filter_map(|(cidr, address)| Some((cidr.family(), address.until?)))
+            .collect();
+        leases.into_iter().map(move |(family, until)| {
+            let family = match family {
+                Family::V4 => "ipv4",
+                Family::V6 => "ipv6",
+            };
+            let labels = [("interface", name.as_str().into()), ("family", family.into())];
+            (labels, boot + until)
+        })
     });
     families.gauges(
         "netagent_dhcp_lease_expiry_timestamp_seconds",

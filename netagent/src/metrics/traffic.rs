@@ -62,6 +62,13 @@ pub fn encode(families: &mut Families<'_>, counters: &Counters) -> fmt::Result {
         "Frames from the VM or the wire that passed the policy, by path: bridge, TC redirect or XDP redirect",
         counters.ports.iter().flat_map(|(device, port)| paths(device, port)),
     )?;
+    families.counters(
+        "netagent_port_mac_moves",
+        "Stations that moved to the port from another port of its bridge, as the bridge's FDB tells",
+        counters.ports.iter().map(|(device, port)| {
+            ([("device", device.as_str().into())], port.mac_moves)
+        }),
+    )?;
     families.gauge(
         "netagent_vlan_series_limited",
         "Whether there are too many VLAN series: if so, the largest trunks have one series, vlan other",

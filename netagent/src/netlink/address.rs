@@ -3,15 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libc::{
-    AF_INET, AF_INET6, IFA_ADDRESS, IFA_CACHEINFO, IFA_F_NODAD, IFA_F_PERMANENT, IFA_F_SECONDARY,
-    IFA_FLAGS, IFA_LABEL, IFA_LOCAL, RT_SCOPE_UNIVERSE,
+    AF_INET, AF_INET6, IFA_ADDRESS, IFA_CACHEINFO, IFA_F_DADFAILED, IFA_F_NODAD, IFA_F_PERMANENT,
+    IFA_F_SECONDARY, IFA_FLAGS, IFA_LABEL, IFA_LOCAL, RT_SCOPE_UNIVERSE,
 };
 
 use super::{request::Request, wire};
 use crate::{
     clock::boot_seconds,
-    names::Cidr,
-    state::{Address, PROTOCOL},
+    names::{Cidr, IfName},
+    state::{Address, Lifetime, PROTOCOL},
 };
 
 /// `struct ifaddrmsg`
@@ -48,24 +48,48 @@ pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr, Address)> {
     Some((wire::u32_at(payload, 4)?, Cidr { address, prefix }, known))
 }
 
+/// The index of a link and its IPv6 address, from the notification that the address is removed, if
+/// that is because another station has it (RFC 4862 section 5.4.5).
+pub(super) fn duplicate(payload: &[u8]) -> Option<(u32, Ipv6Addr)> {
+    let attributes = payload.get(HEADER_BYTES..)?;
+    let flags = wire::find_u32(attributes, IFA_FLAGS)?;
+    if payload.first().copied().map(libc::c_int::from) != Some(AF_INET6)
+        || flags & IFA_F_DADFAILED == 0
+    {
+        return None;
+    }
+    let octets = <[u8; 16]>::try_from(wire::find(attributes, IFA_ADDRESS)?).ok()?;
+    Some((wire::u32_at(payload, 4)?, Ipv6Addr::from(octets)))
+}
+
 /// The request to add an address that the agent owns. rtnetlink's builder lacks `IFA_PROTO`.
 ///
 /// Without duplicate address detection (RFC 4862 section 5.4): it keeps an address from use for a
 /// second, and the file says whose address it is.
-pub(super) fn owned(index: u32, Cidr { address, prefix }: Cidr) -> Request {
+pub(super) fn owned(index: u32, cidr: Cidr) -> Request {
+    own(index, cidr, IFA_F_NODAD)
+}
+
+fn own(index: u32, Cidr { address, prefix }: Cidr, flags: u32) -> Request {
     let mut payload = header(index, address, prefix);
     wire::push(&mut payload, IFA_LOCAL, &wire::octets(address));
     wire::push(&mut payload, IFA_ADDRESS, &wire::octets(address));
-    wire::push(&mut payload, IFA_FLAGS, &IFA_F_NODAD.to_ne_bytes());
+    wire::push(&mut payload, IFA_FLAGS, &flags.to_ne_bytes());
     wire::push(&mut payload, IFA_PROTO, &[PROTOCOL]);
-    Request { kind: libc::RTM_NEWADDR, payload }
+    Request::new(libc::RTM_NEWADDR, payload)
 }
 
-/// The request to add an address of a lease, or to change its lifetime in seconds: the kernel
-/// removes it by itself at the end.
-pub(super) fn leased(index: u32, cidr: Cidr, seconds: u32) -> Request {
-    let mut request = owned(index, cidr);
-    push_lifetime(&mut request, seconds, seconds);
+/// The request to add an address of a lease, or to change its lifetime: the kernel removes it by
+/// itself at the end. It looks for other stations that have an IPv6 address; the DHCPv4 client does
+/// so itself.
+pub(super) fn leased(index: u32, cidr: Cidr, lifetime: Lifetime) -> Request {
+    let now = boot_seconds();
+    let left = |end: u64| u32::try_from(end.saturating_sub(now)).unwrap_or(u32::MAX - 1);
+    let flags = if cidr.address.is_ipv4() { IFA_F_NODAD } else { 0 };
+    let mut request = own(index, cidr, flags);
+    // An end that has passed cannot be said to the kernel.
+    let valid = left(lifetime.until).max(1);
+    push_lifetime(&mut request, left(lifetime.preferred).min(valid), valid);
     request
 }
 
@@ -78,10 +102,23 @@ fn until(attributes: &[u8], flags: u32) -> Option<u64> {
     Some(boot_seconds() + u64::from(valid))
 }
 
-/// The request to add the address of this message, with all its attributes, to another link. An
-/// IPv4 label is the name of the old link.
-pub(super) fn copy(payload: &[u8], index: u32) -> Request {
-    again(payload, index, &[IFA_LABEL, IFA_FLAGS])
+/// The request to add the address of this message, with all its attributes, to another link.
+pub(super) fn copy(payload: &[u8], index: u32, from: &IfName, to: &IfName) -> Request {
+    let mut request = again(payload, index, &[IFA_LABEL, IFA_FLAGS]);
+    let attributes = payload.get(HEADER_BYTES..).unwrap_or_default();
+    if let Some(label) = wire::find(attributes, IFA_LABEL).and_then(|it| label(it, from, to)) {
+        wire::push(&mut request.payload, IFA_LABEL, &label);
+    }
+    request
+}
+
+/// The label of an IPv4 address on another link: `eth0:1` becomes `mgmt-br:1`. The kernel labels
+/// others with the name of their link.
+fn label(label: &[u8], from: &IfName, to: &IfName) -> Option<Vec<u8>> {
+    let label = std::str::from_utf8(label).ok()?.trim_end_matches('\0');
+    let rest = label.strip_prefix(from.as_str())?.strip_prefix(':')?;
+    let label = format!("{to}:{rest}\0");
+    (label.len() <= libc::IFNAMSIZ).then(|| label.into_bytes())
 }
 
 /// The request to add an address again, with all its attributes, to its link; `now` in seconds
@@ -118,7 +155,7 @@ fn again(payload: &[u8], index: u32, without: &[u16]) -> Request {
         }
     }
     wire::push(&mut header, IFA_FLAGS, &(flags & REQUESTED | IFA_F_NODAD).to_ne_bytes());
-    Request { kind: libc::RTM_NEWADDR, payload: header }
+    Request::new(libc::RTM_NEWADDR, header)
 }
 
 fn header(index: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
@@ -126,4 +163,21 @@ fn header(index: u32, address: IpAddr, prefix: u8) -> Vec<u8> {
     let family = u8::try_from(family).unwrap_or_default();
     // family, prefix length, flags, scope, index
     [&[family, prefix, 0, RT_SCOPE_UNIVERSE][..], &index.to_ne_bytes()].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn label_follows_its_link() {
+        let [eth0, bridge, long] =
+            ["eth0", "mgmt-br", "br-corp-net"].map(|name| name.parse::<IfName>().unwrap());
+        let moved = |text: &[u8], to| label(text, &eth0, to);
+        assert_eq!(moved(b"eth0:vip\0", &bridge), Some(b"mgmt-br:vip\0".to_vec()));
+        assert_eq!(moved(b"eth0\0", &bridge), None);
+        assert_eq!(moved(b"eth01:1\0", &bridge), None);
+        assert_eq!(moved(b"eth0:vip\0", &long), Some(b"br-corp-net:vip\0".to_vec()));
+        assert_eq!(moved(b"eth0:vip9\0", &long), None, "too long for the kernel");
+    }
 }

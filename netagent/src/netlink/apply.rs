@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use anyhow::Context as _;
 use netagent_common::vlan::Vid;
 use rtnetlink::{
-    LinkBond, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVlan,
+    LinkBond, LinkBridge, LinkBridgePort, LinkMessageBuilder, LinkUnspec, LinkVlan,
     packet_core::{DefaultNla, NLM_F_APPEND, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE},
     packet_route::{
         RouteNetlinkMessage,
@@ -17,7 +16,7 @@ use tokio::time::{Instant, sleep};
 use tracing::debug;
 
 use super::{
-    Failure, Netlink, address, request,
+    Failure, Netlink, address, neighbour, request,
     request::Request,
     route, sysctl,
     vlan::{self, Side},
@@ -27,7 +26,7 @@ use crate::{
     change::LinkChange,
     clock::boot_seconds,
     names::{Cidr, IfName},
-    state::{Address, OWNED, Route, VlanFlags},
+    state::{Address, Neighbour, OWNED, PortFlag, Route, VlanFlags},
 };
 
 /// How long a link may need for its carrier: longer than 1000BASE-T needs to negotiate.
@@ -37,14 +36,31 @@ impl Netlink {
     /// Carries out one change. A change that is already in effect (the address exists, the link to
     /// delete does not) is not an error.
     ///
+    /// The caller names the change that failed.
+    ///
     /// `index` is that of the device to plug in, if its name may belong to another device now.
     pub async fn apply(&self, change: &LinkChange, index: Option<u32>) -> anyhow::Result<()> {
         debug!("netlink: {change}");
-        let result = match (change, index) {
-            (LinkChange::AddPort(_, bridge), Some(index)) => self.set_bridge(index, bridge).await,
-            _ => self.carry_out(change).await,
+        match (change, index) {
+            (LinkChange::AddPort(_, bridge), Some(index)) => self.set_bridge(index, bridge).await?,
+            _ => self.carry_out(change).await?,
+        }
+        Ok(())
+    }
+
+    /// `ip link set NAME promisc on`
+    async fn set_promiscuous(&self, name: &IfName, on: bool) -> Result<(), Failure> {
+        self.set(name, |link| link.promiscuous(on)).await
+    }
+
+    /// `bridge link set dev PORT FLAG on`
+    async fn set_port_flag(&self, port: &IfName, flag: PortFlag, on: bool) -> Result<(), Failure> {
+        let port = LinkBridgePort::new(self.index(port).await?);
+        let port = match flag {
+            PortFlag::Hairpin => port.hairpin(on),
+            PortFlag::Isolated => port.isolated(on),
         };
-        result.with_context(|| change.to_string())
+        self.change(port.build()).await
     }
 
     async fn set_bridge(&self, port: u32, bridge: &IfName) -> Result<(), Failure> {
@@ -90,6 +106,8 @@ impl Netlink {
                 self.set(name, |link| link.append_extra_attribute(LinkAttribute::Other(alias)))
                     .await
             }
+            LinkChange::SetPromiscuous(name, on) => self.set_promiscuous(name, *on).await,
+            LinkChange::SetPortFlag(port, flag, on) => self.set_port_flag(port, *flag, *on).await,
             LinkChange::SetUp(name) => self.set(name, LinkMessageBuilder::up).await,
             LinkChange::SetDown(name) => self.set(name, LinkMessageBuilder::down).await,
             LinkChange::AddMember(nic, bond) => self.add_member(nic, bond).await,
@@ -130,11 +148,8 @@ impl Netlink {
             LinkChange::CopyAddress(from, to, address) => {
                 self.copy_address(from, to, *address).await
             }
-            LinkChange::Lease(name, cidr, until) => {
-                // An end that has passed cannot be said to the kernel.
-                let seconds = until.saturating_sub(boot_seconds()).max(1);
-                let seconds = u32::try_from(seconds).unwrap_or(u32::MAX - 1);
-                let request = address::leased(self.index(name).await?, *cidr, seconds);
+            LinkChange::Lease(name, cidr, lifetime) => {
+                let request = address::leased(self.index(name).await?, *cidr, *lifetime);
                 self.create(request, NLM_F_REPLACE).await
             }
             LinkChange::RemoveAddress(name, address) => self.remove_address(name, *address).await,
@@ -143,6 +158,11 @@ impl Netlink {
                 self.create(route::request(libc::RTM_NEWROUTE, route, index), NLM_F_APPEND).await
             }
             LinkChange::RemoveRoute(route) => self.remove_route(route).await,
+            LinkChange::AddNeighbour(Neighbour { device, address, mac }) => {
+                let request = neighbour::add(self.index(device).await?, *address, *mac);
+                self.create(request, NLM_F_REPLACE).await
+            }
+            LinkChange::RemoveNeighbour(neighbour) => self.remove_neighbour(neighbour).await,
             LinkChange::AwaitCarrier(name) => self.await_carrier(name).await,
             LinkChange::Resolve(name, neighbour) => {
                 let message = request::resolve(self.index(name).await?, *neighbour);
@@ -280,7 +300,9 @@ impl Netlink {
             address::read(payload).is_some_and(|(index, found, _)| (index, found) == (source, cidr))
         };
         match payloads.find(is_it) {
-            Some(payload) => self.create(address::copy(payload, target), NLM_F_EXCL).await,
+            Some(payload) => {
+                self.create(address::copy(payload, target, from, to), NLM_F_EXCL).await
+            }
             // It has expired, or somebody has removed it.
             None => Ok(()),
         }
@@ -303,6 +325,18 @@ impl Netlink {
         };
         match self.socket.request(route::request(libc::RTM_DELROUTE, route, index), 0).await {
             Err(failure) if !failure.is(libc::ESRCH) => Err(failure),
+            _ => Ok(()),
+        }
+    }
+
+    /// `ip neigh del NEIGHBOUR`. That of a link without addresses is gone.
+    async fn remove_neighbour(&self, neighbour: &Neighbour) -> Result<(), Failure> {
+        let index = match self.index(&neighbour.device).await {
+            Err(Failure::NoLink(_)) => return Ok(()),
+            index => index?,
+        };
+        match self.socket.request(neighbour::remove(index, neighbour.address), 0).await {
+            Err(failure) if !failure.is(libc::ENOENT) => Err(failure),
             _ => Ok(()),
         }
     }

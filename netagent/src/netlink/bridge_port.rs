@@ -1,6 +1,6 @@
 //! Ports of bridges (`bridge link`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libc::{IFLA_INFO_SLAVE_DATA, IFLA_LINKINFO, IFLA_MASTER, IFLA_PROTINFO};
 use rtnetlink::{
@@ -9,9 +9,11 @@ use rtnetlink::{
 };
 
 use super::{Failure, Netlink, link::Header, socket::Reply, wire};
+use crate::state::PortFlag;
 
 /// `IFLA_BRPORT_...` (include/uapi/linux/if_link.h).
 const STATE: u16 = 1;
+const MODE: u16 = 4;
 const LEARNING: u16 = 8;
 const VLAN_TUNNEL: u16 = 29;
 const ISOLATED: u16 = 33;
@@ -46,6 +48,14 @@ impl Netlink {
         let info = info.and_then(|info| wire::find(info, IFLA_INFO_SLAVE_DATA));
         Ok((controller, info.and_then(|info| plain(&link, info))))
     }
+}
+
+/// The flags of a port that are on, from its IFLA_LINKINFO.
+pub(super) fn flags(info: &[u8]) -> BTreeSet<PortFlag> {
+    let data = wire::find(info, IFLA_INFO_SLAVE_DATA).unwrap_or_default();
+    let is_on = |kind| wire::find(data, kind).and_then(|value| value.first()) == Some(&1);
+    let flags = [(PortFlag::Hairpin, MODE), (PortFlag::Isolated, ISOLATED)];
+    flags.into_iter().filter(|(_, kind)| is_on(*kind)).map(|(flag, _)| flag).collect()
 }
 
 /// The bridge of a port that forwards and learns without restriction.

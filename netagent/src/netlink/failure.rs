@@ -59,6 +59,7 @@ fn explain(errno: c_int, said: Option<&str>) -> String {
         libc::EBUSY => "busy; set the device down, or remove it from its bond or bridge, first",
         libc::ENOTEMPTY => "the bond has members; release them first",
         libc::ENETDOWN => "the parent link is down; set it up first",
+        libc::EXFULL => "the bridge has no room for another port (1023 at most)",
         libc::EINVAL => "invalid argument",
         libc::EADDRNOTAVAIL => "the device does not have this address",
         _ => &io::Error::from_raw_os_error(errno).to_string(),

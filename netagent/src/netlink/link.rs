@@ -1,9 +1,11 @@
 //! A link message into a [`Link`].
 
+use std::collections::BTreeSet;
+
 use libc::{
-    IFF_LOWER_UP, IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA, IFLA_INFO_KIND,
-    IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_LINKINFO,
-    IFLA_MASTER, IFLA_MTU, IFLA_QDISC, IFLA_TXQLEN,
+    IFF_LOWER_UP, IFF_PROMISC, IFF_UP, IFLA_ADDRESS, IFLA_IFALIAS, IFLA_IFNAME, IFLA_INFO_DATA,
+    IFLA_INFO_KIND, IFLA_INFO_SLAVE_DATA, IFLA_INFO_SLAVE_KIND, IFLA_LINK, IFLA_LINK_NETNSID,
+    IFLA_LINKINFO, IFLA_MASTER, IFLA_MTU, IFLA_QDISC, IFLA_TXQLEN,
 };
 use netagent_common::vlan::Vid;
 use rtnetlink::{
@@ -11,10 +13,10 @@ use rtnetlink::{
     packet_route::link::{InfoBridge, InfoVlan, VlanProtocol},
 };
 
-use super::{bond, wire};
+use super::{bond, bridge_port, wire};
 use crate::{
     names::{IfName, Mac},
-    state::{BridgeState, Kind, Link, Member},
+    state::{BridgeState, Kind, Link, Member, PortFlag},
 };
 
 /// `struct ifinfomsg`
@@ -23,6 +25,10 @@ const HEADER_BYTES: usize = 16;
 const IFLA_INET6_CONF: u16 = 2;
 /// `DEVCONF_ACCEPT_RA` (include/uapi/linux/ipv6.h): an index of the array.
 const DEVCONF_ACCEPT_RA: usize = 3;
+
+/// `IFLA_XDP_PROG_ID`, `.._DRV_..`, `.._SKB_..`, `.._HW_..` (include/uapi/linux/if_link.h), which
+/// libc lacks.
+const XDP_PROGRAMS: [u16; 4] = [4, 5, 6, 7];
 
 /// The header of a message about a link, and the attributes.
 pub(super) struct Header<'a> {
@@ -80,6 +86,9 @@ impl<'a> Header<'a> {
             vlans: <_>::default(),
             member: self.member(),
             takes_xdp_frames: false,
+            xdp: self.xdp(),
+            promiscuous: self.is(IFF_PROMISC),
+            port_flags: self.port_flags(info),
             // A device with noop is down, and gets noqueue when it is set up.
             leads_elsewhere: wire::find(attributes, IFLA_LINK_NETNSID).is_some()
                 && wire::find_text(info, IFLA_INFO_KIND).as_deref() == Some("veth")
@@ -95,6 +104,16 @@ impl<'a> Header<'a> {
         let families = wire::find(self.attributes, libc::IFLA_AF_SPEC)?;
         let ipv6 = wire::find(families, u16::try_from(libc::AF_INET6).ok()?)?;
         wire::u32_at(wire::find(ipv6, IFLA_INET6_CONF)?, 4 * DEVCONF_ACCEPT_RA)
+    }
+
+    /// The ID of the XDP program: in any mode, or in one of them if there are several.
+    fn xdp(&self) -> Option<u32> {
+        let xdp = wire::find(self.attributes, libc::IFLA_XDP)?;
+        XDP_PROGRAMS.iter().find_map(|kind| wire::find_u32(xdp, *kind)).filter(|id| *id != 0)
+    }
+
+    fn port_flags(&self, info: &[u8]) -> BTreeSet<PortFlag> {
+        if self.is_bridge_port() { bridge_port::flags(info) } else { BTreeSet::new() }
     }
 
     /// The state of a member of a bond.

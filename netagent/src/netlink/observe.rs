@@ -1,9 +1,9 @@
-//! The state of the node: five dumps, joined by interface index.
+//! The state of the node: seven dumps, joined by interface index.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use anyhow::Context as _;
-use libc::{RTM_NEWADDR, RTM_NEWROUTE};
+use libc::{RTM_NEWADDR, RTM_NEWNEIGH, RTM_NEWROUTE, RTM_NEWRULE};
 use rtnetlink::{
     LinkMessageBuilder, LinkUnspec,
     packet_route::{
@@ -13,11 +13,12 @@ use rtnetlink::{
 };
 
 use super::{
-    Failure, Netlink, address, link::Header, request, route, skip_stats, socket::Reply, vlan,
+    Failure, Netlink, address, link::Header, neighbour, request, route, rule, skip_stats,
+    socket::Reply, sysctl, vlan,
 };
 use crate::{
     names::IfName,
-    state::{Link, Observed},
+    state::{Link, Neighbour, Observed},
 };
 
 impl Netlink {
@@ -37,6 +38,7 @@ impl Netlink {
         self.add_addresses(&mut links).await.context("list addresses")?;
         let mut observed =
             Observed { links: links.into_values().collect(), kernel, ..Observed::default() };
+        observed.bridge_netfilter = sysctl::bridge_netfilter();
         self.observe_routes(&mut observed).await?;
         Ok(observed)
     }
@@ -77,7 +79,8 @@ impl Netlink {
         Ok(())
     }
 
-    /// Reads the routes. A route whose device is not in `observed` is left out.
+    /// Reads the routes, the permanent neighbours, and the devices of policy rules. An entry whose
+    /// device is not in `observed` is left out.
     pub async fn observe_routes(&self, observed: &mut Observed) -> anyhow::Result<()> {
         let entries = self.routes().await.context("list routes")?;
         let names: HashMap<u32, &IfName> =
@@ -91,7 +94,17 @@ impl Netlink {
                 routes.insert(entry.route(device));
             }
         }
+        let replies = self.socket.dump(neighbour::all()).await.context("list neighbours")?;
+        let payloads = replies.iter().filter_map(|reply| reply.of_kind(RTM_NEWNEIGH));
+        let neighbour = |(index, address, mac)| {
+            Some(Neighbour { device: (*names.get(&index)?).clone(), address, mac })
+        };
+        let neighbours = payloads.filter_map(neighbour::read).filter_map(neighbour).collect();
+        let replies = self.socket.dump(rule::all()).await.context("list policy rules")?;
+        let payloads = replies.iter().filter_map(|reply| reply.of_kind(RTM_NEWRULE));
+        observed.rule_devices = payloads.flat_map(rule::devices).collect();
         (observed.routes, observed.multipath) = (routes, multipath);
+        observed.neighbours = neighbours;
         Ok(())
     }
 

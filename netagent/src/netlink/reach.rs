@@ -4,15 +4,17 @@
 use std::{net::IpAddr, time::Duration};
 
 use libc::{
-    AF_INET, AF_INET6, NLM_F_CREATE, NLM_F_REPLACE, RTA_DST, RTA_OIF, RTM_GETNEIGH, RTM_GETROUTE,
-    RTM_NEWNEIGH,
+    NLM_F_CREATE, NLM_F_REPLACE, RTA_DST, RTA_OIF, RTM_GETNEIGH, RTM_GETROUTE, RTM_NEWNEIGH,
 };
 use tokio::time::{Instant, sleep};
 
-use super::{Failure, Netlink, Reply, request::Request, route, wire};
+use super::{
+    Failure, Netlink, Reply,
+    neighbour::{DESTINATION, family, header},
+    request::Request,
+    route, wire,
+};
 
-/// `NDA_DST`
-const DESTINATION: u16 = 1;
 /// `NUD_INCOMPLETE`, `NUD_REACHABLE`, `NUD_PROBE`
 const INCOMPLETE: u16 = 0x01;
 const REACHABLE: u16 = 0x02;
@@ -45,7 +47,7 @@ impl Netlink {
         let mut payload = vec![family(destination), bits];
         payload.resize(route::HEADER_BYTES, 0);
         wire::push(&mut payload, RTA_DST, &wire::octets(destination));
-        let found = self.socket.request(Request { kind: RTM_GETROUTE, payload }, 0).await;
+        let found = self.socket.request(Request::new(RTM_GETROUTE, payload), 0).await;
         let replies = match found {
             Err(Failure::Refused { .. }) => return Ok(None),
             replies => replies?,
@@ -71,7 +73,7 @@ impl Netlink {
         payload[8..10].copy_from_slice(&state.to_ne_bytes());
         payload[10] = flags;
         wire::push(&mut payload, DESTINATION, &wire::octets(neighbour));
-        let ask = Request { kind: RTM_NEWNEIGH, payload };
+        let ask = Request::new(RTM_NEWNEIGH, payload);
         let flags = u16::try_from(NLM_F_CREATE | NLM_F_REPLACE).unwrap_or_default();
         match self.socket.request(ask, flags).await {
             // A link that is down or gone, or an interface without neighbours.
@@ -92,7 +94,7 @@ impl Netlink {
     async fn neighbour(&self, index: u32, neighbour: IpAddr) -> Result<u16, Failure> {
         let mut payload = header(index, neighbour);
         wire::push(&mut payload, DESTINATION, &wire::octets(neighbour));
-        let found = self.socket.request(Request { kind: RTM_GETNEIGH, payload }, 0).await;
+        let found = self.socket.request(Request::new(RTM_GETNEIGH, payload), 0).await;
         let replies = match found {
             Err(Failure::Refused { .. }) => return Ok(0),
             replies => replies?,
@@ -100,17 +102,4 @@ impl Netlink {
         let state = |reply: &Reply| wire::u16_at(reply.of_kind(RTM_NEWNEIGH)?, 8);
         Ok(replies.iter().find_map(state).unwrap_or_default())
     }
-}
-
-/// `struct ndmsg`: family, interface, state, flags, type.
-fn header(index: u32, neighbour: IpAddr) -> Vec<u8> {
-    let mut payload = vec![family(neighbour), 0, 0, 0];
-    payload.extend(index.to_ne_bytes());
-    payload.extend([0; 4]);
-    payload
-}
-
-fn family(address: IpAddr) -> u8 {
-    let family = if address.is_ipv4() { AF_INET } else { AF_INET6 };
-    u8::try_from(family).unwrap_or_default()
 }

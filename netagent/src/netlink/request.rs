@@ -29,21 +29,34 @@ const RTM_GETVLAN: u16 = 114;
 /// A message to the kernel, without the netlink header.
 pub(super) struct Request {
     pub(super) kind: u16,
+    /// Whether the kind is a family of generic netlink, rather than a message of rtnetlink.
+    pub(super) is_generic: bool,
     /// The bytes after the netlink header.
     pub(super) payload: Vec<u8>,
+}
+
+impl Request {
+    /// A message of rtnetlink.
+    pub(super) const fn new(kind: u16, payload: Vec<u8>) -> Self {
+        Self { kind, is_generic: false, payload }
+    }
 }
 
 impl From<RouteNetlinkMessage> for Request {
     fn from(message: RouteNetlinkMessage) -> Self {
         let mut payload = vec![0; message.buffer_len()];
         message.serialize(&mut payload);
-        Self { kind: message.message_type(), payload }
+        Self::new(message.message_type(), payload)
     }
 }
 
 /// For the log: the message type, and the interface index where the message has one.
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_generic {
+            let command = self.payload.first().copied().unwrap_or_default();
+            return write!(f, "generic netlink family {} command {command}", self.kind);
+        }
         let name = match self.kind {
             libc::RTM_NEWLINK => "RTM_NEWLINK",
             libc::RTM_DELLINK => "RTM_DELLINK",
@@ -136,7 +149,7 @@ pub(super) fn vlans(index: u32) -> Request {
         &VLANDB_DUMPF_STATS.to_ne_bytes(),
     ]
     .concat();
-    Request { kind: RTM_GETVLAN, payload }
+    Request::new(RTM_GETVLAN, payload)
 }
 
 /// A message of a generic netlink family, with one attribute or none. rtnetlink has only routing
@@ -147,5 +160,18 @@ pub(super) fn generic(family: u16, command: u8, attribute: Option<(u16, &[u8])>)
     if let Some((kind, value)) = attribute {
         wire::push(&mut payload, kind, value);
     }
-    Request { kind: family, payload }
+    Request { kind: family, is_generic: true, payload }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_of_generic_netlink_is_no_message_of_rtnetlink() {
+        let request = generic(libc::RTM_NEWADDR, 3, None);
+        assert_eq!(request.to_string(), "generic netlink family 20 command 3");
+        let request = Request::from(addresses(7));
+        assert_eq!(request.to_string(), "RTM_GETADDR index 7");
+    }
 }

@@ -91,7 +91,7 @@ pub(super) fn gateway(attributes: &[u8]) -> Option<IpAddr> {
         .and_then(address)
 }
 
-fn address(bytes: &[u8]) -> Option<IpAddr> {
+pub(super) fn address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes.len() {
         4 => Some(IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(bytes).ok()?))),
         16 => Some(IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?))),
@@ -151,7 +151,7 @@ pub(super) fn request(kind: u16, route: &Route, index: u32) -> Request {
     }
     wire::push(&mut payload, RTA_TABLE, &route.table.to_ne_bytes());
     wire::push(&mut payload, RTA_OIF, &index.to_ne_bytes());
-    Request { kind, payload }
+    Request::new(kind, payload)
 }
 
 /// The header of a route that the kernel has not told.

@@ -60,7 +60,7 @@ impl Netlink {
     }
 
     async fn error_of(&self, change: LinkChange) -> String {
-        format!("{:#}", self.apply(&change, None).await.unwrap_err())
+        format!("{change}: {:#}", self.apply(&change, None).await.unwrap_err())
     }
 
     /// Reads the node until it is as expected.

@@ -6,6 +6,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     future::poll_fn,
     io,
+    net::Ipv6Addr,
     task::{Context, Poll},
 };
 
@@ -23,7 +24,7 @@ use rtnetlink::sys::{
 use tracing::debug;
 
 use super::{
-    Failure,
+    Failure, address,
     link::Header,
     request::{RTM_DELVLAN, RTM_NEWVLAN},
     route,
@@ -43,6 +44,8 @@ pub struct Changes {
     pub links: BTreeSet<u32>,
     /// The names of those whose notification has one.
     pub names: BTreeMap<u32, IfName>,
+    /// IPv6 addresses that the kernel has removed from a link, as another station has them.
+    pub duplicates: BTreeSet<(u32, Ipv6Addr)>,
     /// Default routes, or routes of the agent, changed.
     pub routes: bool,
     /// Notifications were lost: anything may have changed.
@@ -54,6 +57,7 @@ impl Changes {
     pub fn merge(&mut self, later: Self) {
         self.links.extend(later.links);
         self.names.extend(later.names);
+        self.duplicates.extend(later.duplicates);
         self.routes |= later.routes;
         self.everything |= later.everything;
     }
@@ -71,7 +75,11 @@ impl Changes {
                 let entry = route::Entry::read(payload);
                 self.routes |= entry.is_some_and(|entry| entry.is_of_interest());
             }
-            RTM_NEWADDR | RTM_DELADDR | RTM_NEWVLAN | RTM_DELVLAN | RTM_NEWQDISC | RTM_DELQDISC
+            RTM_DELADDR => {
+                self.note_index(wire::u32_at(payload, 4));
+                self.duplicates.extend(address::duplicate(payload));
+            }
+            RTM_NEWADDR | RTM_NEWVLAN | RTM_DELVLAN | RTM_NEWQDISC | RTM_DELQDISC
             | RTM_NEWTCLASS | RTM_DELTCLASS | RTM_NEWTFILTER | RTM_DELTFILTER => {
                 self.note_index(wire::u32_at(payload, 4));
             }

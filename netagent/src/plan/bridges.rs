@@ -92,7 +92,15 @@ fn create(
     if let Some(mtu) = bridge.mtu {
         unit.link(view, LinkChange::SetMtu(name.clone(), mtu));
     }
+    promiscuous(view, name, bridge, false, unit);
     unit.link(view, LinkChange::SetUp(name.clone()));
+}
+
+/// What nobody asks for stays as it is.
+fn promiscuous(view: &View<'_>, name: &IfName, bridge: &Bridge, now: bool, unit: &mut Unit) {
+    if bridge.promiscuous && !now {
+        unit.link(view, LinkChange::SetPromiscuous(name.clone(), true));
+    }
 }
 
 fn change(
@@ -119,6 +127,7 @@ fn change(
     if let Some(mtu) = bridge.mtu.filter(|mtu| *mtu != link.mtu) {
         unit.link(view, LinkChange::SetMtu(name.clone(), mtu));
     }
+    promiscuous(view, name, bridge, link.promiscuous, unit);
     if !link.up {
         unit.link(view, LinkChange::SetUp(name.clone()));
     }

@@ -7,8 +7,9 @@ use netagent_common::{
     vlan::Vid,
 };
 
-use super::{Plan, Unit, View, bonds, ports::set_vlans};
+use super::{Plan, Unit, View, bonds, hand_back::HandBack, ports::set_vlans};
 use crate::{
+    bond::BondOption,
     change::{DatapathChange, LinkChange},
     names::IfName,
     state::{
@@ -55,12 +56,15 @@ pub fn port(view: &View<'_>, name: &IfName, device: &IfName, link: &Link, unit: 
     let home = original.and_then(|original| original.controller.as_ref());
     let home = home.filter(|home| matches!(kind(Some(home)), Some(Kind::Bridge(_))));
     let stays = home.is_some() && link.controller.as_ref() == home;
+    let hand_back = HandBack::over(view, name);
+    hand_back.before(view, unit);
     let vlans = original.map(Original::vlans).unwrap_or_default();
     if stays && home.is_some_and(|home| !view.filters_anew(home)) {
         set_vlans(view, device, &link.vlans, &vlans, unit);
     } else if !stays && matches!(kind(link.controller.as_ref()), Some(Kind::Bridge(_))) {
         unit.link(view, LinkChange::Release(device.clone()));
     }
+    hand_back.after(view, unit);
     unit.datapath(view, DatapathChange::Forget(name.clone()));
     if let Some(home) = home.filter(|_| !stays) {
         unit.link(view, LinkChange::AddPort(device.clone(), home.clone()));
@@ -79,11 +83,17 @@ pub fn devices(view: &View<'_>, plan: &mut Plan) {
         match (&link.kind, &original.bond) {
             (Kind::Bridge(_), _) => continue,
             (Kind::Bond(state), Some(options)) => {
+                // An option that it did not have is not among those that were read.
+                let is_primary = |option: &&BondOption| matches!(option, BondOption::Primary(_));
+                let had_none = !options.iter().any(|option| is_primary(&option));
+                let has = state.options.iter().find(is_primary).filter(|_| had_none);
+                let none = has.map(|_| BondOption::Primary(None));
+                let options = options.iter().cloned().chain(none).collect();
                 let members = view.observed.originals.iter();
                 let members = members.filter(|(_, nic)| nic.controller.as_ref() == Some(name));
                 let bond = Bond {
                     members: members.map(|(nic, _)| nic.clone()).collect(),
-                    options: options.clone(),
+                    options,
                     mtu: Some(original.mtu),
                     txqlen: Some(original.txqlen),
                     mac: Some(original.mac),

@@ -8,7 +8,7 @@ use super::{Permission, Plan, Step, Unit, View};
 use crate::{
     change::{Change, DatapathChange, LinkChange},
     names::IfName,
-    state::{Code, Kind, Link, Part, UnitId},
+    state::{Code, Kind, Link, Part, Subject, UnitId},
 };
 
 /// The cluster network that carries the node.
@@ -61,13 +61,16 @@ pub fn check(view: &View<'_>, permission: &Permission, plan: &mut Plan) {
         let lost: Vec<String> = plugged
             .flatten()
             .flat_map(|name| view.lost_with(&name))
-            .map(|address| format!("{address} stops to work; "))
+            .map(|address| format!("{address} stops working; "))
             .collect();
         let names: Vec<_> = unit.unconfirmed.iter().map(ToString::to_string).collect();
         let confirm: Vec<_> = names.iter().map(|name| format!("--confirm {name}")).collect();
         unit.finding(
             Code::ConfirmationNeeded,
-            format!("{} is left as it is: {}", unit.subject, view.why_guarded(unit)),
+            match unit.subject {
+                Subject::Node => format!("not done: {}", view.why_guarded(unit)),
+                _ => format!("{} is left as it is: {}", unit.subject, view.why_guarded(unit)),
+            },
             format!(
                 "{}look at `netagent plan`; if the change is intended, netagent apply {} or \
                  netagent confirm {} or netagent confirm --change {id}",
@@ -115,7 +118,11 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
     match change {
         // An address and a route without a lease would be those of somebody else.
         LinkChange::RemoveAddress(name, cidr) if view.is_leased(name, cidr) => vec![],
-        LinkChange::RemoveRoute(route) if view.is_leased_route(route) => vec![],
+        LinkChange::RemoveRoute(route)
+            if view.is_leased_route(route) || view.is_left_behind(route) =>
+        {
+            vec![]
+        }
         LinkChange::Delete(name)
         | LinkChange::SetBondOption(name, _)
         | LinkChange::SetMtu(name, _)
@@ -132,6 +139,11 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         // One that is there only for a part of the unit is not in use yet.
         LinkChange::RemoveRoute(route) if view.observed.routes.contains(route) => {
             vec![route.device.clone()]
+        }
+        LinkChange::RemoveNeighbour(neighbour)
+            if view.observed.neighbours.contains(neighbour) =>
+        {
+            vec![neighbour.device.clone()]
         }
         // A bond that loses a member changes. A port that leaves its bridge changes itself.
         LinkChange::Release(name) => vec![view.bond_of(name).unwrap_or(name).clone()],
@@ -151,6 +163,8 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::AddVlan(..)
         | LinkChange::SetAcceptRa(..)
         | LinkChange::SetAlias(..)
+        | LinkChange::SetPromiscuous(..)
+        | LinkChange::SetPortFlag(..)
         | LinkChange::SetUp(_)
         | LinkChange::AddVids(..)
         | LinkChange::AddSelfVid(..)
@@ -160,6 +174,8 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::Lease(..)
         | LinkChange::AddRoute(_)
         | LinkChange::RemoveRoute(_)
+        | LinkChange::AddNeighbour(_)
+        | LinkChange::RemoveNeighbour(_)
         | LinkChange::AwaitCarrier(_)
         | LinkChange::Resolve(..) => vec![],
     }
@@ -335,7 +351,7 @@ impl View<'_> {
             Part::FormerMember => self.bond_of(name).and_then(of_port),
             Part::Port | Part::FormerPort if self.is_uplink(name) => of_port(name),
             // The end of a lease, and its renewal, do not wait.
-            Part::Lease | Part::Port | Part::FormerPort => None,
+            Part::Lease(_) | Part::Port | Part::FormerPort => None,
         }
     }
 

@@ -121,13 +121,13 @@ pub fn addresses(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
     for (cidr, address) in others {
         let foreign = host.keep_foreign || address.expires() && cidr.address.is_ipv6();
         // A fixed address of an earlier file stays until there is a lease, perhaps of this address.
-        let stays = match &host.dhcp {
+        let stays = match host.dhcp.get(&cidr.family()) {
             None => false,
             Some(Dhcp::Unknown) => address.owned || address.expires(),
             Some(Dhcp::Leased(lease)) => address.expires() || lease.address == *cidr,
             Some(Dhcp::Ended { .. }) => address.expires(),
         };
-        if stays && cidr.address.is_ipv4() {
+        if stays {
             continue;
         }
         if address.owned || !foreign {

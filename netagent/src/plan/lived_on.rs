@@ -8,7 +8,7 @@ use netagent_common::vlan::Vid;
 use super::View;
 use crate::{
     names::{Cidr, IfName},
-    state::{Host, Kind, Link, Port, Role, Route},
+    state::{Host, Kind, Link, Neighbour, Port, Role, Route},
 };
 
 /// What one link gives to an interface of the node.
@@ -17,6 +17,7 @@ pub struct Move<'a> {
     pub to: &'a IfName,
     pub addresses: Vec<Cidr>,
     pub routes: Vec<&'a Route>,
+    pub neighbours: Vec<&'a Neighbour>,
     /// Whether the link goes: a VLAN interface on a NIC takes the frames of its VLAN before the
     /// bridge can (`vlan_do_receive` in net/8021q/vlan_core.c).
     pub delete: bool,
@@ -41,18 +42,18 @@ pub fn moves<'a>(view: &View<'a>, nic: &'a IfName, bridge: &IfName) -> Vec<Move<
                 .filter(|address| same_vlan || host.addresses.contains(address))
                 .copied()
                 .collect();
-            let moves_along = |route: &&Route| {
-                let on_link = route.via.is_none_or(
-                    |via| matches!(via, IpAddr::V6(via) if via.is_unicast_link_local()),
-                );
-                reaches(&addresses, route) || same_vlan && on_link
-            };
+            let moves_along =
+                |route: &&Route| reaches(&addresses, route) || same_vlan && is_on_link(route);
             let routes: Vec<_> = view.observed.routes_of(from).filter(moves_along).collect();
+            let near = |neighbour: &&Neighbour| {
+                same_vlan || addresses.iter().any(|own| own.contains(neighbour.address))
+            };
+            let neighbours: Vec<_> = view.observed.neighbours_of(from).filter(near).collect();
             let delete = from != nic && same_vlan;
             if !addresses.is_empty() || !routes.is_empty() || delete {
                 let mut addresses: Vec<Cidr> = addresses.into_iter().collect();
                 addresses.sort_by_key(|address| link.addresses[address].secondary);
-                moves.push(Move { from, to, addresses, routes, delete });
+                moves.push(Move { from, to, addresses, routes, neighbours, delete });
             }
         }
     }
@@ -62,6 +63,13 @@ pub fn moves<'a>(view: &View<'a>, nic: &'a IfName, bridge: &IfName) -> Vec<Move<
 /// Whether the gateway of a route is a neighbour of an address.
 pub fn reaches(addresses: &BTreeSet<Cidr>, route: &Route) -> bool {
     route.via.is_some_and(|via| addresses.iter().any(|address| address.contains(via)))
+}
+
+/// Whether a route needs no address of its own: it has no gateway, or one that is known by its
+/// link.
+pub fn is_on_link(route: &Route) -> bool {
+    let is_link_local = |via| matches!(via, IpAddr::V6(via) if via.is_unicast_link_local());
+    route.via.is_none_or(is_link_local)
 }
 
 impl<'a> View<'a> {
@@ -93,13 +101,7 @@ impl<'a> View<'a> {
 
     /// Whether a link, or a link above it, has an address or a route.
     pub fn is_lived_on(&self, name: &IfName) -> bool {
-        let mut links = self.observed.above(name);
-        links.extend(self.observed.links.get_key_value(name).map(|(name, _)| name));
-        links.into_iter().any(|name| {
-            !self.observed.links[name].addresses.is_empty()
-                || self.observed.routes_of(name).next().is_some()
-                || self.observed.multipath.contains(name)
-        })
+        self.observed.is_lived_on(name)
     }
 
     /// The addresses on a NIC, or on a VLAN interface on it, that an interface of its segment
@@ -123,8 +125,8 @@ impl<'a> View<'a> {
         link.is_some_and(|link| link.controller.as_ref() == Some(controller))
     }
 
-    /// The NIC with whose takeover an interface of the node gets its addresses: the one that has
-    /// most of them.
+    /// The NIC, or the bond that exists, with whose takeover an interface of the node gets its
+    /// addresses: the one that has most of them.
     pub fn carrier_of(&self, to: &IfName) -> Option<&'a IfName> {
         let host = self.desired.hosts.get(to)?;
         let (uplink, port) = self.uplink_of(&host.bridge)?;
@@ -132,12 +134,14 @@ impl<'a> View<'a> {
         let controller =
             if self.desired.bonds.contains_key(uplink) { uplink } else { &port.bridge };
         let taken = nics.iter().filter(|nic| self.is_taken_over(nic, controller));
+        let bond = [uplink].into_iter().filter(|bond| self.desired.bonds.contains_key(*bond));
+        let bond = bond.filter(|bond| self.is_taken_over(bond, &port.bridge));
         let given = |nic: &&IfName| {
             let moves = moves(self, nic, &host.bridge);
             let to_this = moves.iter().filter(|it| it.to == to);
             to_this.map(|it| it.addresses.len() + it.routes.len()).sum::<usize>()
         };
-        taken.rev().max_by_key(given)
+        bond.chain(taken.rev()).max_by_key(given)
     }
 
     /// Whether an interface of the node has a route that leads as another one does.

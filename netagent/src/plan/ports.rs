@@ -13,7 +13,9 @@ use super::{
 use crate::{
     change::{DatapathChange, LinkChange},
     names::{IfName, Mac},
-    state::{Code, Finding, Hook, Kind, Link, Part, Port, PortPolicy, Role, UnitId, VlanFlags},
+    state::{
+        Code, Finding, Hook, Kind, Link, Part, Port, PortFlag, PortPolicy, Role, UnitId, VlanFlags,
+    },
     vids::VidSet,
 };
 
@@ -43,7 +45,14 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
                 unit.finding(
                     Code::Renamed,
                     format!("{name}: is called {device} now, and keeps its policy"),
-                    format!("ip link set {device} name {name}, or name {device} in `ports`"),
+                    match port.role {
+                        Role::Uplink { .. } => {
+                            format!("ip link set {device} name {name}, or name {device} in `nics`")
+                        }
+                        Role::Access | Role::Trunk | Role::Tunnel => {
+                            format!("ip link set {device} name {name}, or name {device} in `ports`")
+                        }
+                    },
                 );
             }
         } else {
@@ -132,6 +141,7 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     if moves {
         unit.link(view, LinkChange::AddPort(name.clone(), port.bridge.clone()));
     }
+    flags(view, name, port, link.filter(|_| !moves), unit);
     if aware || will_be_aware {
         let joined = || {
             let flags = VlanFlags { pvid: true, untagged: true };
@@ -159,14 +169,38 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     mtu(view, name, port, link, unit);
 }
 
+/// Sets the flags of a bridge port that a source asks for. `link` is the port, if it is one of this
+/// bridge already: a port that joins has no flag.
+fn flags(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
+    let wanted = [(PortFlag::Hairpin, port.hairpin), (PortFlag::Isolated, port.port_isolation)];
+    for (flag, wanted) in wanted.into_iter().filter_map(|(flag, on)| Some((flag, on?))) {
+        if wanted != link.is_some_and(|link| link.port_flags.contains(&flag)) {
+            unit.link(view, LinkChange::SetPortFlag(name.clone(), flag, wanted));
+        }
+    }
+}
+
 /// The length of a VLAN tag in bytes. The MTU of a QinQ network's uplink exceeds that of its ports
 /// by one tag.
 const TAG: u32 = 4;
 
-/// Warns if a VM cannot receive the largest frames of its network.
+/// Warns if a VM cannot receive the largest frames of its network, or is told to send larger ones.
 fn mtu(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
     let own = port.mtu.or(link.map(|link| link.mtu));
     let of_network = port.network_mtu.or_else(|| view.uplink_mtu(&port.bridge));
+    if let (Some(own), Some(of_network)) = (port.mtu, of_network)
+        && !matches!(port.role, Role::Uplink { .. })
+        && own > of_network
+    {
+        unit.finding(
+            Code::MtuHigh,
+            format!(
+                "{name}: MTU {own} exceeds the {of_network} of its cluster network: longer frames \
+                 to the wire are dropped"
+            ),
+            format!("set `mtu: {own}` on the uplink, or `mtu: {of_network}` on the port"),
+        );
+    }
     if let (Some(own), Some(of_network), false) =
         (own, of_network, matches!(port.role, Role::Uplink { .. }))
         && own + TAG < of_network

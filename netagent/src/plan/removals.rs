@@ -15,15 +15,19 @@ pub fn ports(view: &View<'_>, plan: &mut Plan) {
     }
 }
 
-/// Removes a port whose device was renamed, if another device now has the port's name. The renamed
-/// device leaves the bridge and loses its programs. This happens for all such ports before any of
+/// Removes a port whose device was renamed, if another device now has the port's name, or if the
+/// device is another port by its new name. The renamed device leaves the bridge and loses its
+/// programs. This happens for all such ports before any of
 /// them gets a policy, because two devices may have exchanged their names.
 pub fn renamed(view: &View<'_>, name: &IfName, plan: &mut Plan) {
-    let (Some(link), Some((device, held))) = (view.observed.link(name), view.device_of(name))
-    else {
-        return;
+    let Some((device, held)) = view.device_of(name) else { return };
+    let is_replaced = if let Some(link) = view.observed.link(name) {
+        held.index != link.index
+    } else {
+        let has_policy = view.datapath.ports.contains_key(device);
+        view.desired.ports.contains_key(device) && !has_policy
     };
-    if held.index != link.index {
+    if is_replaced {
         let mut unit = former_port(view, name);
         unit.finding(
             Code::Renamed,
@@ -56,7 +60,8 @@ pub fn links(view: &View<'_>, plan: &mut Plan) {
         Kind::Other(_) => None,
     };
     let unwanted = |(name, link): &(&IfName, &Link)| {
-        link.is_owned() && !view.wants(name) && !view.is_replaced(name)
+        let is_given_back = view.observed.originals.get(*name).is_some_and(|it| it.vlan.is_some());
+        link.is_owned() && !view.wants(name) && !view.is_replaced(name) && !is_given_back
     };
     let mut links: Vec<_> = view
         .observed
@@ -68,7 +73,7 @@ pub fn links(view: &View<'_>, plan: &mut Plan) {
     links.sort_by_key(|(order, ..)| *order);
     for (_, name, link) in links {
         let mut unit = Unit::new(UnitId::new(Part::FormerLink, name), Subject::Node);
-        hand_back::addresses(view, name, link, &mut unit);
+        hand_back::lost(view, name, link, &mut unit);
         if let Kind::Bond(_) = link.kind {
             let members: Vec<_> = view.observed.ports_of(name).map(|(nic, _)| nic).collect();
             unit.impact.push(format!("bond {name} is deleted; NICs released: {}", members.len()));

@@ -17,7 +17,7 @@ use crate::{
     bond::BondOption,
     change::LinkChange,
     names::{Cidr, IfName},
-    state::{Host, Part, Route, UnitId},
+    state::{Host, Neighbour, Part, Route, UnitId},
 };
 
 /// Plans the NICs that the node lives on and that join a bond: after everything else of their
@@ -77,12 +77,13 @@ pub fn before(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
         let things = addresses.iter().map(ToString::to_string).chain(routes);
         unit.impact.extend(things.map(|thing| format!("{from} → {to}: {thing} moves")));
     }
-    let lost = view.lost_with(nic).into_iter().map(|address| format!("{address} stops to work"));
+    let lost = view.lost_with(nic).into_iter().map(|address| format!("{address} stops working"));
     unit.impact.extend(lost);
+    unit.impact.extend(left_behind(view, nic));
     for (to, host) in view.hosts_on(bridge).filter(|(to, _)| view.carrier_of(to) == Some(nic)) {
         hosts::addresses(view, to, host, unit);
     }
-    for Move { from, to, addresses, routes, .. } in moves {
+    for Move { from, to, addresses, routes, neighbours, .. } in moves {
         let (there, host) = (view.observed.link(to), &view.desired.hosts[to]);
         for address in addresses {
             let is_there = there.is_some_and(|link| link.addresses.contains_key(&address));
@@ -91,6 +92,32 @@ pub fn before(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
             }
         }
         take_routes(view, to, &routes, unit);
+        take_neighbours(view, to, &neighbours, unit);
+    }
+}
+
+/// What netagent does not move from a NIC and the links above it.
+fn left_behind(view: &View<'_>, nic: &IfName) -> Vec<String> {
+    let observed = view.observed;
+    let links = || observed.above(nic).into_iter().chain([nic]);
+    let rules = links().filter(|name| observed.rule_devices.contains(*name));
+    let rules = rules.map(|name| {
+        format!(
+            "policy rules with iif or oif {name} do not match the segment: change them yourself"
+        )
+    });
+    let routes = links().filter(|name| observed.multipath.contains(*name));
+    let routes = routes.map(|name| {
+        format!("multipath routes over {name} do not move: replace them by routes in the file")
+    });
+    rules.chain(routes).collect()
+}
+
+/// Adds the neighbours of another link.
+pub fn take_neighbours(view: &View<'_>, to: &IfName, neighbours: &[&Neighbour], unit: &mut Unit) {
+    let is_there = |neighbour: &&&Neighbour| view.observed.neighbours.contains(&neighbour.over(to));
+    for neighbour in neighbours.iter().filter(|neighbour| !is_there(neighbour)) {
+        unit.link(view, LinkChange::AddNeighbour(neighbour.over(to)));
     }
 }
 
@@ -116,11 +143,14 @@ pub fn after(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
 
 /// Removes what another link has taken.
 fn let_go(view: &View<'_>, moved: &Move<'_>, unit: &mut Unit) {
-    let Move { from, to, addresses, routes, delete } = moved;
+    let Move { from, to, addresses, routes, neighbours, delete } = moved;
     give_up(view, from, to, routes, unit);
     if *delete {
         unit.link(view, LinkChange::Delete((*from).clone()));
         return;
+    }
+    for neighbour in neighbours {
+        unit.link(view, LinkChange::RemoveNeighbour((*neighbour).clone()));
     }
     // Secondary addresses first: the kernel removes them with the first one.
     for address in addresses.iter().rev() {
@@ -157,8 +187,17 @@ fn announce(view: &View<'_>, to: &IfName, host: &Host, unit: &mut Unit) {
 /// What an interrupted takeover has left on a NIC that has joined: what is on the new interface as
 /// well. Anything else on it is not ours.
 pub fn leftovers(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit) {
-    for Move { from, to, addresses, routes, .. } in moves(view, nic, bridge) {
+    for (to, _) in view.hosts_on(bridge) {
+        for route in view.observed.routes_of(to).filter(|route| view.is_left_behind(route)) {
+            unit.link(view, LinkChange::RemoveRoute(route.clone()));
+        }
+    }
+    for Move { from, to, addresses, routes, neighbours, .. } in moves(view, nic, bridge) {
         let there = view.observed.link(to);
+        let has_taken = |it: &&&Neighbour| view.observed.neighbours.contains(&it.over(to));
+        for neighbour in neighbours.iter().filter(has_taken) {
+            unit.link(view, LinkChange::RemoveNeighbour((*neighbour).clone()));
+        }
         let is_there = |route: &&Route| {
             view.has_route(to, route) || view.has_route(to, &behind(&route.over(to)))
         };
@@ -191,12 +230,29 @@ pub fn former_interfaces<'a>(
         let routes: Vec<&Route> =
             view.observed.routes_of(from).filter(|route| reaches(&addresses, route)).collect();
         take_routes(view, to, &routes, unit);
+        let near = |it: &&Neighbour| addresses.iter().any(|own| own.contains(it.address));
+        let neighbours: Vec<_> = view.observed.neighbours_of(from).filter(near).collect();
+        take_neighbours(view, to, &neighbours, unit);
         let addresses = addresses.into_iter().collect();
-        let former = Move { from, to, addresses, routes, delete: view.is_former(from) };
+        let former = Move { from, to, addresses, routes, neighbours, delete: view.is_former(from) };
         let_go(view, &former, unit);
         moved.extend(former.routes);
     }
     moved
+}
+
+impl View<'_> {
+    /// Whether a route has waited behind one that is there now.
+    pub fn is_left_behind(&self, route: &Route) -> bool {
+        let mut others = self.observed.routes_of(&route.device);
+        others.any(|other| {
+            other != route
+                && behind(other).metric == route.metric
+                && other.metric != route.metric
+                && other.leads_as(route)
+                && other.protocol == route.protocol
+        })
+    }
 }
 
 /// A route that is not used while the old one is there. An IPv4 route is appended behind it. Of

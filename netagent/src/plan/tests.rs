@@ -17,10 +17,16 @@ use crate::{
 };
 
 mod adopted;
+mod bonds;
+mod bridges;
 mod given_back;
+mod guarded;
 mod held_back;
 mod hosts;
+mod ids;
 mod leases;
+mod moves;
+mod ports;
 mod takeover;
 
 const OOB: &str = "
@@ -310,9 +316,32 @@ fn xdp_is_attached_to_bonds_that_support_it() {
     let yaml = OOB.replace("{ uplink:", "{ fastPath: xdp, uplink:");
     let plan = planned(&desired(&yaml), &observed, &datapath);
     insta::assert_snapshot!(found(&plan, Code::XdpUnavailable).join("\n"), @"
-    oob-bo: `fastPath: xdp` is unavailable, using the TC fast path: the driver of a NIC refused the program: set `fastPath: tc`, or change the bond
+    oob-bo: `fastPath: xdp` is unavailable, using the TC fast path: the driver of a NIC refused the program: set `fastPath: tc`, or `netagent reload` to try again
     tap7: `fastPath: xdp` is unavailable, using the TC fast path: the device does not support XDP_REDIRECT (a tap does; a veth whose peer has GRO on does, from Linux 6.3): set `fastPath: tc`
     ");
+}
+
+/// It is neither refused for good nor replaced: when it goes, ours is attached.
+#[test]
+fn an_xdp_program_of_others_is_named_and_ours_follows_it() {
+    let yaml = OOB.replace("{ uplink:", "{ fastPath: xdp, uplink:");
+    let (mut observed, mut datapath) = settled();
+    observed.links.get_mut(&name("tap7")).unwrap().takes_xdp_frames = true;
+    let uplink = datapath.ports.get_mut(&name("oob-bo")).unwrap();
+    uplink.attached.remove(&Hook::UplinkXdp);
+    let xdp = |observed: &Observed| {
+        let plan = planned(&desired(&yaml), observed, &datapath);
+        let change = changes(&plan);
+        let attach = |change: &Change| {
+            matches!(change, Change::Datapath(DatapathChange::Attach(_, Hook::UplinkXdp, _)))
+        };
+        (change.iter().any(attach), found(&plan, Code::XdpUnavailable).join("\n"))
+    };
+    assert_eq!(xdp(&observed), (true, String::new()));
+    observed.links.get_mut(&name("eth3")).unwrap().xdp = Some(77);
+    let (attaches, text) = xdp(&observed);
+    assert!(!attaches);
+    insta::assert_snapshot!(text, @"oob-bo: `fastPath: xdp` is unavailable, using the TC fast path: eth3 has another XDP program, with ID 77: detach that one (`bpftool net` shows it), or set `fastPath: tc`");
 }
 
 /// During a change of the policy the programs support the old and the new one: every frame meets

@@ -82,8 +82,23 @@ impl Unit {
     }
 
     pub(super) fn datapath(&mut self, view: &View<'_>, change: DatapathChange) {
-        let before = before::of_datapath(&change, view.datapath);
+        let before = match self.policy_before(&change) {
+            Some(before) => vec![Change::Datapath(before.clone())],
+            None => before::of_datapath(&change, view.datapath),
+        };
         self.steps.push(Step { change: Change::Datapath(change), before });
+    }
+
+    /// The policy that the unit itself has set before another one of the port: its programs are
+    /// attached, so that it must not go before them.
+    fn policy_before(&self, change: &DatapathChange) -> Option<&DatapathChange> {
+        let DatapathChange::SetPolicy(name, _) = change else { return None };
+        self.steps.iter().rev().find_map(|step| match &step.change {
+            Change::Datapath(before @ DatapathChange::SetPolicy(other, _)) if other == name => {
+                Some(before)
+            }
+            _ => None,
+        })
     }
 
     pub(super) fn finding(

@@ -54,9 +54,10 @@ pub fn warn(view: &View<'_>, name: &IfName, port: &Port, unit: &mut Unit) {
         Role::Uplink { xdp: false, .. } => {
             (Some("the file has `xdp: off`".to_owned()), "remove `xdp: off`".to_owned())
         }
-        Role::Uplink { .. } => {
-            (view.why_no_xdp(name, port), "set `fastPath: tc`, or change the bond".to_owned())
-        }
+        Role::Uplink { .. } => match view.why_no_xdp(name, port) {
+            None => return,
+            Some((reason, remedy)) => (Some(reason), remedy.to_owned()),
+        },
         Role::Access | Role::Trunk | Role::Tunnel => {
             let cannot = view.observed.link(name).is_some_and(|link| !link.takes_xdp_frames);
             (cannot.then(|| NO_XDP_REDIRECT.to_owned()), "set `fastPath: tc`".to_owned())
@@ -88,19 +89,40 @@ impl View<'_> {
         matches!(port.role, Role::Uplink { xdp: true, .. }) && self.why_no_xdp(name, port).is_none()
     }
 
-    /// The reason why an uplink cannot have XDP.
-    fn why_no_xdp(&self, name: &IfName, port: &Port) -> Option<String> {
+    /// The reason why an uplink cannot have XDP, and the remedy.
+    fn why_no_xdp(&self, name: &IfName, port: &Port) -> Option<(String, &'static str)> {
         if let Some(option) = self.desired.bonds.get(name).and_then(|bond| against(&bond.options)) {
-            return Some(format!(
-                "a bond with {} {} does not support XDP",
-                option.name(),
-                option.value()
-            ));
+            let text =
+                format!("a bond with {} {} does not support XDP", option.name(), option.value());
+            return Some((text, "set `fastPath: tc`, or change the bond"));
+        }
+        if let Some((device, program)) = self.foreign_xdp(name, port) {
+            let text = format!("{device} has another XDP program, with ID {program}");
+            let remedy = "detach that one (`bpftool net` shows it), or set `fastPath: tc`";
+            return Some((text, remedy));
         }
         let known = self.datapath.ports.get(name)?;
         // Another set of NICs may accept the program.
         let refused = known.xdp_refused && known.policy.nics == self.nics(port);
-        refused.then(|| "the driver of a NIC refused the program".to_owned())
+        let text = || "the driver of a NIC refused the program".to_owned();
+        let remedy = "set `fastPath: tc`, or `netagent reload` to try again";
+        refused.then(|| (text(), remedy))
+    }
+
+    /// An XDP program of others on an uplink or one of its NICs. While ours is attached there is
+    /// none: a device has one.
+    fn foreign_xdp(&self, name: &IfName, port: &Port) -> Option<(IfName, u32)> {
+        let known = self.datapath.ports.get(name);
+        let has = |hooks: &BTreeSet<Hook>| hooks.contains(&Hook::UplinkXdp);
+        if known.is_some_and(|known| has(&known.attached) || has(&known.outdated)) {
+            return None;
+        }
+        let nics = match &port.role {
+            Role::Uplink { nics, .. } => nics.iter(),
+            Role::Access | Role::Trunk | Role::Tunnel => return None,
+        };
+        let program = |device: &IfName| self.observed.link(device)?.xdp;
+        [name].into_iter().chain(nics).find_map(|device| Some((device.clone(), program(device)?)))
     }
 
     fn attached(&self, name: &IfName, hook: Hook) -> bool {

@@ -137,6 +137,13 @@ pub const fn of(reason: Reason) -> [&'static str; 3] {
              stations (`bridge fdb show`). If the traffic is legitimate, raise `storm.unknown` \
              (packets per second).",
         ],
+        Reason::Silent => [
+            "would make the guest's address known, from a port that is `silent`",
+            "The guest is migrated to this node and does not run here yet, or it has sent nothing \
+             but announcements so far. The drops are expected.",
+            "If the guest runs here and is not reached, `netagent port announce DEVICE`. If it is \
+             no target of a migration, remove `silent` from its port.",
+        ],
         Reason::TooLong => [
             "longer than the MTU of the port allows",
             "The MTU of the port's device is below the MTU of its network, or the sender uses a \

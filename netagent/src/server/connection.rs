@@ -1,11 +1,10 @@
-//! Bounded connections, so that clients cannot exhaust the agent's file descriptors: the number of
-//! connections is limited, and idle connections are closed.
+//! Bounded connections, so that clients cannot exhaust the agent's file descriptors, and cannot
+//! keep others away: idle connections are closed, and where there are too many, the oldest one.
 
 use std::{
+    collections::VecDeque,
     io,
-    net::SocketAddr,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,64 +12,60 @@ use std::{
 use axum::serve::Listener;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::oneshot,
     time::{Instant, Sleep, sleep},
 };
 
-/// Maximum number of connections, and so of concurrent requests: HTTP/1 has one request at a time
-/// on a connection. Further connections wait to be accepted.
-const MAX_CONNECTIONS: usize = 128;
-
-/// Maximum time without progress on a connection. Longer than the time limit of an answer.
-const MAX_IDLE: Duration = Duration::from_secs(12);
-
 /// A listener with limits.
-pub struct Bounded {
-    listener: TcpListener,
-    permits: Arc<Semaphore>,
+pub struct Bounded<L> {
+    listener: L,
+    /// Maximum number of connections, and so of concurrent requests: HTTP/1 has one request at a
+    /// time on a connection.
+    most: usize,
+    /// Maximum time without progress on a connection. Longer than the time limit of an answer.
     max_idle: Duration,
+    /// The open connections, the oldest first: dropping the sender closes it.
+    open: VecDeque<oneshot::Sender<()>>,
 }
 
-impl Bounded {
+impl<L> Bounded<L> {
     /// Limits a listener.
-    pub fn new(listener: TcpListener) -> Self {
-        Self::with(listener, MAX_CONNECTIONS, MAX_IDLE)
-    }
-
-    pub(super) fn with(listener: TcpListener, connections: usize, max_idle: Duration) -> Self {
-        Self { listener, permits: Arc::new(Semaphore::new(connections)), max_idle }
+    pub const fn new(listener: L, most: usize, max_idle: Duration) -> Self {
+        Self { listener, most, max_idle, open: VecDeque::new() }
     }
 }
 
-impl Listener for Bounded {
-    type Io = Connection;
-    type Addr = SocketAddr;
+impl<L: Listener<Io: Unpin>> Listener for Bounded<L> {
+    type Io = Connection<L::Io>;
+    type Addr = L::Addr;
 
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        // The permit comes first, so that waiting connections use no file descriptor. Acquiring
-        // fails only if the semaphore is closed, which never happens.
-        let permit = Arc::clone(&self.permits).acquire_owned().await.ok();
-        let (stream, address) = Listener::accept(&mut self.listener).await;
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        let (stream, address) = self.listener.accept().await;
+        self.open.retain(|connection| !connection.is_closed());
+        if self.open.len() >= self.most {
+            self.open.pop_front();
+        }
+        let (keep, kept) = oneshot::channel();
+        self.open.push_back(keep);
         let idle = Box::pin(sleep(self.max_idle));
-        (Connection { stream, idle, max_idle: self.max_idle, _permit: permit }, address)
+        (Connection { stream, idle, max_idle: self.max_idle, kept }, address)
     }
 
-    fn local_addr(&self) -> io::Result<SocketAddr> {
+    fn local_addr(&self) -> io::Result<Self::Addr> {
         self.listener.local_addr()
     }
 }
 
-/// A connection that is closed when idle.
-pub struct Connection {
-    stream: TcpStream,
+/// A connection that is closed when it is idle, or when there are too many.
+pub struct Connection<S> {
+    stream: S,
     idle: Pin<Box<Sleep>>,
     max_idle: Duration,
-    _permit: Option<OwnedSemaphorePermit>,
+    kept: oneshot::Receiver<()>,
 }
 
-impl Connection {
-    /// Resets the idle timer on progress; fails when the timer expires.
+impl<S> Connection<S> {
+    /// Resets the idle timer on progress; fails when the timer expires, or without a place.
     fn watch<T>(
         &mut self,
         context: &mut Context<'_>,
@@ -80,11 +75,14 @@ impl Connection {
             self.idle.as_mut().reset(Instant::now() + self.max_idle);
             return result;
         }
+        if Pin::new(&mut self.kept).poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+        }
         self.idle.as_mut().poll(context).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
-impl AsyncRead for Connection {
+impl<S: AsyncRead + Unpin> AsyncRead for Connection<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -95,7 +93,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Connection<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,

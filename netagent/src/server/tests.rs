@@ -43,7 +43,7 @@ async fn start_with_window(agent_loop: Loop) -> (SocketAddr, Window) {
             }
         }
     });
-    let bounded = Bounded::with(listener, 2, Duration::from_millis(500));
+    let bounded = Bounded::new(listener, 2, Duration::from_secs(60));
     let router = router(asker.hurried());
     tokio::spawn(async move { axum::serve(bounded, router).await });
     (address, window)
@@ -153,6 +153,35 @@ async fn node_that_cannot_be_read_is_alive_and_not_ready() {
         let answer = get(address, path, "*/*").await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path}: {answer}");
     }
+}
+
+#[tokio::test]
+async fn half_requests_keep_nobody_away() {
+    let address = start(daemon(&[])).await;
+    let half = move |_| {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
+        stream
+    };
+    let connect = move || (0..140).map(half).collect::<Vec<TcpStream>>();
+    let halves = tokio::task::spawn_blocking(connect).await.unwrap();
+    assert!(get(address, "/readyz", "*/*").await.starts_with("HTTP/1.1 200 "));
+    drop(halves);
+}
+
+#[tokio::test]
+async fn idle_connections_are_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let bounded = Bounded::new(listener, 2, Duration::from_millis(100));
+    tokio::spawn(async move { axum::serve(bounded, Router::new()).await });
+    let closed = move || {
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
+        stream.read(&mut [0; 100])
+    };
+    let closed = tokio::task::spawn_blocking(closed).await.unwrap();
+    assert!(!matches!(closed, Ok(read) if read > 0), "{closed:?}");
 }
 
 #[tokio::test]

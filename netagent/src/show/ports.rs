@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::table::{Column, Table, or_dash};
 use crate::{
+    names::IfName,
     snapshot::Snapshot,
     state::{Hook, Link, ObservedPort, PortPolicy, checks},
     vids::VidSet,
@@ -30,8 +31,8 @@ pub struct Row {
     outdated: Vec<&'static str>,
     /// Required programs that are not attached.
     missing: Vec<&'static str>,
-    /// XDP on an uplink: `off`, `native`, `native, rxvlan hides the tags`, or `refused by the
-    /// driver`.
+    /// XDP on an uplink: `off`, `native`, `native, rxvlan hides the tags`, `off: there is another
+    /// program`, or `refused by the driver`.
     xdp: Option<&'static str>,
     #[serde(skip)]
     short_vids: String,
@@ -42,7 +43,10 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
     let ports = snapshot.datapath.ports.iter();
     ports
         .map(|(device, port)| {
+            // It may have been renamed.
+            let is_its = |link: &&Link| link.index == port.ifindex;
             let link = snapshot.links.link(device);
+            let link = link.or_else(|| snapshot.links.links.values().find(is_its));
             let PortPolicy { network, pvid, allowed, .. } = &port.policy;
             let (current, other) = (&port.attached, &port.outdated);
             // The XDP program is optional and has its own column.
@@ -63,7 +67,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
                 programs: programs(&|hook| current.contains(hook) || other.contains(hook)),
                 outdated: programs(&|hook| other.contains(hook)),
                 missing: programs(&|hook| !current.contains(hook) && !other.contains(hook)),
-                xdp: xdp(port),
+                xdp: xdp(snapshot, device, port),
                 short_vids: short(allowed),
             }
         })
@@ -118,7 +122,10 @@ fn link_state(link: Option<&Link>) -> &'static str {
     }
 }
 
-fn xdp(port: &ObservedPort) -> Option<&'static str> {
+fn xdp(snapshot: &Snapshot, device: &IfName, port: &ObservedPort) -> Option<&'static str> {
+    let nics = snapshot.links.ports_of(device).map(|(_, link)| link);
+    let foreign =
+        || snapshot.links.link(device).into_iter().chain(nics).any(|link| link.xdp.is_some());
     let [current, other] = [&port.attached, &port.outdated];
     let attached = current.contains(&Hook::UplinkXdp) || other.contains(&Hook::UplinkXdp);
     if !port.policy.hooks().contains(&Hook::UplinkXdp) {
@@ -128,6 +135,8 @@ fn xdp(port: &ObservedPort) -> Option<&'static str> {
     } else if attached {
         // The program then passes all frames to TC.
         Some("native, rxvlan hides the tags")
+    } else if foreign() {
+        Some("off: there is another program")
     } else if port.xdp_refused {
         Some("refused by the driver")
     } else {

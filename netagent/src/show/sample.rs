@@ -15,7 +15,7 @@ use crate::{
     snapshot::{Activity, Reload, Repairs, Snapshot},
     state::{
         BondState, Code, Count, DropKind, Finding, Forwarded, Hook, Kind, Link, Member,
-        ObservedPort, PortCounters, PortPolicy, State, Subject, Traffic,
+        ObservedPort, PodInterface, PortCounters, PortPolicy, State, Subject, Traffic,
     },
 };
 
@@ -40,6 +40,9 @@ pub fn link(kind: Kind, controller: Option<&str>) -> Link {
         vlans: [].into(),
         member: None,
         takes_xdp_frames: false,
+        xdp: None,
+        promiscuous: false,
+        port_flags: <_>::default(),
         leads_elsewhere: false,
     }
 }
@@ -112,6 +115,7 @@ pub fn node() -> Snapshot {
             .collect(),
         drops: [drops(Receive, Reason::VlanNotAllowed, Some(300), 12)].into(),
         forwarded: Forwarded { tc: 3000, xdp: 2000 },
+        mac_moves: 4,
     };
     let access = PortCounters {
         vlans: [(100, traffic(4000, 5000))].into(),
@@ -123,6 +127,7 @@ pub fn node() -> Snapshot {
         ]
         .into(),
         forwarded: Forwarded::default(),
+        mac_moves: 1,
     };
     node.counters.ports =
         [(name("oob-bo"), uplink), (name("tap7"), access), (name("tap8"), PortCounters::default())]
@@ -154,7 +159,13 @@ pub fn node() -> Snapshot {
                 device: device.to_owned(),
                 network: "corp-net".to_owned(),
                 origin: "node.yaml:9:5".to_owned(),
+                pod: (device == "tap8").then(|| PodInterface {
+                    namespace: "default".to_owned(),
+                    pod: "vm8".to_owned(),
+                    interface: "net1".to_owned(),
+                }),
                 state,
+                rejected: None,
             })
             .to_vec(),
     };

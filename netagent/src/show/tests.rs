@@ -7,6 +7,8 @@ use crate::{
     state::{Counters, Hook, Kind},
 };
 
+mod screens;
+
 fn text(what: What, snapshot: &Snapshot) -> String {
     render(what, snapshot, false).unwrap()
 }

@@ -57,6 +57,8 @@ pub struct PortCounters {
     pub drops: BTreeMap<DropKind, Count>,
     /// Received frames that bypassed the bridge.
     pub forwarded: Forwarded,
+    /// Stations that moved here from another port of the bridge, while the agent follows the FDBs.
+    pub mac_moves: u64,
 }
 
 /// Frames that bypassed the bridge, by path.

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use netagent_common::vlan::Vid;
 use serde::{Deserialize, Serialize};
 
-use super::{Dhcp, Hook, Route, Subject};
+use super::{Dhcp, Hook, Lease, PodInterface, Route, Subject};
 use crate::{
     bond::BondOption,
-    names::{Cidr, IfName, Mac},
+    names::{Cidr, Family, IfName, Mac},
     vids::VidSet,
 };
 
@@ -21,10 +21,16 @@ pub struct Desired {
     pub bridges: BTreeMap<IfName, Bridge>,
     /// The node's own interfaces: VLAN interfaces on bridges, or bridges themselves.
     pub hosts: BTreeMap<IfName, Host>,
+    /// Leases of interfaces that no longer get them by DHCP. They are extended as long as their
+    /// address is there: its removal may wait for confirmation.
+    pub former_leases: Vec<(IfName, Lease)>,
     /// Bridge ports by device: uplinks and VM ports.
     pub ports: BTreeMap<IfName, Port>,
     /// Links that carry the node itself. They change only if the operator names them.
     pub protected: BTreeSet<IfName>,
+    /// Ports that a source asks for and that are not in `ports`, as they contradict something: that
+    /// one of another source may have the device.
+    pub rejected_ports: Vec<RejectedPort>,
     /// Ports may be missing here, as a source was damaged: those that are plugged in stay.
     pub keep_former_ports: bool,
 }
@@ -62,6 +68,19 @@ impl Desired {
     }
 }
 
+/// A port that contradicts something.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RejectedPort {
+    /// The device.
+    pub device: IfName,
+    /// The network.
+    pub network: String,
+    /// The source that names the port.
+    pub origin: String,
+    /// Why it is rejected: the text of the finding.
+    pub text: String,
+}
+
 /// A bond.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bond {
@@ -92,6 +111,8 @@ pub struct Bridge {
     /// The device whose MAC address the bridge has. Without an uplink the bridge keeps its first
     /// address.
     pub mac_of: Option<IfName>,
+    /// Whether the bridge interface is promiscuous. If not, it is left as it is.
+    pub promiscuous: bool,
 }
 
 /// Whether the kernel's VLAN filter of a bridge is on.
@@ -121,8 +142,8 @@ pub struct Host {
     pub routes: BTreeSet<Route>,
     /// The metric of the default routes; `None`: any.
     pub metric: Option<u32>,
-    /// The lease, if the interface gets an address by DHCP.
-    pub dhcp: Option<Dhcp>,
+    /// The leases of the families of which the interface gets an address by DHCP.
+    pub dhcp: BTreeMap<Family, Dhcp>,
     /// Whether router advertisements are accepted; `None`: unchanged.
     pub accept_ra: Option<bool>,
     /// Whether addresses of others stay.
@@ -162,6 +183,14 @@ pub struct Port {
     pub mtu: Option<u32>,
     /// MTU of the cluster network in bytes; `None`: unknown before the NIC is looked at.
     pub network_mtu: Option<u32>,
+    /// Whether the bridge sends frames back to the port that they came from; `None`: unchanged.
+    pub hairpin: Option<bool>,
+    /// Whether the bridge keeps frames from other ports with this flag away; `None`: unchanged.
+    pub port_isolation: Option<bool>,
+    /// Whether the port stays silent until its VM sends frames of its own, or the agent is told.
+    pub silent: bool,
+    /// The pod, if a container runtime asks for the port.
+    pub pod: Option<PodInterface>,
 }
 
 /// The kind of a port.

@@ -152,8 +152,12 @@ codes! {
     NoAnswer = "no-answer" Ready Warning,
     /// The file could not be used when it was read last. The previous one stays in force.
     ReloadFailed = "reload-failed" Degraded Warning,
+    /// The file asks for something that takes a restart of the agent.
+    RestartNeeded = "restart-needed" Waiting Warning,
     /// A file in which the agent keeps what it knows could not be read, and was set aside.
     StateDamaged = "state-damaged" Degraded Error,
+    /// A file in which the agent keeps what it knows could not be written.
+    StateNotWritten = "state-not-written" Degraded Warning,
     /// An item of a source contradicts another item, or asks for something that does not exist.
     Rejected = "rejected" Refused Error,
     /// This node cannot have the unit as it is desired.
@@ -198,19 +202,31 @@ codes! {
     LeaseLost = "lease-lost" Degraded Error,
     /// The MTU of a port is below that of its network.
     MtuLow = "mtu-low" Ready Warning,
+    /// The MTU that a source asks for exceeds that of the network.
+    MtuHigh = "mtu-high" Ready Warning,
     /// `fastPath: xdp` is not possible. The TC fast path is used.
     XdpUnavailable = "xdp-unavailable" Ready Info,
     /// A device that no source names is a port of one of our bridges.
     UnmanagedPort = "unmanaged-port" Ready Warning,
+    /// A device matches a pattern, which leaves it alone.
+    LeftAlone = "left-alone" Ready Info,
+    /// A port stays silent until its VM runs here.
+    Silent = "silent" Ready Info,
     /// A bridge port has an address of its own.
     AddressOnPort = "address-on-port" Ready Warning,
     /// Another manager, such as NetworkManager, manages a device of a source as well.
     OtherManager = "other-manager" Ready Warning,
     /// A device was renamed since it got its policy.
-    Renamed = "renamed" Ready Warning,
+    Renamed = "renamed" Waiting Warning,
 }
 
 impl Code {
+    /// Whether it is about the state of a bond or a NIC.
+    pub const fn is_of_a_nic(self) -> bool {
+        let is_of_bond = matches!(self, Self::MemberDown | Self::LacpNoPartner | Self::LacpSplit);
+        is_of_bond || matches!(self, Self::NicMissing | Self::NicInUse)
+    }
+
     /// Whether it depends on cables and switches, which may need time after an apply, and not on
     /// the apply.
     pub const fn depends_on_the_wire(self) -> bool {

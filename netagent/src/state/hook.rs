@@ -34,7 +34,13 @@ impl Hook {
             & match self {
                 Self::UplinkXdp => policy::SERVICES | policy::FAST_XDP,
                 Self::UplinkIn | Self::UplinkOut => policy::SERVICES,
-                Self::PortIn => policy::TUNNEL | guard::GUARDS | policy::MAC_LIMIT | policy::STORM,
+                Self::PortIn => {
+                    policy::TUNNEL
+                        | guard::GUARDS
+                        | policy::MAC_LIMIT
+                        | policy::STORM
+                        | policy::SILENT
+                }
                 Self::PortOut => {
                     policy::TUNNEL
                         | policy::ISOLATION

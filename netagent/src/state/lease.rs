@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeSet, net::IpAddr};
 
+use serde::{Deserialize, Serialize};
+
 use super::{Route, route::DHCP_PROTOCOL};
 use crate::names::{Cidr, IfName};
 
@@ -26,13 +28,29 @@ pub enum Dhcp {
     },
 }
 
+/// The lifetime of an address, in seconds since the boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lifetime {
+    /// Until when new connections use it.
+    pub preferred: u64,
+    /// When it ends.
+    pub until: u64,
+}
+
+impl Lifetime {
+    /// A lifetime without an end of its preference.
+    pub const fn until(until: u64) -> Self {
+        Self { preferred: until, until }
+    }
+}
+
 /// A lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The address.
     pub address: Cidr,
-    /// When it ends, in seconds since the boot.
-    pub until: u64,
+    /// Its lifetime.
+    pub lifetime: Lifetime,
     /// The routes.
     pub routes: BTreeSet<Route>,
     /// An address of an earlier DHCP client, which this one replaces.

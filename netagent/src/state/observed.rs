@@ -8,7 +8,7 @@ use std::{
 use netagent_common::vlan::Vid;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Hook, OWNED, Originals, PortPolicy, Route};
+use super::{Address, Hook, Neighbour, OWNED, Originals, PortPolicy, Route};
 use crate::{
     bond::{BondOption, Mode},
     names::{Cidr, IfName, Mac},
@@ -34,6 +34,8 @@ pub struct ObservedDatapath {
 pub struct ObservedPort {
     /// The interface index of the policy.
     pub ifindex: u32,
+    /// The dense number of the port.
+    pub number: u16,
     /// The policy.
     pub policy: PortPolicy,
     /// Attached programs of this build, with the options of this policy.
@@ -53,6 +55,12 @@ pub struct Observed {
     pub routes: BTreeSet<Route>,
     /// Devices of multipath routes, which netagent does not move.
     pub multipath: BTreeSet<IfName>,
+    /// Devices that policy rules name (`iif`, `oif`), which netagent does not change.
+    pub rule_devices: BTreeSet<IfName>,
+    /// Permanent neighbours.
+    pub neighbours: BTreeSet<Neighbour>,
+    /// Whether rules of iptables and nftables see the frames of bridges (br_netfilter).
+    pub bridge_netfilter: bool,
     /// Features of this kernel.
     pub kernel: Kernel,
     /// What was there before the first change. The agent keeps it in the state directory.
@@ -93,6 +101,10 @@ pub struct Link {
     pub mac: Mac,
     /// The bond or bridge of the link.
     pub controller: Option<IfName>,
+    /// Whether somebody has made the link promiscuous.
+    pub promiscuous: bool,
+    /// Flags of a bridge port that are on.
+    pub port_flags: BTreeSet<PortFlag>,
     /// ifalias; [`OWNED`] on links of the agent.
     pub alias: Option<String>,
     /// The kind of link.
@@ -110,8 +122,29 @@ pub struct Link {
     pub member: Option<Member>,
     /// Supports `XDP_REDIRECT` to the device (NETDEV_XDP_ACT_NDO_XMIT).
     pub takes_xdp_frames: bool,
+    /// The XDP program that is attached, whoever has attached it.
+    pub xdp: Option<u32>,
     /// A veth without a transmit queue whose peer is in another namespace.
     pub leads_elsewhere: bool,
+}
+
+/// A flag of a bridge port, by the name that `bridge link set` has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PortFlag {
+    /// The bridge sends frames back to the port that they came from.
+    Hairpin,
+    /// The bridge keeps frames from other isolated ports away.
+    Isolated,
+}
+
+impl PortFlag {
+    /// The name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Hairpin => "hairpin",
+            Self::Isolated => "isolated",
+        }
+    }
 }
 
 /// The kind of a link.
@@ -199,6 +232,11 @@ impl Observed {
         self.routes.iter().filter(move |route| route.device == *name)
     }
 
+    /// The permanent neighbours over a device.
+    pub fn neighbours_of<'a>(&'a self, name: &'a IfName) -> impl Iterator<Item = &'a Neighbour> {
+        self.neighbours.iter().filter(move |neighbour| neighbour.device == *name)
+    }
+
     /// The links that are stacked on a link, by themselves or on one another.
     pub fn above<'a>(&'a self, name: &'a IfName) -> BTreeSet<&'a IfName> {
         let mut above = BTreeSet::new();
@@ -208,6 +246,17 @@ impl Observed {
             open.extend(upper.map(|(name, _)| name).filter(|name| above.insert(*name)));
         }
         above
+    }
+
+    /// Whether a link, or a link above it, has an address or a route.
+    pub fn is_lived_on(&self, name: &IfName) -> bool {
+        let mut links = self.above(name);
+        links.extend(self.links.get_key_value(name).map(|(name, _)| name));
+        links.into_iter().any(|name| {
+            !self.links[name].addresses.is_empty()
+                || self.routes_of(name).next().is_some()
+                || self.multipath.contains(name)
+        })
     }
 
     /// The bonds.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netagent_common::vlan::Vid;
 use serde::{Deserialize, Serialize};
 
-use super::{BondState, BridgeState, Kind, Link, VlanFlags};
+use super::{Address, BondState, BridgeState, Kind, Link, Route, VlanFlags};
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
@@ -37,8 +37,13 @@ pub struct Original {
     /// Whether the NIC moves VLAN tags from received frames to the metadata.
     pub rx_vlan: bool,
     /// Its addresses.
-    #[serde(default)]
-    pub addresses: BTreeSet<Cidr>,
+    pub addresses: Vec<(Cidr, Address)>,
+    /// The routes over it.
+    pub routes: BTreeSet<Route>,
+    /// A VLAN interface: its lower link and VID. A takeover deletes it.
+    pub vlan: Option<(IfName, u16)>,
+    /// Its alias.
+    pub alias: Option<String>,
 }
 
 impl Original {
@@ -57,6 +62,10 @@ impl Original {
             Kind::Bond(BondState { options, .. }) => (None, Some(options.clone())),
             Kind::Vlan { .. } | Kind::Other(_) => (None, None),
         };
+        let vlan = match &link.kind {
+            Kind::Vlan { parent: Some(parent), vid } => Some((parent.clone(), vid.get())),
+            _ => None,
+        };
         Self {
             index: link.index,
             mtu: link.mtu,
@@ -67,8 +76,22 @@ impl Original {
             bridge,
             bond,
             rx_vlan,
-            addresses: link.addresses.keys().copied().collect(),
+            addresses: link.addresses.iter().map(|(cidr, known)| (*cidr, known.clone())).collect(),
+            routes: BTreeSet::new(),
+            vlan,
+            alias: link.alias.clone(),
         }
+    }
+
+    /// The device with the routes over it.
+    #[must_use]
+    pub fn with_routes(self, routes: BTreeSet<Route>) -> Self {
+        Self { routes, ..self }
+    }
+
+    /// What was known of one of its addresses.
+    pub fn address(&self, cidr: &Cidr) -> Option<&Address> {
+        self.addresses.iter().find(|(found, _)| found == cidr).map(|(_, known)| known)
     }
 
     /// The VLANs of a bridge port, or a bridge's own VLANs.

@@ -127,6 +127,7 @@ pub fn checks(of: u32) -> impl Iterator<Item = &'static str> {
         (flags::DHCP_GUARD, "dhcpGuard"),
         (flags::RA_GUARD, "raGuard"),
         (flags::STORM, "storm"),
+        (flags::SILENT, "silent"),
         (flags::PRIORITY_IF_NONZERO, "priorityTags if-nonzero"),
         (flags::PRIORITY_ALWAYS, "priorityTags always"),
     ]

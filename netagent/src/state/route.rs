@@ -40,8 +40,8 @@ impl Address {
     }
 
     /// Whether it is of a DHCP lease of the agent.
-    pub const fn is_leased(&self, cidr: &Cidr) -> bool {
-        self.owned && self.expires() && cidr.address.is_ipv4()
+    pub const fn is_leased(&self) -> bool {
+        self.owned && self.expires()
     }
 }
 

@@ -23,6 +23,9 @@ pub fn link(index: u32, kind: Kind) -> Link {
         vlans: BTreeMap::new(),
         member: None,
         takes_xdp_frames: false,
+        xdp: None,
+        promiscuous: false,
+        port_flags: <_>::default(),
         leads_elsewhere: false,
     }
 }

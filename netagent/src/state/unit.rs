@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::IfName;
+use crate::names::{Family, IfName};
 
 /// The identity of a unit: the kind, and the device that it is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -41,7 +41,7 @@ pub enum Part {
     /// A NIC that the node lives on and that joins a bond.
     Takeover,
     /// The DHCP lease of an interface of the node.
-    Lease,
+    Lease(Family),
     /// The VLAN filter of a bridge that exists: switched after its ports have their VLANs.
     Filtering,
     /// VLANs that a bridge itself no longer needs.
@@ -62,7 +62,8 @@ impl Part {
             Self::OwnVlans => "own VLANs of",
             Self::Takeover => "takeover of",
             Self::FormerVlans => "former VLANs of",
-            Self::Lease => "lease of",
+            Self::Lease(Family::V4) => "lease of",
+            Self::Lease(Family::V6) => "DHCPv6 lease of",
             Self::Host => "host interface",
             Self::Filtering => "VLAN filter of",
         }

@@ -1,7 +1,11 @@
 //! The records: which file was confirmed last, and which one is not confirmed. They are read at
 //! the start of `netagent run`, so that a node boots into what was confirmed.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::BTreeSet,
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
@@ -32,6 +36,14 @@ pub struct Unconfirmed {
     pub reason: Option<String>,
 }
 
+/// The links that carry the node and that were altered in a boot for a file that is not confirmed
+/// yet. The process that alters them may be killed, and another one completes the change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+struct Touched {
+    boot: String,
+    links: BTreeSet<IfName>,
+}
+
 /// The records of a state directory.
 #[derive(Clone, Debug)]
 pub struct Records {
@@ -41,6 +53,7 @@ pub struct Records {
     pub unconfirmed: Option<Unconfirmed>,
     confirmed_file: StateFile,
     unconfirmed_file: StateFile,
+    touched: PathBuf,
 }
 
 impl Records {
@@ -48,7 +61,30 @@ impl Records {
     pub fn read(directory: &Path) -> Self {
         let (confirmed_file, confirmed) = StateFile::read(directory.join("confirmed.json"));
         let (unconfirmed_file, unconfirmed) = StateFile::read(directory.join("unconfirmed.json"));
-        Self { confirmed, unconfirmed, confirmed_file, unconfirmed_file }
+        let touched = touched(directory);
+        Self { confirmed, unconfirmed, confirmed_file, unconfirmed_file, touched }
+    }
+
+    /// Notes links before they are altered.
+    pub fn touch(directory: &Path, boot: &str, links: &BTreeSet<IfName>) -> Result<()> {
+        let path = touched(directory);
+        let (mut file, mut known) = StateFile::read::<Touched>(path.clone());
+        if known.boot != boot {
+            known = Touched { boot: boot.to_owned(), links: BTreeSet::new() };
+        }
+        if !links.is_subset(&known.links) {
+            known.links.extend(links.iter().cloned());
+            file.save(&known).with_context(|| format!("write {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    /// Sets aside those that cannot be read.
+    #[must_use]
+    pub fn set_aside(mut self) -> Self {
+        self.confirmed_file.try_to_set_aside();
+        self.unconfirmed_file.try_to_set_aside();
+        self
     }
 
     /// Whether this file was tried and not confirmed.
@@ -86,29 +122,54 @@ impl Records {
         self.save_unconfirmed()
     }
 
+    /// The same, unless it is known.
+    pub(super) fn set_reason_if_none(&mut self, reason: &str) -> Result<()> {
+        match &self.unconfirmed {
+            Some(Unconfirmed { reason: None, .. }) => self.set_reason(reason.to_owned()),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Notes that the file that was tried is confirmed.
     pub fn promote(&mut self, boot: &str) -> Result<()> {
         match self.unconfirmed.clone() {
-            Some(Unconfirmed { text, links, .. }) => self.confirm(boot, &text, links),
+            Some(Unconfirmed { text, links, .. }) => self.confirm_with(boot, &text, links),
             // A process that ended has done it.
             None => Ok(()),
         }
     }
 
-    /// Notes that a file is confirmed. `links` were altered for it.
-    pub fn confirm(&mut self, boot: &str, text: &str, links: BTreeSet<IfName>) -> Result<()> {
+    /// Notes that a file is confirmed, for which the links were altered that were noted in this
+    /// boot.
+    pub fn confirm(&mut self, boot: &str, text: &str) -> Result<()> {
+        self.confirm_with(boot, text, BTreeSet::new())
+    }
+
+    fn confirm_with(&mut self, boot: &str, text: &str, mut links: BTreeSet<IfName>) -> Result<()> {
+        let (_, touched) = StateFile::read::<Touched>(self.touched.clone());
+        if touched.boot == boot {
+            links.extend(touched.links);
+        }
         // Asked after each apply of the daemon: most have nothing new.
         let is_noted = self.confirmed.as_ref().is_some_and(|known| {
             known.boot == boot && known.text == text && links.is_subset(&known.links)
         });
         if !is_noted {
-            let known = self.confirmed.take().map(|known| known.links);
-            self.confirmed = Some(Confirmed {
+            let known = self.confirmed.iter().flat_map(|known| known.links.clone());
+            let confirmed = Some(Confirmed {
                 boot: boot.to_owned(),
                 text: text.to_owned(),
-                links: known.into_iter().flatten().chain(links).collect(),
+                links: known.chain(links).collect(),
             });
-            save(&mut self.confirmed_file, &self.confirmed)?;
+            // What was not written is noted after the next apply.
+            save(&mut self.confirmed_file, &confirmed)?;
+            self.confirmed = confirmed;
+        }
+        match fs::remove_file(&self.touched) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("remove {}", self.touched.display()));
+            }
+            _ => {}
         }
         if self.is_unconfirmed(text) {
             self.unconfirmed = None;
@@ -120,6 +181,10 @@ impl Records {
     fn save_unconfirmed(&mut self) -> Result<()> {
         save(&mut self.unconfirmed_file, &self.unconfirmed)
     }
+}
+
+fn touched(directory: &Path) -> PathBuf {
+    directory.join("touched.json")
 }
 
 fn save(file: &mut StateFile, content: &impl Serialize) -> Result<()> {

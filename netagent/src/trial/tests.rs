@@ -104,6 +104,45 @@ fn log_that_is_cut_short_has_the_steps_before() {
     }
 }
 
+/// What damages the file at a path.
+type Damage = fn(&Path);
+
+#[test]
+fn log_that_cannot_be_read_is_set_aside_and_shows() {
+    let directory = Directory::new("damaged-log");
+    fs::create_dir(&directory.0).unwrap();
+    let unconfirmed = Unconfirmed { text: "new".to_owned(), links: [].into(), reason: None };
+    Records::read(&directory.0).set_unconfirmed(unconfirmed).unwrap();
+    let path = |name: &str| directory.0.join(name);
+    let ways: [(&str, Damage); 4] = [
+        ("trial.jsonl", |path| fs::write(path, "xx").unwrap()),
+        ("trial.undo", |path| fs::write(path, "{\"Header\": 1}\n").unwrap()),
+        ("trial.undo", |path| fs::create_dir(path).unwrap()),
+        ("trial.jsonl", |path| std::os::unix::fs::symlink("/dev/zero", path).unwrap()),
+    ];
+    for (number, (name, damage)) in ways.into_iter().enumerate() {
+        damage(&path(name));
+        // Whoever only looks changes nothing: the daemon may be about to note the reason.
+        assert_eq!(pending(&directory.0).unwrap(), None, "{name}");
+        assert_eq!(findings(&directory.0).len(), number + 1, "{name}");
+        assert!(fs::symlink_metadata(path(name)).is_ok(), "{name}");
+        assert!(UndoLog::open(&directory.0, "one").unwrap().is_none(), "{name}");
+        assert!(fs::symlink_metadata(path(name)).is_err(), "{name}");
+        assert_eq!(findings(&directory.0).len(), number + 1, "{name}");
+    }
+    assert!(path("trial.jsonl.damaged-2").is_symlink() && path("trial.undo.damaged-2").is_dir());
+    let reason = Records::read(&directory.0).unconfirmed.unwrap().reason;
+    assert_eq!(reason.as_deref(), Some("its undo log is damaged"));
+    // A step in the middle.
+    let mut log = UndoLog::begin(&directory.0, header()).unwrap();
+    log.push(done("one")).unwrap();
+    let text = fs::read_to_string(path("trial.jsonl")).unwrap();
+    let wrong = text.replace("\"Done\"", "\"Dine\"");
+    fs::write(path("trial.jsonl"), wrong).unwrap();
+    log = open(&directory.0);
+    assert_eq!((log.damaged(), log.last().unwrap()), (1, None));
+}
+
 #[test]
 fn confirmation_and_undo_exclude_each_other() {
     let directory = Directory::new("confirmation");
@@ -120,8 +159,25 @@ fn confirmation_and_undo_exclude_each_other() {
     assert!(records.is_confirmed("new") && records.unconfirmed.is_none());
     // Another file that needs no trial does not confirm the one that was rolled back.
     records.set_unconfirmed(Unconfirmed { text: "bad".to_owned(), ..unconfirmed }).unwrap();
-    records.confirm("one", "new", [].into()).unwrap();
+    records.confirm("one", "new").unwrap();
     assert!(Records::read(&directory.0).is_unconfirmed("bad"));
+}
+
+/// A process that is killed alters a link, another one completes the change.
+#[test]
+fn links_that_were_altered_in_this_boot_are_of_the_file_that_is_confirmed() {
+    let directory = Directory::new("touched");
+    let links = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect();
+    Records::touch(&directory.0, "one", &links(&["eth0"])).unwrap();
+    Records::touch(&directory.0, "one", &links(&["eth1"])).unwrap();
+    Records::read(&directory.0).confirm("one", "new").unwrap();
+    let confirmed = || Records::read(&directory.0).confirmed.unwrap().links;
+    assert_eq!(confirmed(), links(&["eth0", "eth1"]));
+    // In another boot it was for another file.
+    Records::touch(&directory.0, "one", &links(&["eth2"])).unwrap();
+    Records::read(&directory.0).confirm("two", "new").unwrap();
+    assert_eq!(confirmed(), links(&["eth0", "eth1"]));
+    assert!(!directory.0.join("touched.json").exists());
 }
 
 #[test]

@@ -15,7 +15,14 @@ use serde::{Deserialize, Serialize};
 use tracing::error;
 
 use super::{reach::Target, records::Records};
-use crate::{change::Change, clock::since_boot, names::IfName, state::UnitId, state_file};
+use crate::{
+    change::Change,
+    clock::since_boot,
+    names::IfName,
+    regular_file,
+    state::{Finding, UnitId},
+    state_file::{self, StateFile},
+};
 
 const RUNNING: &str = "trial.jsonl";
 const UNDONE: &str = "trial.undo";
@@ -62,6 +69,18 @@ pub enum Decided {
     Confirmed,
 }
 
+/// What a state directory has of a trial, with the path of the log.
+pub(super) enum Found {
+    /// There was no trial.
+    Nothing,
+    /// A log without its first line: nothing was changed yet.
+    Empty(PathBuf),
+    /// A log that cannot be read.
+    Damaged(PathBuf),
+    /// A log, of this boot or of an earlier one.
+    Log(PathBuf, Box<UndoLog>),
+}
+
 /// The log of the trial that runs, or that is undone.
 pub struct UndoLog {
     directory: PathBuf,
@@ -71,6 +90,8 @@ pub struct UndoLog {
     done: Vec<(u64, Option<Done>)>,
     size: u64,
     deadline: Option<Duration>,
+    /// The number of lines that cannot be read.
+    damaged: usize,
 }
 
 impl UndoLog {
@@ -85,7 +106,7 @@ impl UndoLog {
         let begin = || {
             state_file::create_directory_of(&path)?;
             let mut options = File::options();
-            let file = options.create(true).append(true).mode(0o600).open(&new)?;
+            let file = regular_file::open(&new, options.create(true).append(true).mode(0o600))?;
             file.set_len(0)?;
             Ok::<_, io::Error>(file)
         };
@@ -97,62 +118,64 @@ impl UndoLog {
         Ok(log)
     }
 
-    /// The log of a trial that another process began, in this boot.
+    /// The log of a trial that another process began, in this boot. One that cannot be read is set
+    /// aside, and one of an earlier boot is removed.
     pub fn open(directory: &Path, boot: &str) -> Result<Option<Self>> {
+        match Self::read(directory)? {
+            Found::Nothing => Ok(None),
+            Found::Damaged(path) => set_aside(directory, path).map(|()| None),
+            Found::Log(_, log) if log.header.boot == boot => Ok(Some(*log)),
+            // The boot has ended what was changed.
+            Found::Log(path, _) | Found::Empty(path) => remove(&path).map(|()| None),
+        }
+    }
+
+    /// What there is of a trial. Changes nothing.
+    pub(super) fn read(directory: &Path) -> Result<Found> {
         let undone = directory.join(UNDONE);
         let path = if undone.exists() { undone } else { directory.join(RUNNING) };
-        let open = File::options().read(true).append(true).open(&path);
-        let file = match open {
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-            file => file.with_context(|| format!("read {}", path.display()))?,
+        match fs::symlink_metadata(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+            Ok(meta) if !meta.is_file() => return Ok(Found::Damaged(path)),
+            Ok(_) | Err(_) => {}
+        }
+        let read = || -> io::Result<_> {
+            let file = regular_file::open(&path, File::options().read(true).append(true))?;
+            Ok((file, fs::read(&path)?))
         };
-        let text = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
-        let mut log: Option<Self> = None;
-        let mut offset = 0;
-        for line in text.split_inclusive(|byte| *byte == b'\n') {
-            // A line that is cut short was written before its step, which was not taken then.
-            if !line.ends_with(b"\n") {
-                break;
-            }
-            let end = offset + line.len() as u64;
-            match (&mut log, serde_json::from_slice(line)) {
-                (None, Ok(Line::Header(header))) => {
-                    let file = file.try_clone().context("open the undo log twice")?;
-                    log = Some(Self::empty(directory, file, header));
-                }
-                (None, _) => {
-                    let aside = path.with_extension("damaged");
-                    error!("{}: damaged: setting it aside: nothing is undone", path.display());
-                    fs::rename(&path, aside)
-                        .with_context(|| format!("set {} aside", path.display()))?;
-                    return Ok(None);
-                }
-                (Some(log), Ok(Line::Done(done))) => log.done.push((offset, Some(done))),
-                (Some(log), Ok(Line::Complete(deadline))) => {
+        let (file, text) = match read() {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+            read => read.with_context(|| format!("read {}", path.display()))?,
+        };
+        let mut lines = text.split_inclusive(|byte| *byte == b'\n');
+        let Some(first) = lines.next() else { return Ok(Found::Empty(path)) };
+        // The first line is never seen without its end.
+        let header = first.ends_with(b"\n").then(|| serde_json::from_slice(first));
+        let Some(Ok(Line::Header(header))) = header else { return Ok(Found::Damaged(path)) };
+        let mut log = Self::empty(directory, file, header);
+        log.size = first.len() as u64;
+        // A line that is cut short was written before its step, which was not taken then.
+        for line in lines.take_while(|line| line.ends_with(b"\n")) {
+            match serde_json::from_slice(line) {
+                Ok(Line::Done(done)) => log.done.push((log.size, Some(done))),
+                Ok(Line::Complete(deadline)) => {
                     log.deadline = Some(deadline);
-                    log.done.push((offset, None));
+                    log.done.push((log.size, None));
                 }
                 // The steps before and after it can be undone all the same.
-                (Some(_), Ok(Line::Header(_)) | Err(_)) => {
+                Ok(Line::Header(_)) | Err(_) => {
                     error!("{}: a line is damaged, and its step is not undone", path.display());
+                    log.damaged += 1;
                 }
             }
-            offset = end;
-            if let Some(log) = &mut log {
-                log.size = end;
-            }
+            log.size += line.len() as u64;
         }
-        let Some(log) = log.filter(|log| log.header.boot == boot) else {
-            // Nothing was changed yet, or the boot has ended what was changed.
-            remove(&path)?;
-            return Ok(None);
-        };
-        Ok(Some(log))
+        Ok(Found::Log(path, Box::new(log)))
     }
 
     fn empty(directory: &Path, file: File, header: Header) -> Self {
         let directory = directory.to_owned();
-        Self { directory, file, header, done: Vec::new(), size: 0, deadline: None }
+        Self { directory, file, header, done: Vec::new(), size: 0, deadline: None, damaged: 0 }
     }
 
     /// The first line.
@@ -168,6 +191,11 @@ impl UndoLog {
     /// Whether the change is being undone.
     pub fn is_undone(&self) -> bool {
         self.directory.join(UNDONE).exists()
+    }
+
+    /// How many steps cannot be undone, as their lines are damaged.
+    pub const fn damaged(&self) -> usize {
+        self.damaged
     }
 
     /// How many steps there are.
@@ -296,6 +324,39 @@ impl UndoLog {
         self.size += text.len() as u64;
         Ok(())
     }
+}
+
+/// Sets a log aside that cannot be read: nothing is undone. The reason is noted first: a process
+/// that finds no log any more finds the reason.
+fn set_aside(directory: &Path, path: PathBuf) -> Result<()> {
+    let named = path.display().to_string();
+    Records::read(directory).set_reason_if_none("its undo log is damaged")?;
+    damaged(path).set_aside().with_context(|| format!("set {named} aside"))
+}
+
+fn damaged(path: PathBuf) -> StateFile {
+    StateFile::of_others(path, Some("is damaged: nothing is undone".to_owned()))
+}
+
+/// A finding for each log that cannot be read, in its place or set aside.
+pub fn findings(directory: &Path) -> Vec<Finding> {
+    let in_place = match UndoLog::read(directory) {
+        Ok(Found::Damaged(path)) => Some(path),
+        Ok(_) | Err(_) => None,
+    };
+    let of = |name: &str| {
+        let path = directory.join(name);
+        let file = if in_place.as_ref() == Some(&path) {
+            damaged(path)
+        } else {
+            StateFile::of_others(path, None)
+        };
+        file.findings(
+            "it had what undoes a change on trial: nothing was undone by it",
+            "look at `netagent plan` and `netagent history`",
+        )
+    };
+    [RUNNING, UNDONE].into_iter().flat_map(of).collect()
 }
 
 fn remove(path: &Path) -> Result<()> {

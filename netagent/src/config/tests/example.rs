@@ -59,6 +59,7 @@ fn a_file_becomes_bonds_bridges_hosts_and_ports() {
         mtu: Some(9000),
         native: Vid::new(1),
         mac_of: Some(name("oob-bo")),
+        promiscuous: false,
     };
     assert_eq!(desired.bridges[&name("oob-br")], bridge);
     assert_eq!(desired.bridges.len(), 2);
@@ -69,7 +70,7 @@ fn a_file_becomes_bonds_bridges_hosts_and_ports() {
         addresses: ["10.0.0.5/24".parse().unwrap()].into(),
         routes: <_>::default(),
         metric: None,
-        dhcp: None,
+        dhcp: <_>::default(),
         accept_ra: None,
         keep_foreign: true,
     };
@@ -90,6 +91,10 @@ fn a_file_becomes_bonds_bridges_hosts_and_ports() {
         fast_path: FastPath::Tc,
         mtu: None,
         network_mtu: Some(9000),
+        hairpin: None,
+        port_isolation: None,
+        silent: false,
+        pod: None,
     };
     assert_eq!(desired.ports[&name("oob-bo")], uplink);
     assert_eq!(desired.ports[&name("mgmt-bo")].vids.to_string(), "1,10");
@@ -109,6 +114,10 @@ fn a_file_becomes_bonds_bridges_hosts_and_ports() {
         fast_path: FastPath::Tc,
         mtu: None,
         network_mtu: Some(9000),
+        hairpin: None,
+        port_isolation: None,
+        silent: false,
+        pod: None,
     };
     assert_eq!(desired.ports[&name("tap7")], vm);
     assert_eq!(desired.ports.len(), 3);

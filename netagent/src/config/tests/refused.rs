@@ -147,6 +147,9 @@ fn files_that_cannot_be_read_say_what_to_do() {
     let missing = error();
     fs::write(&path, "#".repeat(usize::try_from(MAX_BYTES).unwrap() + 1)).unwrap();
     let large = error();
+    let largest = format!("ports:\n{}", "#".repeat(usize::try_from(MAX_BYTES).unwrap() - 7));
+    fs::write(&path, &largest).unwrap();
+    let fits = load(&path);
     fs::write(&path, b"ports: []\n\xff").unwrap();
     let binary = error();
     fs::write(&path, "ports:\n").unwrap();
@@ -159,4 +162,5 @@ fn files_that_cannot_be_read_say_what_to_do() {
     assert_eq!(large, "DIR/f.yaml: is larger than 1 MiB; this is hardly a configuration file");
     assert_eq!(binary, "DIR/f.yaml: is not UTF-8 text (byte 10); save it as UTF-8");
     assert!(taken.is_ok());
+    assert_eq!(fits.unwrap().text, largest);
 }

@@ -12,14 +12,42 @@ use serde::{Deserialize, Serialize};
 use crate::{
     clock::boot_seconds,
     dhcp::{Interface, Lease},
-    names::{IfName, Mac},
+    names::{Family, IfName, Mac},
     state_file::StateFile,
 };
 
 /// The file.
 pub struct LeaseFile {
     file: StateFile,
-    leases: BTreeMap<IfName, Kept>,
+    leases: BTreeMap<Key, Kept>,
+}
+
+/// The interface and the family of a lease: `br`, and `br/v6`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Key(pub IfName, pub Family);
+
+/// No interface has it in its name.
+const V6: &str = "/v6";
+
+impl From<Key> for String {
+    fn from(Key(name, family): Key) -> Self {
+        match family {
+            Family::V4 => name.to_string(),
+            Family::V6 => format!("{name}{V6}"),
+        }
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        Ok(match text.strip_suffix(V6) {
+            None => Self(text.parse()?, Family::V4),
+            Some(name) => Self(name.parse()?, Family::V6),
+        })
+    }
 }
 
 /// A lease in the file.
@@ -41,27 +69,32 @@ impl LeaseFile {
     }
 
     /// The lease of an interface, with times since this boot.
-    pub fn get(&self, interface: &Interface) -> Option<Lease> {
-        let kept = self.leases.get(&interface.name)?;
+    pub fn get(&self, interface: &Interface, family: Family) -> Option<Lease> {
+        let kept = self.leases.get(&Key(interface.name.clone(), family))?;
         let lease = kept.lease.clone().moved(kept.boot - boot());
-        (kept.mac == interface.mac).then_some(lease)
+        (kept.mac == interface.mac && lease.family() == family).then_some(lease)
+    }
+
+    /// The interfaces and families of all leases.
+    pub fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.leases.keys()
     }
 
     /// Notes a lease.
     pub fn insert(&mut self, interface: &Interface, lease: &Lease) {
         let kept = Kept { mac: interface.mac, lease: lease.clone(), boot: boot() };
-        self.leases.insert(interface.name.clone(), kept);
+        self.leases.insert(Key(interface.name.clone(), lease.family()), kept);
     }
 
     /// Forgets a lease.
-    pub fn remove(&mut self, name: &IfName) {
-        self.leases.remove(name);
+    pub fn remove(&mut self, key: &Key) {
+        self.leases.remove(key);
     }
 
     /// Forgets the leases of other interfaces. Returns whether there were any.
-    pub fn retain(&mut self, keep: impl Fn(&IfName) -> bool) -> bool {
+    pub fn retain(&mut self, keep: impl Fn(&Key) -> bool) -> bool {
         let before = self.leases.len();
-        self.leases.retain(|name, _| keep(name));
+        self.leases.retain(|key, _| keep(key));
         self.leases.len() < before
     }
 
@@ -85,7 +118,10 @@ mod tests {
     use std::{fs, net::Ipv4Addr, os::unix::fs::PermissionsExt as _};
 
     use super::*;
-    use crate::names::Cidr;
+    use crate::{
+        dhcp::{v4, v6},
+        names::Cidr,
+    };
 
     #[test]
     fn a_lease_is_read_as_it_was_for_its_own_interface_only() {
@@ -93,7 +129,7 @@ mod tests {
             std::env::temp_dir().join(format!("netagent-leases-{}", std::process::id()));
         let interface =
             Interface { name: "br".parse().unwrap(), index: 7, mac: Mac([2, 0, 0, 0, 0, 7]) };
-        let lease = Lease {
+        let lease = v4::Lease {
             address: "10.0.0.5/24".parse().unwrap(),
             server: Ipv4Addr::new(10, 0, 0, 1),
             renew: 5000,
@@ -104,24 +140,36 @@ mod tests {
             ntp: vec![],
             replaces: None,
         };
+        let lease = Lease::V4(lease);
+        let (server, address) = ("00:03:00".parse().unwrap(), "fd00::5".parse().unwrap());
+        let other_family =
+            v6::Lease { address, server, renew: 5000, rebind: 6000, preferred: 6500, until: 8000 };
+        let other_family = Lease::V6(other_family);
         let mut file = LeaseFile::read(&directory);
-        assert_eq!(file.get(&interface), None);
+        assert_eq!(file.get(&interface, Family::V4), None);
         file.insert(&interface, &lease);
+        file.insert(&interface, &other_family);
         file.save().unwrap();
         let path = directory.join("leases.json");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let read = LeaseFile::read(&directory).get(&interface).unwrap();
+        let read = LeaseFile::read(&directory).get(&interface, Family::V4).unwrap();
         // The two clocks are read one after the other.
-        assert!(read.until.abs_diff(lease.until) <= 1, "{read:?}");
-        assert_eq!(read.clone().moved(lease.until.cast_signed() - read.until.cast_signed()), lease);
+        assert!(read.until().abs_diff(lease.until()) <= 1, "{read:?}");
+        assert_eq!(
+            read.clone().moved(lease.until().cast_signed() - read.until().cast_signed()),
+            lease
+        );
+        let read = LeaseFile::read(&directory).get(&interface, Family::V6).unwrap();
+        let apart = other_family.until().cast_signed() - read.until().cast_signed();
+        assert_eq!(read.moved(apart), other_family);
         let other = Interface { mac: Mac([2, 0, 0, 0, 0, 8]), ..interface.clone() };
-        assert_eq!(file.get(&other), None);
+        assert_eq!(file.get(&other, Family::V4), None);
         // The node was off for 100 s of 1,000 s that it was up, and has been up for 0 s.
-        file.leases.get_mut(&interface.name).unwrap().boot -= 1100;
-        let moved = file.get(&interface).unwrap();
-        assert!(moved.until.abs_diff(lease.until - 1100) <= 1, "{moved:?}");
+        file.leases.get_mut(&Key(interface.name.clone(), Family::V4)).unwrap().boot -= 1100;
+        let moved = file.get(&interface, Family::V4).unwrap();
+        assert!(moved.until().abs_diff(lease.until() - 1100) <= 1, "{moved:?}");
         fs::write(&path, "{").unwrap();
-        assert_eq!(LeaseFile::read(&directory).get(&interface), None);
+        assert_eq!(LeaseFile::read(&directory).get(&interface, Family::V4), None);
         fs::remove_dir_all(&directory).unwrap();
     }
 }

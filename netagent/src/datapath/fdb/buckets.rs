@@ -28,13 +28,18 @@ pub struct Buckets<M> {
 }
 
 impl<M: Deref<Target = [AtomicBucket]>> Buckets<M> {
-    /// The buckets in the state in which an earlier agent left them.
+    /// The buckets in the state in which an earlier agent left them. A build may have another hash
+    /// than the one before: what is in the wrong bucket goes.
     pub fn new(memory: M, seed: u64) -> Self {
         let mut tombstones = Vec::new();
-        for (bucket, entries) in memory.iter().enumerate() {
+        for (number, entries) in memory.iter().enumerate() {
             for (way, entry) in entries.iter().enumerate() {
+                let [who, place, _] = entry;
+                if bucket(who.load(Ordering::Relaxed), seed) as usize != number {
+                    place.store(0, Ordering::Release);
+                }
                 if !is_free(entry) && !is_used(entry) {
-                    tombstones.push((bucket, way));
+                    tombstones.push((number, way));
                 }
             }
         }
@@ -198,6 +203,16 @@ mod tests {
         buckets.clear(|| {});
         let free = buckets.memory.iter().flatten().filter(|entry| is_free(entry)).count();
         assert_eq!(free, netagent_common::BUCKETS as usize * WAYS - 1);
+    }
+
+    #[test]
+    fn reopen_removes_what_is_in_another_bucket_than_its_own() {
+        let mut buckets = buckets();
+        buckets.set(&station(1), 7, 0, || {});
+        let buckets = Buckets::new(buckets.memory, SEED + 2);
+        assert_eq!((buckets.entries().len(), buckets.tombstones.len()), (0, 1));
+        let buckets = Buckets::new(buckets.memory, SEED);
+        assert_eq!((buckets.entries().len(), buckets.tombstones.len()), (0, 1));
     }
 
     #[test]

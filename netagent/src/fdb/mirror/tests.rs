@@ -15,7 +15,7 @@ fn mirror() -> Mirror {
         macs: BTreeMap::from([(BRIDGE, Mac([2; 6]))]),
         uplinks: BTreeSet::from([UPLINK]),
     };
-    let mut mirror = Mirror::new(bridges, []);
+    let mut mirror = Mirror::new(bridges, [], Moves::new());
     let (writes, ask) = mirror.set_ports(ports(&[UPLINK, VM, OTHER]));
     assert!(writes.is_empty() && ask);
     mirror
@@ -99,7 +99,8 @@ fn a_dump_removes_the_stations_that_it_lacks() {
 #[test]
 fn stations_left_by_an_earlier_agent_are_compared() {
     let bridges = Bridges { macs: BTreeMap::from([(BRIDGE, Mac([2; 6]))]), ..Bridges::default() };
-    let mut mirror = Mirror::new(bridges, [(station(1), VM), (station(2), VM), (station(3), 99)]);
+    let mut mirror =
+        Mirror::new(bridges, [(station(1), VM), (station(2), VM), (station(3), 99)], Moves::new());
     assert_eq!(mirror.set_ports(ports(&[VM])).0, [Write::Remove(station(3))]);
     mirror.begin([]);
     assert_eq!(mirror.known(station(1), VM, false), None);
@@ -125,4 +126,30 @@ fn the_stations_of_one_port_are_limited() {
     // A removed station frees its place.
     mirror.gone(station(0));
     assert!(matches!(mirror.known(station(0), VM, false), Some(Write::Set(..))));
+}
+
+#[test]
+fn stations_that_move_are_counted_at_the_port_that_they_move_to() {
+    let mut mirror = mirror();
+    mirror.known(station(1), VM, false);
+    mirror.known(station(1), VM, false);
+    assert_eq!(mirror.moves(), &Moves::new(), "it was not known before");
+    mirror.known(station(1), UPLINK, false);
+    mirror.known(station(1), VM, false);
+    mirror.known(station(2), OTHER, false);
+    // A dump that writes it again is no move; one that has it elsewhere is.
+    mirror.begin([station(1), station(2)]);
+    mirror.known(station(1), VM, false);
+    mirror.known(station(2), VM, false);
+    mirror.end();
+    let moves = Moves::from([(UPLINK, 1), (VM, 2)]);
+    assert_eq!(mirror.moves(), &moves);
+    // Its own address, and an address that leaves what is followed, move nowhere.
+    mirror.known(Station { mac: [2; 6], ..station(0) }, VM, true);
+    mirror.known(station(1), 99, false);
+    assert_eq!(mirror.moves(), &moves);
+    // The index may be that of another device when it comes back.
+    mirror.set_port(VM, None);
+    mirror.set_port(VM, Some(BRIDGE));
+    assert_eq!(mirror.moves(), &Moves::from([(UPLINK, 1)]));
 }

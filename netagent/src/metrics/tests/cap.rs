@@ -30,6 +30,12 @@ fn cap_folds_the_largest_trunks_and_keeps_sums() {
     netagent_vlan_receive_packets_total{device="a-bo",vlan="link-local"} 1
     netagent_vlan_receive_packets_total{device="a-bo",vlan="other"} 8386559
     "#);
+    for (family, sum) in
+        [("receive_bytes", 838_655_900), ("transmit_packets", 4094), ("transmit_bytes", 409_400)]
+    {
+        let series = format!("netagent_vlan_{family}_total{{device=\"a-bo\",vlan=\"other\"}}");
+        assert_eq!(samples(&text, &series), format!("{series} {sum}"));
+    }
     assert_eq!(samples(&text, receive).lines().count(), 2 + 2 * 4095 + 1);
     let sum: u64 = samples(&text, receive)
         .lines()

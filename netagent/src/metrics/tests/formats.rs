@@ -1,7 +1,7 @@
 use insta::assert_snapshot;
 
 use super::{super::*, classic, samples};
-use crate::show::sample::node;
+use crate::{show::sample::node, state::Address};
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "one text")]
@@ -28,6 +28,9 @@ fn openmetrics_of_a_small_node() {
     netagent_forward_packets_total{device="tap7",path="bridge"} 4000
     netagent_forward_packets_total{device="tap7",path="tc"} 0
     netagent_forward_packets_total{device="tap7",path="xdp"} 0
+    # HELP netagent_port_mac_moves Stations that moved to the port from another port of its bridge, as the bridge's FDB tells
+    # TYPE netagent_port_mac_moves counter
+    netagent_port_mac_moves_total{device="tap7"} 1
     # HELP netagent_vlan_series_limited Whether there are too many VLAN series: if so, the largest trunks have one series, vlan other
     # TYPE netagent_vlan_series_limited gauge
     netagent_vlan_series_limited 0
@@ -73,9 +76,9 @@ fn openmetrics_of_a_small_node() {
     netagent_transmit_drop_bytes_total{device="tap7",vlan="other",reason="egress-filtered"} 0
     netagent_transmit_drop_bytes_total{device="tap7",vlan="100",reason="tag-failed"} 0
     netagent_transmit_drop_bytes_total{device="tap7",vlan="100",reason="too-long"} 0
-    # HELP netagent_port Network, mode, PVID and admitted frame types of a port
+    # HELP netagent_port Network, mode, PVID and admitted frame types of a port, and its pod
     # TYPE netagent_port info
-    netagent_port_info{device="tap7",network="corp-net",mode="access",pvid="100",admit="untagged-and-priority"} 1
+    netagent_port_info{device="tap7",network="corp-net",mode="access",pvid="100",admit="untagged-and-priority",namespace="",pod="",interface=""} 1
     # HELP netagent_port_attached Whether a netagent program is attached to the port; only uplink_xdp is optional
     # TYPE netagent_port_attached gauge
     netagent_port_attached{device="tap7",program="port_in"} 1
@@ -123,7 +126,9 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="critical",code="look-failed"} 0
     netagent_problems{severity="warning",code="no-answer"} 0
     netagent_problems{severity="warning",code="reload-failed"} 0
+    netagent_problems{severity="warning",code="restart-needed"} 0
     netagent_problems{severity="error",code="state-damaged"} 0
+    netagent_problems{severity="warning",code="state-not-written"} 0
     netagent_problems{severity="error",code="rejected"} 0
     netagent_problems{severity="error",code="refused"} 0
     netagent_problems{severity="warning",code="confirmation-needed"} 0
@@ -146,8 +151,11 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="info",code="lease-missing"} 0
     netagent_problems{severity="error",code="lease-lost"} 0
     netagent_problems{severity="warning",code="mtu-low"} 0
+    netagent_problems{severity="warning",code="mtu-high"} 0
     netagent_problems{severity="info",code="xdp-unavailable"} 0
     netagent_problems{severity="warning",code="unmanaged-port"} 0
+    netagent_problems{severity="info",code="left-alone"} 0
+    netagent_problems{severity="info",code="silent"} 0
     netagent_problems{severity="warning",code="address-on-port"} 0
     netagent_problems{severity="warning",code="other-manager"} 0
     netagent_problems{severity="warning",code="renamed"} 0
@@ -228,6 +236,7 @@ fn classic_families_have_their_suffix_in_type_and_help() {
     netagent_vlan_transmit_packets_total counter
     netagent_vlan_transmit_bytes_total counter
     netagent_forward_packets_total counter
+    netagent_port_mac_moves_total counter
     netagent_vlan_series_limited gauge
     netagent_receive_drop_packets_total counter
     netagent_receive_drop_bytes_total counter
@@ -271,9 +280,12 @@ fn classic_families_have_their_suffix_in_type_and_help() {
     netagent_vlan_receive_packets_total{device="tap7",vlan="100"} 4000
     "#);
     assert_snapshot!(samples(&text, "netagent_port_"), @r#"
-    netagent_port_info{device="oob-bo",network="oob",mode="uplink",pvid="1",admit="all"} 1
-    netagent_port_info{device="tap7",network="corp-net",mode="access",pvid="100",admit="untagged-and-priority"} 1
-    netagent_port_info{device="tap8",network="lab",mode="trunk",pvid="none",admit="tagged"} 1
+    netagent_port_mac_moves_total{device="oob-bo"} 4
+    netagent_port_mac_moves_total{device="tap7"} 1
+    netagent_port_mac_moves_total{device="tap8"} 0
+    netagent_port_info{device="oob-bo",network="oob",mode="uplink",pvid="1",admit="all",namespace="",pod="",interface=""} 1
+    netagent_port_info{device="tap7",network="corp-net",mode="access",pvid="100",admit="untagged-and-priority",namespace="",pod="",interface=""} 1
+    netagent_port_info{device="tap8",network="lab",mode="trunk",pvid="none",admit="tagged",namespace="default",pod="vm8",interface="net1"} 1
     netagent_port_attached{device="oob-bo",program="uplink_xdp"} 1
     netagent_port_attached{device="oob-bo",program="uplink_in"} 1
     netagent_port_attached{device="oob-bo",program="uplink_out"} 1
@@ -295,4 +307,46 @@ fn empty_node_has_its_build_and_no_series_of_devices() {
     # TYPE netagent_build_info gauge
     netagent_build_info{version="VERSION"} 1
     "#);
+}
+
+#[test]
+fn frames_that_took_no_fast_path_took_the_bridge() {
+    let mut node = node();
+    for (device, port) in &mut node.counters.ports {
+        if device.as_str() == "tap7" {
+            (port.forwarded.tc, port.forwarded.xdp) = (500, 7);
+        }
+    }
+    let text = classic(node);
+    assert_snapshot!(samples(&text, "netagent_forward_packets_total{device=\"tap7\""), @r#"
+    netagent_forward_packets_total{device="tap7",path="bridge"} 3493
+    netagent_forward_packets_total{device="tap7",path="tc"} 500
+    netagent_forward_packets_total{device="tap7",path="xdp"} 7
+    "#);
+}
+
+#[test]
+fn leases_of_the_agent_have_the_time_of_their_end() {
+    let mut node = node();
+    let link = node.links.links.values_mut().next().unwrap();
+    let address = |owned, until| Address { owned, until, ..Address::default() };
+    link.addresses = [
+        ("10.0.0.5/24", address(true, Some(1000))),
+        ("fd00::5/64", address(true, Some(5000))),
+        ("10.0.0.6/24", address(false, Some(7000))),
+        ("10.0.0.7/24", address(true, None)),
+    ]
+    .map(|(cidr, address)| (cidr.parse().unwrap(), address))
+    .into();
+    let text = classic(node);
+    let ends = |family: &str| {
+        let samples = samples(&text, "netagent_dhcp_lease_expiry_timestamp_seconds");
+        assert_eq!(samples.lines().count(), 2, "{samples}");
+        let family = format!("family=\"{family}\"");
+        let sample = samples.lines().find(|line| line.contains(&family)).unwrap();
+        sample.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
+    };
+    assert_eq!(ends("ipv6") - ends("ipv4"), 4000);
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!(ends("ipv4") <= now.as_secs() + 1000 && ends("ipv4") > 1000);
 }

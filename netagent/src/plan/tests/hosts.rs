@@ -81,3 +81,69 @@ fn advertisements_of_a_link_that_carries_the_node_end_with_confirmation_only() {
     let accept = planned(&with_host("{ acceptRa: true }"), &observed, &datapath);
     assert_eq!(accept.unconfirmed(), BTreeSet::new());
 }
+
+#[test]
+fn an_interface_that_exists_is_taken_if_it_is_that_vlan_of_the_bridge() {
+    let vlan = |parent: &str, number| Kind::Vlan { parent: Some(name(parent)), vid: vid(number) };
+    for (kind, up, expected) in [
+        (vlan("oob-br", 10), true, Some("")),
+        (vlan("oob-br", 10), false, Some("ip link set oob-br.10 up")),
+        (vlan("oob-br", 11), true, None),
+        (vlan("other", 10), true, None),
+        (Kind::Other("dummy".to_owned()), true, None),
+    ] {
+        let (mut observed, datapath) = settled();
+        observed.links.insert(name("oob-br.10"), Link { up, ..link(50, kind) });
+        let desired = with_host("{ vlan: 10 }");
+        let plan = planned(&desired, &observed, &datapath);
+        let refused = "oob-br.10 exists and is not VLAN 10 on oob-br: rename it, or ip link delete \
+                       oob-br.10";
+        assert_eq!(
+            found(&plan, Code::Refused),
+            Vec::from_iter(expected.is_none().then_some(refused))
+        );
+        assert_eq!(of_hosts(&desired, &observed).join("\n"), expected.unwrap_or_default());
+    }
+}
+
+#[test]
+fn our_bridge_loses_the_vlans_that_no_interface_needs() {
+    let removed = |filtering: &str, alias: Option<&str>| {
+        let (mut observed, datapath) = settled();
+        let link = observed.links.get_mut(&name("oob-br")).unwrap();
+        link.alias = alias.map(str::to_owned);
+        link.vlans =
+            BTreeMap::from([(vid(10), VlanFlags::default()), (vid(50), VlanFlags::default())]);
+        let file = OOB.replace("{ uplink:", &format!("{{ vlanFiltering: {filtering}, uplink:"));
+        let file = file.replace("mode: 802.3ad } }", "mode: 802.3ad } }, host: { vlan: 10 }");
+        let plan = planned(&desired(&file), &observed, &datapath);
+        let steps = changes(&plan).into_iter().map(|change| change.to_string());
+        steps.filter(|step| step.starts_with("bridge vlan del dev oob-br ")).collect::<Vec<_>>()
+    };
+    let ours = Some("netagent");
+    assert_eq!(removed("auto", ours), ["bridge vlan del dev oob-br vid 50 self"]);
+    assert_eq!(removed("off", ours), [""; 0]);
+    assert_eq!(removed("on", None), [""; 0]);
+}
+
+#[test]
+fn addresses_of_others_go_if_the_file_says_so_unless_they_expire_by_themselves() {
+    let (mut observed, _) = settled();
+    let address = |secondary, until| Address { until, secondary, ..Address::default() };
+    observed.links.get_mut(&name("oob-br")).unwrap().addresses = [
+        ("10.9.9.1/24", address(false, None)),
+        ("10.9.9.2/24", address(true, None)),
+        ("10.9.9.3/24", address(false, Some(9))),
+        ("fd00::8/64", address(false, None)),
+        ("fd00::9/64", address(false, Some(9))),
+    ]
+    .map(|(cidr, address)| (cidr.parse().unwrap(), address))
+    .into();
+    assert_eq!(of_hosts(&with_host("{}"), &observed), [""; 0]);
+    // The first one of a subnet last.
+    assert_eq!(
+        of_hosts(&with_host("{ keepForeign: false }"), &observed),
+        ["10.9.9.2/24", "10.9.9.1/24", "10.9.9.3/24", "fd00::8/64"]
+            .map(|cidr| format!("ip address del {cidr} dev oob-br"))
+    );
+}

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    names::Cidr,
-    state::{DHCP_PROTOCOL, Dhcp, Lease},
+    names::{Cidr, Family},
+    state::{DHCP_PROTOCOL, Dhcp, Lease, Lifetime},
 };
 
 /// The second since the boot at which the lease ends.
@@ -26,15 +26,15 @@ fn lease() -> Lease {
         route(cidr("10.7.0.0/16"), Some("10.9.9.1")),
         route(cidr("10.9.9.1/32"), None),
     ];
-    Lease { address, until: UNTIL, routes: routes.into(), replaces: None }
+    Lease { address, lifetime: Lifetime::until(UNTIL), routes: routes.into(), replaces: None }
 }
 
 fn desired_with(dhcp: Dhcp) -> Desired {
     let mut desired =
         desired(&OOB.replace("mode: 802.3ad } }", "mode: 802.3ad } }, host: { dhcp: v4 }"));
     let host = desired.hosts.get_mut(&name("oob-br")).unwrap();
-    assert_eq!(host.dhcp, Some(Dhcp::Unknown));
-    host.dhcp = Some(dhcp);
+    assert_eq!(host.dhcp.get(&Family::V4), Some(&Dhcp::Unknown));
+    host.dhcp.insert(Family::V4, dhcp);
     desired
 }
 
@@ -55,7 +55,7 @@ fn node(addresses: &[(&str, bool, Option<u64>)]) -> Observed {
 /// The steps for addresses and routes, and the links that need confirmation.
 fn of_host(desired: &Desired, observed: &Observed) -> Vec<String> {
     let plan = planned(desired, observed, &ObservedDatapath::default());
-    let of_host = |unit: &&Unit| [Part::Lease, Part::Host].contains(&unit.id.part);
+    let of_host = |unit: &&Unit| [Part::Lease(Family::V4), Part::Host].contains(&unit.id.part);
     let units = plan.units.iter().filter(of_host);
     let text = |unit: &Unit| {
         let guarded = unit.unconfirmed.iter().map(|name| format!("# guarded: {name}"));
@@ -158,7 +158,7 @@ fn a_lease_is_renewed_while_its_segment_waits() {
     desired.bridges.get_mut(&name("oob-br")).unwrap().mtu = Some(9000);
     let plan = planned(&desired, &observed, &ObservedDatapath::default());
     assert!(plan.unconfirmed().contains(&name("oob-br")), "{plan:#?}");
-    let lease = plan.units.iter().find(|unit| unit.id.part == Part::Lease).unwrap();
+    let lease = plan.units.iter().find(|unit| unit.id.part == Part::Lease(Family::V4)).unwrap();
     assert!(lease.is_runnable(), "{lease:#?}");
 }
 
@@ -197,4 +197,42 @@ fn without_dhcp_in_the_file_the_lease_goes_with_confirmation() {
         ["ip address del 10.0.0.5/24 dev oob-br", "# guarded: oob-br"]
     );
     assert_eq!(lease().routes.first().unwrap().protocol, DHCP_PROTOCOL);
+}
+
+/// The lease of one family says nothing of the other one, nor of addresses of others.
+#[test]
+fn a_lease_of_the_other_family_and_addresses_of_others_stay() {
+    let v6 = ("fd00::5/64", true, Some(UNTIL));
+    let others = ("10.9.0.5/24", false, Some(9));
+    let of_v6 = Route::leased(
+        &name("oob-br"),
+        Route::everywhere("fd00::1".parse().unwrap()),
+        "fd00::1".parse().ok(),
+        cidr("fd00::5/64"),
+    );
+    let mut observed = node(&[("10.0.0.5/24", true, Some(UNTIL)), v6, others]);
+    observed.routes.extend(lease().routes);
+    observed.routes.insert(of_v6);
+    let both = |dhcp| {
+        let mut desired = desired_with(dhcp);
+        let host = desired.hosts.get_mut(&name("oob-br")).unwrap();
+        host.dhcp.insert(Family::V6, Dhcp::Unknown);
+        desired
+    };
+    assert_eq!(of_host(&both(Dhcp::Leased(lease())), &observed), [""; 0]);
+    observed.routes.retain(|route| !lease().routes.contains(route));
+    assert_eq!(of_host(&both(ended()), &observed), ["ip address del 10.0.0.5/24 dev oob-br"]);
+    let missing = planned(&both(Dhcp::Unknown), &node(&[v6]), &<_>::default());
+    assert_eq!(found(&missing, Code::LeaseMissing).len(), 1);
+}
+
+#[test]
+fn a_fixed_route_of_an_earlier_file_goes_with_confirmation() {
+    let mut observed = node(&[("10.0.0.5/24", true, Some(UNTIL))]);
+    observed.routes.insert(Route { protocol: crate::state::PROTOCOL, ..default_route("oob-br") });
+    let lease = Lease { routes: <_>::default(), ..lease() };
+    assert_eq!(
+        of_host(&desired_with(Dhcp::Leased(lease)), &observed),
+        ["ip route del default via 10.0.0.1 dev oob-br", "# guarded: oob-br"]
+    );
 }

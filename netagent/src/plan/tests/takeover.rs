@@ -66,7 +66,7 @@ fn only_addresses_of_the_file_move_to_another_vlan() {
     let steps: Vec<String> = takeover.steps.iter().map(|step| text(&step.change)).collect();
     assert!(steps.contains(&"ip address add 10.0.0.5/24 dev mgmt-br.10".to_owned()), "{steps:?}");
     assert!(!steps.iter().any(|step| step.contains("10.0.0.77")), "{steps:?}");
-    assert!(takeover.impact.contains(&"10.0.0.77/24 on eth2 stops to work".to_owned()));
+    assert!(takeover.impact.contains(&"10.0.0.77/24 on eth2 stops working".to_owned()));
 }
 
 #[test]
@@ -84,6 +84,59 @@ fn vlan_interface_on_a_nic_is_replaced_by_that_of_the_bridge() {
     assert!(plan.unconfirmed().contains(&name("eth2.10")));
 }
 
+/// A bond that has the addresses already: the new interface gets them with the bond, not before.
+#[test]
+fn bond_that_the_node_lives_on_brings_its_addresses() {
+    let file = BOND.replace("host: {", "host: { gateway: 10.0.0.1,");
+    let file = file.replace("nics: [eth2, eth3]", "nics: [eth2, eth3], bond: { name: bond0 }");
+    let mut observed = fresh();
+    observed.links.insert(name("bond0"), link(30, Kind::Bond(BondState::default())));
+    for nic in ["eth2", "eth3"] {
+        observed.links.get_mut(&name(nic)).unwrap().controller = Some(name("bond0"));
+    }
+    let bond = observed.links.get_mut(&name("bond0")).unwrap();
+    bond.addresses.insert(cidr("10.0.0.5/24"), Address::default());
+    observed.routes.insert(default_route("bond0"));
+    let plan = planned(&desired(&file), &observed, &ObservedDatapath::default());
+    let unit = plan.units.iter().find(|unit| unit.id.to_string() == "port bond0").unwrap();
+    assert!(unit.is_whole, "half of it would cut the node off");
+    let steps = unit.steps.iter().map(|step| step.change.to_string());
+    let steps: Vec<_> = steps.filter(|step| step.starts_with("ip ")).collect();
+    insta::assert_snapshot!(steps.join("\n"), @"
+    ip address add 10.0.0.5/24 dev mgmt-br
+    ip route append default via 10.0.0.1 dev mgmt-br
+    ip link set bond0 master mgmt-br
+    ip route del default via 10.0.0.1 dev bond0
+    ip address del 10.0.0.5/24 dev bond0
+    ip neigh replace 10.0.0.1 dev mgmt-br use
+    ");
+    let of_host = plan.units.iter().filter(|unit| unit.id.part == Part::Host);
+    assert_eq!(of_host.flat_map(|unit| &unit.steps).count(), 0);
+}
+
+/// An agent that was killed has left the route that waited behind the one of the NIC.
+#[test]
+fn route_that_waited_goes_when_the_one_before_it_is_there() {
+    let file = "clusterNetworks: { mgmt: { uplink: { nics: [eth2], bond: { mode: none } }, \
+                host: { address: \"fd00::5/64\" } } }";
+    let mut observed = fresh();
+    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) };
+    let mut link = link(21, Kind::Bridge(bridge));
+    link.addresses.insert(cidr("fd00::5/64"), Address::default());
+    link.alias = Some("netagent".to_owned());
+    observed.links.insert(name("mgmt-br"), link);
+    observed.links.get_mut(&name("eth2")).unwrap().controller = Some(name("mgmt-br"));
+    let everywhere = Route::everywhere("fd00::1".parse().unwrap());
+    let route = Route::desired(&name("mgmt-br"), everywhere, "fd00::1".parse().ok());
+    let route = |metric| Route { metric, protocol: 4, ..route.clone() };
+    observed.routes = BTreeSet::from([route(1024), route(1025), route(2000)]);
+    let plan = planned(&desired(file), &observed, &ObservedDatapath::default());
+    let steps: Vec<_> = changes(&plan).iter().map(ToString::to_string).collect();
+    let removed: Vec<_> = steps.iter().filter(|step| step.starts_with("ip route del")).collect();
+    assert_eq!(removed, ["ip route del default via fd00::1 dev mgmt-br metric 1025"]);
+    assert!(!plan.unconfirmed().contains(&name("mgmt-br")), "nothing is lost");
+}
+
 /// The node lives on a VLAN interface of a NIC that a segment without the node takes.
 #[test]
 fn nic_below_a_link_that_the_node_lives_on_needs_confirmation() {
@@ -91,7 +144,7 @@ fn nic_below_a_link_that_the_node_lives_on_needs_confirmation() {
     let plan = planned(&desired(file), &lived_on("eth2.10"), &ObservedDatapath::default());
     assert!(plan.unconfirmed().contains(&name("eth2")), "{:?}", plan.unconfirmed());
     let needed = found(&plan, Code::ConfirmationNeeded);
-    assert!(needed.iter().any(|text| text.contains("10.0.0.5/24 on eth2.10 stops to work")));
+    assert!(needed.iter().any(|text| text.contains("10.0.0.5/24 on eth2.10 stops working")));
 }
 
 #[test]

@@ -1,0 +1,239 @@
+//! Every guard alone, and none, over every kind of frame, however it is wrapped: a guard sees what
+//! it is for, and nothing else.
+
+extern crate std;
+
+use std::{vec, vec::Vec};
+
+use super::*;
+
+/// What no guard, and the guards of addresses, DHCP and router advertisements each alone say.
+type Verdicts = [Option<Reason>; 4];
+
+const FINE: Verdicts = [None; 4];
+const SOURCE: Verdicts = [None, Some(Reason::MacSpoofed), None, None];
+const ARP_OF_OTHER: Verdicts = [None, Some(Reason::ArpSpoofed), None, None];
+const ND_OF_OTHER: Verdicts = [None, Some(Reason::NdSpoofed), None, None];
+const SERVER: Verdicts = [None, None, Some(Reason::DhcpServer), None];
+const ROUTER: Verdicts = [None, None, None, Some(Reason::RouterAdvertisement)];
+/// IPv6 whose extension headers cannot be read is refused whatever the guards.
+const UNREADABLE: Verdicts = [Some(Reason::Malformed); 4];
+
+const TCP: u8 = 6;
+
+/// A frame behind its addresses, from the Ethertype on.
+type Frame = (&'static str, Vec<u8>, Verdicts);
+
+fn arp(ethertype: u16, sender: Mac) -> Vec<u8> {
+    let head = [0, 1, 8, 0, 6, 4, 0, 2];
+    [&ethertype.to_be_bytes()[..], &head, &sender, &[10, 0, 0, 1], &OTHER, &[10, 0, 0, 2]].concat()
+}
+
+/// With a header of so many words, and the field of the fragment.
+fn v4(words: u8, fragment: u16, protocol: u8, ports: [u16; 2]) -> Vec<u8> {
+    let mut header = vec![0xff; usize::from(words) * 4];
+    header[0] = 0x40 | words;
+    header[6..8].copy_from_slice(&fragment.to_be_bytes());
+    header[9] = protocol;
+    [&IPV4.to_be_bytes()[..], &header, &ports.map(u16::to_be_bytes).concat()].concat()
+}
+
+/// Behind these extension headers, each with its type.
+fn v6(extensions: &[(u8, Vec<u8>)], protocol: u8, message: &[u8]) -> Vec<u8> {
+    let kinds = extensions.iter().map(|(kind, _)| *kind).chain([protocol]);
+    let mut kinds = kinds.collect::<Vec<_>>().into_iter();
+    let mut packet = vec![0xff; 40];
+    (packet[0], packet[6]) = (0x60, kinds.next().unwrap());
+    for ((_, header), next) in extensions.iter().zip(kinds) {
+        packet.push(next);
+        packet.extend(&header[1..]);
+    }
+    [&IPV6.to_be_bytes()[..], &packet, message].concat()
+}
+
+/// An extension header: its length field, and the bytes that it has.
+fn extension(kind: u8, length: u8, bytes: usize) -> (u8, Vec<u8>) {
+    let mut header = vec![0xff; bytes];
+    header[1] = length;
+    (kind, header)
+}
+
+/// The reserved byte is where other headers have their length.
+fn fragment(field: u16) -> (u8, Vec<u8>) {
+    let [high, low] = field.to_be_bytes();
+    (44, vec![0, 9, high, low, 0, 0, 0, 7])
+}
+
+fn udp(from: u16, to: u16) -> [u8; 4] {
+    let ([a, b], [c, d]) = (from.to_be_bytes(), to.to_be_bytes());
+    [a, b, c, d]
+}
+
+/// An ICMPv6 message with a header of so many bytes, and options.
+fn icmp(kind: u8, header: usize, options: &[&[u8]]) -> Vec<u8> {
+    let mut message = vec![0; header];
+    message[0] = kind;
+    [message, options.concat()].concat()
+}
+
+/// An option with a link-layer address.
+fn address(option: u8, mac: Mac) -> [u8; 8] {
+    let mut bytes = [option, 1, 0, 0, 0, 0, 0, 0];
+    bytes[2..].copy_from_slice(&mac);
+    bytes
+}
+
+/// Whatever is before the protocol: each guard finds the same behind it.
+fn chains() -> Vec<Vec<(u8, Vec<u8>)>> {
+    let mut chains = vec![
+        vec![],
+        vec![fragment(0), extension(51, 4, 24)],
+        vec![extension(0, 0, 8), extension(60, 1, 16), extension(43, 2, 24), fragment(1)],
+        // One less than too many.
+        vec![extension(60, 0, 8); 7],
+    ];
+    // The length of AH counts four bytes each, and two of them less.
+    let lengths = [(51, 1, 12), (51, 4, 24), (51, 5, 28)];
+    let others = [0, 43, 60, 135, 139, 140].into_iter();
+    let others = others.flat_map(|kind| [(kind, 0, 8), (kind, 2, 24)]);
+    chains.extend(
+        lengths
+            .into_iter()
+            .chain(others)
+            .map(|(kind, length, bytes)| vec![extension(kind, length, bytes)]),
+    );
+    chains
+}
+
+fn ipv6(chain: &[(u8, Vec<u8>)]) -> Vec<Frame> {
+    let behind = |protocol, message: &[u8]| v6(chain, protocol, message);
+    let own = address(1, OWN);
+    let other = address(1, OTHER);
+    let prefix = [3, 4].into_iter().chain([1; 30]).collect::<Vec<u8>>();
+    let nothing = [5, 1, 0, 0, 0, 0, 0, 0];
+    let seven = nothing.repeat(7);
+    vec![
+        ("DHCPv6 of a server", behind(17, &udp(547, 1000)), SERVER),
+        ("DHCPv6 of a server to a relay", behind(17, &udp(547, 547)), SERVER),
+        ("DHCPv6 to a client", behind(17, &udp(1000, 546)), SERVER),
+        ("DHCPv6 of a client", behind(17, &udp(546, 547)), FINE),
+        ("TCP with these ports", behind(TCP, &udp(547, 546)), FINE),
+        // Its checksum is the port of a client.
+        ("echo", behind(58, &[&[128, 0, 2, 0x22], &other[..], &other, &other].concat()), FINE),
+        ("advertisement", behind(58, &icmp(134, 16, &[&own, &prefix])), ROUTER),
+        (
+            "advertisement with the address of another",
+            behind(58, &icmp(134, 16, &[&prefix, &other])),
+            [None, ND_OF_OTHER[1], None, ROUTER[3]],
+        ),
+        ("advertisement, no more", behind(58, &icmp(134, 16, &[])), ROUTER),
+        ("redirect about another", behind(58, &icmp(137, 40, &[&address(2, OTHER)])), ROUTER),
+        ("router solicitation", behind(58, &icmp(133, 8, &[&own])), FINE),
+        ("router solicitation of another", behind(58, &icmp(133, 8, &[&other])), ND_OF_OTHER),
+        ("solicitation", behind(58, &icmp(135, 24, &[&own])), FINE),
+        ("solicitation of another", behind(58, &icmp(135, 24, &[&other])), ND_OF_OTHER),
+        ("own, then another", behind(58, &icmp(136, 24, &[&own, &prefix, &other])), ND_OF_OTHER),
+        ("seven options", behind(58, &icmp(136, 24, &[&seven])), FINE),
+        ("seven options and more", behind(58, &icmp(136, 24, &[&seven, &own])), ND_OF_OTHER),
+        ("nothing behind padding", behind(58, &icmp(136, 24, &[&[5, 0], &other])), FINE),
+        (
+            "an address that is cut",
+            behind(58, &icmp(136, 24, &[&other[..7]])),
+            [None, Some(Reason::Malformed), None, None],
+        ),
+    ]
+}
+
+fn frames() -> Vec<Frame> {
+    let mut frames = vec![
+        ("ARP", arp(ARP, OWN), FINE),
+        ("ARP of another", arp(ARP, OTHER), ARP_OF_OTHER),
+        ("RARP", arp(RARP, OWN), FINE),
+        ("RARP of another", arp(RARP, OTHER), ARP_OF_OTHER),
+        ("another protocol", arp(0x88cc, OTHER), FINE),
+        ("IPv4", v4(5, 0, 17, [1000, 53]), FINE),
+        ("DHCP of a client", v4(5, 0, 17, [68, 67]), FINE),
+        ("a server", v4(5, 0, 17, [67, 1000]), SERVER),
+        ("a server, to a client", v4(5, 0, 17, [1000, 68]), SERVER),
+        ("with options", v4(6, 0, 17, [67, 68]), SERVER),
+        ("with all options", v4(15, 0, 17, [67, 68]), SERVER),
+        ("that must not be a fragment", v4(5, 0x4000, 17, [67, 68]), SERVER),
+        ("the first fragment", v4(5, 0x2000, 17, [67, 68]), SERVER),
+        ("a later one", v4(5, 0x2001, 17, [67, 68]), FINE),
+        ("a much later one", v4(5, 0x1000, 17, [67, 68]), FINE),
+        ("TCP with these ports", v4(5, 0, TCP, [67, 68]), FINE),
+        ("a later fragment of an advertisement", v6(&[fragment(8)], 58, &[134, 0, 0, 0]), FINE),
+        ("a much later one", v6(&[fragment(0x100)], 58, &[134, 0, 0, 0]), FINE),
+        (
+            "too many headers",
+            v6(&vec![extension(60, 0, 8); 8], 58, &icmp(134, 16, &[])),
+            UNREADABLE,
+        ),
+        ("a cut header", v6(&[], 60, &[58, 0, 0]), UNREADABLE),
+        ("behind a header that says more", v6(&[], 60, &[0, 200, 0, 0]), UNREADABLE),
+    ];
+    frames.extend(chains().iter().flat_map(|chain| ipv6(chain)));
+    frames
+}
+
+/// Between the addresses and the Ethertype.
+fn wraps() -> [&'static [u8]; 6] {
+    [
+        &[],
+        &[0x81, 0, 0, 100],
+        &[0x88, 0xa8, 0x2b, 0xb8, 0x81, 0, 0, 0, 0x81, 0, 0, 5],
+        // SNAP, with the least and the greatest length.
+        &[0, 0, 0xaa, 0xaa, 3, 0, 0, 0],
+        &[0x05, 0xdc, 0xaa, 0xaa, 3, 0, 0, 0],
+        &[0x81, 0, 0, 5, 0, 60, 0xaa, 0xaa, 3, 0, 0, 0xf8],
+    ]
+}
+
+fn verdicts(frame: &[u8]) -> Verdicts {
+    [0, MAC_GUARD, DHCP_GUARD, RA_GUARD].map(|guard| verdict(guard, frame))
+}
+
+#[test]
+fn each_guard_finds_what_it_is_for_and_nothing_else() {
+    for (kind, bytes, expected) in frames() {
+        for wrap in wraps() {
+            let from = |source: Mac| [&[0xff; 6][..], &source, wrap, &bytes].concat();
+            let frame = from(OWN);
+            assert_eq!(verdicts(&frame), expected, "{kind}: {frame:02x?}");
+            let any = expected.iter().any(Option::is_some);
+            assert_eq!(verdict(GUARDS, &frame).is_some(), any, "{kind}: all guards");
+            // The guard of addresses looks at the source first.
+            let [none, _, dhcp, ra] = expected;
+            let of_other = [none, SOURCE[1], dhcp, ra];
+            assert_eq!(verdicts(&from(OTHER)), of_other, "{kind} from another");
+        }
+    }
+}
+
+/// Frames of IEEE 802.3 with other LLC headers than SNAP carry none of these protocols.
+#[test]
+fn what_is_no_snap_header_hides_no_protocol() {
+    let advertisement = v6(&[], 58, &icmp(134, 16, &[]));
+    for llc in [[0x42, 0x42, 3, 0, 0, 0], [0xaa, 0xaa, 3, 0, 0, 1], [0xaa, 0xaa, 0, 0, 0, 0]] {
+        let behind = |length: u16, rest: &[u8]| {
+            [&[0xff; 6][..], &OWN, &length.to_be_bytes(), &llc, rest].concat()
+        };
+        assert_eq!(verdicts(&behind(60, &advertisement)), FINE, "{llc:02x?}");
+        assert_eq!(verdicts(&behind(60, &arp(ARP, OTHER))), FINE, "{llc:02x?}");
+    }
+    // The first Ethertype above the lengths.
+    let snap = [0xaa, 0xaa, 3, 0, 0, 0];
+    let frame = [&[0xff; 6][..], &OWN, &[0x05, 0xdd], &snap, &advertisement].concat();
+    assert_eq!(verdicts(&frame), FINE);
+    // A length without the bytes.
+    assert_eq!(verdicts(&[&[0xff; 6][..], &OWN, &[0, 3, 0xaa, 0xaa, 3]].concat()), FINE);
+}
+
+#[test]
+fn four_tags_are_too_many_whatever_is_behind_them() {
+    for (kind, bytes, _) in frames() {
+        let tags = [0x81, 0, 0, 1].repeat(4);
+        let frame = [&[0xff; 6][..], &OWN, &tags, &bytes].concat();
+        assert_eq!(verdicts(&frame), [Some(Reason::StackedTag); 4], "{kind}");
+    }
+}
