@@ -11,6 +11,8 @@ export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
 # The one place that names the compiler.
 RUST := $(shell sed -n 's/^channel = "\(.*\)"/\1/p' rust-toolchain.toml)
 COMPONENTS := rust-src rustfmt clippy
+# The target of the CNI plugin, which is static: its caller may run it below another root.
+STATIC := $(shell uname -m)-unknown-linux-musl
 
 .PHONY: help toolchain demo test soak check bench build install
 
@@ -21,8 +23,8 @@ help:
 	@echo 'make soak      all tests on each kernel, the long ones in full length (some hours)'
 	@echo 'make check     formatting, lints, documentation, dependencies'
 	@echo 'make bench     the cost of a frame, compared with the kernel bridge'
-	@echo 'make build     the release binary, $(CARGO_TARGET_DIR)/release/netagent'
-	@echo 'make install   the release binary, to $(DESTDIR)$(PREFIX)/sbin'
+	@echo 'make build     the release binaries, netagent and netagent-cni, below $(CARGO_TARGET_DIR)'
+	@echo 'make install   the release binaries, to $(DESTDIR)$(PREFIX)/sbin'
 	@echo 'make toolchain Rust $(RUST) and a C linker, where they are missing; all of the above begin with it'
 
 # A toolchain that lacks a component is completed by the same command as one that is missing.
@@ -48,6 +50,9 @@ demo test soak check bench: toolchain
 build: toolchain
 	@cargo xtask setup
 	cargo build --release --locked --package netagent
+	cargo build --release --locked --package netagent-cni --bin netagent-cni --target $(STATIC)
 
 install: build
 	install -D -m 0755 $(CARGO_TARGET_DIR)/release/netagent $(DESTDIR)$(PREFIX)/sbin/netagent
+	install -D -m 0755 $(CARGO_TARGET_DIR)/$(STATIC)/release/netagent-cni $(DESTDIR)$(PREFIX)/sbin/netagent-cni
+	install -D -m 0755 contrib/libvirt/netagent $(DESTDIR)$(PREFIX)/share/netagent/libvirt-hook

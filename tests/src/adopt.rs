@@ -2,7 +2,7 @@
 //! and receives, and gives them back.
 
 mod given_back;
-mod lab;
+pub mod lab;
 mod strangers;
 
 use self::lab::{Lab, Vm, frames, meanwhile};
@@ -14,12 +14,12 @@ use crate::{
 };
 
 /// VMs that send untagged frames, which are untagged on the wire as well.
-fn untagged(count: u8, network: Option<&'static str>) -> Vec<Vm> {
+pub fn untagged(count: u8, network: Option<&'static str>) -> Vec<Vm> {
     (1..=count).map(|number| Vm { number, inside: 0, wire: 0, network }).collect()
 }
 
 /// VMs, each in a VLAN of its own: untagged in the VM, tagged on the wire.
-fn access(count: u8) -> Vec<Vm> {
+pub fn access(count: u8) -> Vec<Vm> {
     const NETWORKS: [&str; 4] = ["v100", "v101", "v102", "v103"];
     let vid = |number: u8| 100 + u16::from(number % 4);
     let vm = |number: u8| Vm {
@@ -32,7 +32,7 @@ fn access(count: u8) -> Vec<Vm> {
 }
 
 /// VMs that tag their frames themselves.
-fn tagged(first: u8, count: u8, vid: u16, network: Option<&'static str>) -> Vec<Vm> {
+pub fn tagged(first: u8, count: u8, vid: u16, network: Option<&'static str>) -> Vec<Vm> {
     (first..first + count).map(|number| Vm { number, inside: vid, wire: vid, network }).collect()
 }
 

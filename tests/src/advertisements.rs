@@ -14,7 +14,7 @@ clusterNetworks:
 ";
 
 /// A router advertisement from fe80::1 with the prefix fd00:7::/64.
-fn advertisement() -> Vec<u8> {
+pub fn advertisement() -> Vec<u8> {
     let source = [0xfe80_u16, 0, 0, 0, 0, 0, 0, 1];
     let everybody = [0xff02_u16, 0, 0, 0, 0, 0, 0, 1];
     let octets = |words: [u16; 8]| words.map(u16::to_be_bytes).concat();

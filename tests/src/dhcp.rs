@@ -1,17 +1,20 @@
 //! The node's own address by DHCP, with leases that are short enough to see them end.
 
+mod monitor;
+mod real;
 mod server;
+mod server6;
+mod serving;
+mod v6;
 mod vlans;
 
-use std::{
-    fs::{self, File},
-    net::Ipv4Addr,
-    process::Child,
-};
+use std::net::Ipv4Addr;
 
 use serde_json::Value;
 
-use self::server::{Behaviour, DECLINE, DISCOVER, Heard, REQUEST, SERVER, Server};
+use self::monitor::Monitor;
+pub use self::monitor::Process;
+use self::server::{Behaviour, DECLINE, DISCOVER, RELEASE, REQUEST, SERVER, Server};
 use crate::{
     lab::{Netns, seen, sh, wait_for, wait_until_eq},
     node::Node,
@@ -36,6 +39,7 @@ fn behaviour(times: [u32; 3]) -> Behaviour {
         answers_unicast: true,
         refuses: false,
         options: vec![(3, SERVER.octets().to_vec())],
+        overload: [vec![], vec![]],
     }
 }
 
@@ -91,56 +95,6 @@ fn is_ready(node: &Node) {
     wait_until_eq("ready", &("Ready".to_owned(), vec![]), || status(node));
 }
 
-/// Waits until the server has heard such a message, and returns it.
-fn hears(server: &Server, what: &str, is: impl Fn(&Heard) -> bool) -> Heard {
-    wait_for(what, || {
-        let heard = server.heard();
-        heard.iter().find(|heard| is(heard)).cloned().ok_or_else(|| format!("{heard:?}"))
-    })
-}
-
-/// What happens to addresses and routes meanwhile.
-struct Monitor {
-    _process: Process,
-    path: String,
-}
-
-/// A process that ends with the test.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _gone = self.0.wait();
-    }
-}
-
-impl Monitor {
-    fn start(node: &Node) -> Self {
-        let path = std::env::temp_dir().join(format!("{}.monitor", node.netns.name));
-        let line = "exec ip -4 -o monitor address route";
-        let log = File::create(&path).unwrap();
-        let process = Process(node.netns.command(line).stdout(log).spawn().unwrap());
-        let path = path.display().to_string();
-        // It must have begun.
-        wait_for("the monitor", || {
-            node.netns
-                .sh("ip address add 10.255.0.1/32 dev lo && ip address del 10.255.0.1/32 dev lo");
-            let text = fs::read_to_string(&path).unwrap();
-            seen(text.clone(), text.contains("10.255.0.1"))
-        });
-        Self { _process: process, path }
-    }
-
-    /// What was removed from the bridge.
-    fn removed(self) -> Vec<String> {
-        let text = fs::read_to_string(&self.path).unwrap();
-        fs::remove_file(&self.path).unwrap();
-        let removed = text.lines().filter(|line| line.starts_with("Deleted"));
-        removed.filter(|line| line.contains("mgmt-br")).map(str::to_owned).collect()
-    }
-}
-
 #[test]
 fn lease_is_renewed_rebound_and_lost_without_a_server() {
     once();
@@ -157,21 +111,21 @@ fn lease_is_renewed_rebound_and_lost_without_a_server() {
     let kinds: Vec<u8> = server.heard().iter().map(|heard| heard.kind).collect();
     assert_eq!(kinds[..2], [DISCOVER, REQUEST]);
 
-    let monitor = Monitor::start(&node);
+    let monitor = Monitor::start(&node, 4);
     // T1: the server alone.
-    let renewal = hears(&server, "a renewal", |heard| heard.unicast);
+    let renewal = server.hears("a renewal", |heard| heard.unicast);
     assert_eq!((renewal.kind, renewal.own, renewal.wanted), (REQUEST, ADDRESS, None));
     wait_for("a longer time", || seen(left(&node), left(&node) >= 14));
     // T2: everybody, as this server does not answer itself alone.
     server.set(|behaviour| behaviour.answers_unicast = false);
     server.forget();
-    let rebinding = hears(&server, "a rebinding", |heard| !heard.unicast);
+    let rebinding = server.hears("a rebinding", |heard| !heard.unicast);
     assert_eq!((rebinding.kind, rebinding.own, rebinding.server), (REQUEST, ADDRESS, None));
     wait_for("a longer time", || seen(left(&node), left(&node) >= 14));
     let metrics = sh_metrics(&node);
-    assert!(
-        metrics.contains("netagent_dhcp_lease_expiry_timestamp_seconds{interface=\"mgmt-br\"}")
-    );
+    assert!(metrics.contains(
+        "netagent_dhcp_lease_expiry_timestamp_seconds{interface=\"mgmt-br\",family=\"ipv4\"}"
+    ));
     assert_eq!(monitor.removed(), [""; 0], "renewed in place");
 
     server.set(|behaviour| behaviour.answers = false);
@@ -216,7 +170,7 @@ fn agent_that_was_killed_continues_with_its_lease() {
     wait_until_eq("the file", &true, || file.exists());
     daemon.kill();
     has(&node, ADDRESS);
-    let monitor = Monitor::start(&node);
+    let monitor = Monitor::start(&node, 4);
     // Without the daemon, the lease is left alone.
     node.ok(&format!("apply -c {}", node.config()));
     node.assert_settled();
@@ -225,7 +179,7 @@ fn agent_that_was_killed_continues_with_its_lease() {
     server.forget();
     let daemon = node.start();
     is_ready(&node);
-    let first = hears(&server, "INIT-REBOOT", |_| true);
+    let first = server.hears("INIT-REBOOT", |_| true);
     let expected = (REQUEST, Some(ADDRESS), None, Ipv4Addr::UNSPECIFIED);
     assert_eq!((first.kind, first.wanted, first.server, first.own), expected);
     daemon.kill();
@@ -286,12 +240,106 @@ fn address_that_somebody_has_is_declined() {
     let server = Server::start(&wire, "eth0", behaviour([600, 300, 500]));
     wire.sh("ip address add 10.0.0.50/32 dev eth0");
     let _daemon = node.start();
-    let decline = hears(&server, "a decline", |heard| heard.kind == DECLINE);
+    let decline = server.hears("a decline", |heard| heard.kind == DECLINE);
     assert_eq!((decline.wanted, decline.server), (Some(ADDRESS), Some(SERVER)));
     assert_eq!(locals(&node), [""; 0]);
     let other = Ipv4Addr::new(10, 0, 0, 51);
     server.set(|behaviour| behaviour.address = other);
     has(&node, other);
+}
+
+#[test]
+fn routes_in_overloaded_fields_are_read() {
+    once();
+    let (node, wire) = node();
+    let mut behaviour = behaviour([600, 300, 500]);
+    // The option begins in `file` and ends in `sname`.
+    let classless = [16, 10, 8, 10, 0, 0, 7, 0, 10, 0, 0, 3];
+    let (one, two) = classless.split_at(5);
+    behaviour.overload = [vec![(121, one.to_vec())], vec![(121, two.to_vec())]];
+    let _server = Server::start(&wire, "eth0", behaviour);
+    let _daemon = node.start();
+    has(&node, ADDRESS);
+    let expected = [
+        "default via 10.0.0.3 dev mgmt-br src 10.0.0.50 metric 1024",
+        "10.8.0.0/16 via 10.0.0.7 dev mgmt-br src 10.0.0.50 metric 1024",
+    ];
+    wait_until_eq("the routes", &expected.map(str::to_owned).to_vec(), || routes(&node));
+}
+
+#[test]
+fn lease_that_leaves_the_file_is_released() {
+    once();
+    let (node, wire) = node();
+    let server = Server::start(&wire, "eth0", behaviour([8, 2, 6]));
+    let mut daemon = node.start();
+    has(&node, ADDRESS);
+    is_ready(&node);
+    // An agent that only stops keeps its lease.
+    sh(&format!("kill -TERM {}", daemon.child.id()));
+    daemon.child.wait().unwrap();
+    has(&node, ADDRESS);
+    let daemon = node.start();
+    is_ready(&node);
+    node.configure(&CONFIG.replace("dhcp: v4", "address: 10.7.0.9/24"));
+    daemon.hangup();
+    waits(&node);
+    // The lease stays in force while its removal waits.
+    for _ in 0..3 {
+        server.forget();
+        server.hears("a renewal", |heard| heard.unicast && heard.kind == REQUEST);
+        wait_for("a longer time", || seen(left(&node), left(&node) >= 7));
+    }
+    assert!(server.heard().iter().all(|heard| heard.kind != RELEASE), "{:?}", server.heard());
+    // The server's MAC address is to be resolved first.
+    node.netns.sh("ip neigh flush dev mgmt-br");
+    node.netagent("confirm mgmt-br");
+    let release = server.hears("a release", |heard| heard.kind == RELEASE);
+    assert!(release.unicast);
+    assert_eq!((release.own, release.server), (ADDRESS, Some(SERVER)));
+    wait_until_eq("it has gone", &vec!["10.7.0.9".to_owned()], || locals(&node));
+}
+
+#[test]
+fn lease_that_moves_back_to_its_nic_is_not_released() {
+    once();
+    for had_address in [true, false] {
+        let (node, wire) = node();
+        let server = Server::start(&wire, "eth0", behaviour([600, 300, 500]));
+        if had_address {
+            let address = "ip address add 10.0.0.50/24 dev eth0 valid_lft 100 preferred_lft 100";
+            node.netns.sh(address);
+        }
+        node.ok(&format!("apply -c {} --no-rollback --confirm eth0", node.config()));
+        let _daemon = node.start();
+        wait_for("a lease of its own", || seen(left(&node), left(&node) > 500));
+        is_ready(&node);
+        node.netagent("release mgmt");
+        wait_until_eq("the bridge has gone", &Value::Null, || {
+            // What waits for the second one is known after the first.
+            for link in ["mgmt-br", "eth0"] {
+                node.netagent(&format!("confirm {link}"));
+            }
+            node.netns.link("mgmt-br")
+        });
+        let of_nic = node.netns.sh("ip -4 -br address show dev eth0");
+        assert_eq!(of_nic.contains("10.0.0.50/24"), had_address, "{of_nic}");
+        if had_address {
+            let heard = server.heard();
+            assert!(heard.iter().all(|heard| heard.kind != RELEASE), "{heard:?}");
+        } else {
+            server.hears("a release", |heard| heard.kind == RELEASE && heard.unicast);
+        }
+    }
+}
+
+/// Waits until the change of the interface that carries the node waits for confirmation.
+pub fn waits(node: &Node) {
+    wait_for("the change waits", || {
+        let status = node.netagent("status");
+        let text = String::from_utf8_lossy(&status.stdout).into_owned();
+        seen(text.clone(), text.contains("Waiting"))
+    });
 }
 
 #[test]
@@ -315,7 +363,7 @@ fn lease_of_another_client_moves_with_its_nic() {
     node.ok(&format!("apply -c {} --no-rollback --confirm eth0", node.config()));
     has(&node, ADDRESS);
     assert!((1..=100).contains(&left(&node)), "{}", left(&node));
-    let monitor = Monitor::start(&node);
+    let monitor = Monitor::start(&node, 4);
     let _daemon = node.start();
     wait_for("a lease of its own", || seen(left(&node), left(&node) > 500));
     let first = &server.heard()[0];
@@ -337,43 +385,10 @@ fn address_of_another_client_stays_until_there_is_another() {
     server.set(|behaviour| behaviour.answers = false);
     let daemon = node.start();
     // The server refuses 10.0.0.9, as it has given it by another client identifier.
-    hears(&server, "a request", |heard| heard.wanted == Some(Ipv4Addr::new(10, 0, 0, 9)));
+    server.hears("a request", |heard| heard.wanted == Some(Ipv4Addr::new(10, 0, 0, 9)));
     assert_eq!(locals(&node), ["10.0.0.9"]);
     server.set(|behaviour| behaviour.answers = true);
     has(&node, ADDRESS);
     is_ready(&node);
     drop(daemon);
-}
-
-#[test]
-fn dnsmasq_gives_a_lease() {
-    once();
-    let (node, wire) = node();
-    wire.sh("ip address add 10.0.0.1/24 dev eth0");
-    let leases = std::env::temp_dir().join(format!("{}.dnsmasq", wire.name));
-    let line = format!(
-        "exec dnsmasq --keep-in-foreground --no-daemon --conf-file=/dev/null --port=0 \
-         --interface=eth0 --bind-interfaces --dhcp-range=10.0.0.60,10.0.0.60,120 \
-         --dhcp-option=3,10.0.0.1 --dhcp-option=121,10.8.0.0/16,10.0.0.7,0.0.0.0/0,10.0.0.3 \
-         --dhcp-option=42,10.0.0.4 --dhcp-option=26,1400 --dhcp-leasefile={} \
-         --dhcp-authoritative --user=root --no-ping --pid-file= 2>/dev/null",
-        leases.display()
-    );
-    let _dnsmasq = Process(wire.command(&line).spawn().unwrap());
-    let daemon = node.start();
-    has(&node, Ipv4Addr::new(10, 0, 0, 60));
-    let expected = [
-        "default via 10.0.0.3 dev mgmt-br src 10.0.0.60 metric 1024",
-        "10.8.0.0/16 via 10.0.0.7 dev mgmt-br src 10.0.0.60 metric 1024",
-    ];
-    wait_until_eq("the routes", &expected.map(str::to_owned).to_vec(), || routes(&node));
-    is_ready(&node);
-    daemon.kill();
-    let before = left(&node);
-    assert!((60..=120).contains(&before), "{before}");
-    // More time must have gone than makes no difference.
-    wait_for("time", || seen(left(&node), left(&node) < before - 4));
-    let _daemon = node.start();
-    wait_for("INIT-REBOOT", || seen(left(&node), left(&node) >= before - 2));
-    sh(&format!("rm -f {}", leases.display()));
 }

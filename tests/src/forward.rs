@@ -4,8 +4,17 @@
 
 mod bonds;
 mod bulk;
+mod clusters;
+pub mod crossing;
+mod entry;
 mod movement;
+mod path;
+mod tags;
 mod too_long;
+mod trust;
+
+pub use path::Path;
+pub use tags::every_case;
 
 use std::{cell::Cell, collections::BTreeSet, time::Duration};
 
@@ -13,13 +22,13 @@ use crate::{
     Feature,
     fence::Fence,
     frame::{C, Frame, TEST},
-    lab::{Netns, kernel_is_at_least, seen, stay_on_one_processor, wait_for, wait_until_eq},
+    lab::{Netns, seen, stay_on_one_processor, wait_for, wait_until_eq},
     needs,
-    node::{Daemon, Node},
+    node::Node,
     wire::Wire,
 };
 
-type Address = [u8; 6];
+pub type Address = [u8; 6];
 
 const CONFIG: &str = "
 clusterNetworks:
@@ -42,12 +51,11 @@ fn tags(port: &str, vid: u16) -> Vec<(u16, u16)> {
     if matches!(port, "eth2" | "vm-t") { vec![(C, vid)] } else { vec![] }
 }
 
-fn config(filtering: &str, path: &str) -> String {
-    let xdp = if path == "xdp" { "auto" } else { "off" };
-    CONFIG.replace("FILTERING", filtering).replace("PATH", path).replace("XDP", xdp)
+fn config(filtering: &str, path: Path) -> String {
+    path.fill_in(&CONFIG.replace("FILTERING", filtering))
 }
 
-const fn station(number: u8) -> Address {
+pub const fn station(number: u8) -> Address {
     [0x02, 0x74, 0xff, 0, 0, number]
 }
 
@@ -61,10 +69,11 @@ struct Lab {
 }
 
 impl Lab {
-    fn new(filtering: &str, path: &str) -> Self {
+    fn new(filtering: &str, path: Path) -> Self {
         stay_on_one_processor();
         let (node, others) = (Node::new(), Netns::new("others"));
         PORTS.iter().for_each(|port| node.netns.veth(port, &others, port));
+        path.prepare(&node.netns, &others, &PORTS[1..]);
         let wires = PORTS.iter().map(|port| (*port, Wire::open(&others, port))).collect();
         node.configure(&config(filtering, path));
         let fence = Fence::new(&others);
@@ -77,8 +86,20 @@ impl Lab {
 
     /// Sends a frame with a number of its own from a port.
     fn send(&self, from: &str, vid: u16, source: Address, destination: Address) -> Frame {
+        self.send_long(from, vid, [source, destination], 46)
+    }
+
+    /// [`send`](Self::send), with a payload of this length.
+    fn send_long(
+        &self,
+        from: &str,
+        vid: u16,
+        [source, destination]: [Address; 2],
+        length: usize,
+    ) -> Frame {
         let number = self.sent.replace(self.sent.get() + 1);
-        let frame = Frame { destination, source, ..Frame::numbered(number, &tags(from, vid)) };
+        let mut frame = Frame { destination, source, ..Frame::numbered(number, &tags(from, vid)) };
+        frame.payload.resize(length, 0);
         self.wire(from).send(&frame);
         frame
     }
@@ -143,10 +164,17 @@ fn carries(port: &str, vid: u16) -> bool {
     matches!(port, "eth2" | "vm-t") || (vid == 200) == (port == "vm-c")
 }
 
+/// How many stations have moved to a port.
+pub fn mac_moves(node: &Node, port: &str) -> Option<u64> {
+    let metrics = node.get("metrics");
+    let series = format!("netagent_port_mac_moves_total{{device=\"{port}\"}} ");
+    metrics.lines().find_map(|line| line.strip_prefix(&series)?.parse().ok())
+}
+
 /// The number of frames from a port that took this path.
-fn forwarded(daemon: &Daemon<'_>, device: &str, path: &str) -> u64 {
+pub fn forwarded(node: &Node, device: &str, path: &str) -> u64 {
     let series = format!("netagent_forward_packets_total{{device=\"{device}\",path=\"{path}\"}} ");
-    let metrics = daemon.get("metrics");
+    let metrics = node.get("metrics");
     let line = metrics.lines().find_map(|line| line.strip_prefix(&series));
     line.unwrap_or_else(|| panic!("no {series}in {metrics}")).parse().unwrap()
 }
@@ -154,23 +182,10 @@ fn forwarded(daemon: &Daemon<'_>, device: &str, path: &str) -> u64 {
 /// For every pair of ports and both VLANs: each frame reaches its station and no other port, all
 /// but the first few frames bypass the bridge, and the devices have counted the frames that the
 /// programs counted.
-fn all_pairs(filtering: &str, path: &str, queue: bool) {
+fn all_pairs(filtering: &str, path: Path) {
     const FRAMES: u64 = 5;
     let lab = Lab::new(filtering, path);
-    // A veth supports `XDP_REDIRECT` if its peer uses NAPI. A kernel before 6.3 does not report it.
-    let by_xdp = path == "xdp" && kernel_is_at_least(6, 3);
-    if path == "xdp" {
-        for port in &PORTS[1..] {
-            lab.others.sh(&format!("ethtool -K {port} gro on"));
-        }
-    }
-    if queue {
-        // A device with a queue keeps its own egress path.
-        for port in &PORTS[1..] {
-            lab.node.netns.sh(&format!("tc qdisc add dev {port} root pfifo"));
-        }
-    }
-    let daemon = lab.node.run();
+    let _daemon = lab.node.run();
     for (vid, ports) in
         [(100, ["eth2", "vm-a", "vm-b", "vm-t"]), (200, ["eth2", "vm-c", "vm-t", ""])]
     {
@@ -182,15 +197,15 @@ fn all_pairs(filtering: &str, path: &str, queue: bool) {
             lab.learn(port, vid, *mac);
         }
         for (from, source) in &ports {
-            let path = if by_xdp && *from == "eth2" { "xdp" } else { "tc" };
-            let before = forwarded(&daemon, from, path);
+            let path = path.counted(from);
+            let before = forwarded(&lab.node, from, path);
             for (to, destination) in ports.iter().filter(|(to, _)| to != from) {
                 for _ in 0..FRAMES {
                     let frame = lab.send(from, vid, *source, *destination);
                     assert_eq!(lab.reached(vid, &frame), BTreeSet::from([*to]), "{from} to {to}");
                 }
             }
-            let fast = forwarded(&daemon, from, path) - before;
+            let fast = forwarded(&lab.node, from, path) - before;
             let others = u64::try_from(ports.len()).unwrap() - 1;
             // The bridge receives one frame of each source in 17 seconds.
             assert!(fast + 3 >= FRAMES * others, "{from}: only {fast} frames bypassed the bridge");
@@ -214,49 +229,49 @@ fn received(netns: &Netns, device: &str) -> u64 {
 
 #[test]
 fn known_unicast_bypasses_an_unaware_bridge() {
-    all_pairs("off", "tc", false);
+    all_pairs("off", Path::Peer);
 }
 
 #[test]
 fn known_unicast_bypasses_an_unaware_bridge_into_queues() {
-    all_pairs("off", "tc", true);
+    all_pairs("off", Path::Tc);
 }
 
 #[test]
 fn known_unicast_bypasses_an_aware_bridge() {
     if needs(&[Feature::VlanFiltering]) {
-        all_pairs("on", "tc", false);
+        all_pairs("on", Path::Peer);
     }
 }
 
 #[test]
 fn known_unicast_bypasses_an_unaware_bridge_by_xdp() {
-    all_pairs("off", "xdp", false);
+    all_pairs("off", Path::Xdp);
 }
 
 #[test]
 fn known_unicast_bypasses_an_aware_bridge_by_xdp() {
     if needs(&[Feature::VlanFiltering]) {
-        all_pairs("on", "xdp", false);
+        all_pairs("on", Path::Xdp);
     }
 }
 
 #[test]
 fn fast_path_can_be_switched_on_at_run_time() {
-    let lab = Lab::new("off", "off");
+    let lab = Lab::new("off", Path::Bridge);
     let daemon = lab.node.run();
     let [a, b] = [station(1), station(2)];
     lab.send("vm-a", 100, a, crate::frame::BROADCAST);
     lab.send("vm-b", 100, b, crate::frame::BROADCAST);
     let frame = lab.send("vm-a", 100, a, b);
     assert_eq!(lab.reached(100, &frame), BTreeSet::from(["vm-b"]));
-    assert_eq!(forwarded(&daemon, "vm-a", "tc"), 0);
-    lab.node.configure(&config("off", "tc"));
+    assert_eq!(forwarded(&lab.node, "vm-a", "tc"), 0);
+    lab.node.configure(&config("off", Path::Peer));
     daemon.hangup();
     wait_for("frames bypass the bridge", || {
         let frame = lab.send("vm-a", 100, a, b);
         assert_eq!(lab.reached(100, &frame), BTreeSet::from(["vm-b"]));
-        let forwarded = forwarded(&daemon, "vm-a", "tc");
+        let forwarded = forwarded(&lab.node, "vm-a", "tc");
         seen(forwarded, forwarded > 0)
     });
 }
@@ -265,8 +280,8 @@ fn fast_path_can_be_switched_on_at_run_time() {
 #[test]
 fn unknown_unicast_is_limited() {
     const LIMIT: u32 = 5;
-    let lab = Lab::new("off", "tc");
-    let yaml = config("off", "tc").replace(
+    let lab = Lab::new("off", Path::Peer);
+    let yaml = config("off", Path::Peer).replace(
         "{ device: vm-a, network: v100 }",
         &format!(
             "{{ device: vm-a, network: v100, security: {{ storm: {{ unknown: {LIMIT} }} }} }}"

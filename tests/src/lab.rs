@@ -18,6 +18,8 @@ use crate::Feature;
 /// A network namespace. Dropping it deletes it and everything in it.
 pub struct Netns {
     pub name: String,
+    /// The process whose files its commands see, if not those of the machine.
+    pub files: OnceLock<u32>,
 }
 
 impl Netns {
@@ -25,7 +27,8 @@ impl Netns {
     pub fn new(role: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
-        let netns = Self { name: format!("na-{}-{number}-{role}", std::process::id()) };
+        let name = format!("na-{}-{number}-{role}", std::process::id());
+        let netns = Self { name, files: OnceLock::new() };
         sh(&format!("ip netns add {}", netns.name));
         // Otherwise the kernel sends frames that no test has sent: router solicitations, DAD, and a
         // bridge's report that it joins the group of all snoopers (224.0.0.106), which may come a
@@ -56,8 +59,15 @@ impl Netns {
     /// hide bpffs.
     pub fn command(&self, line: &str) -> Command {
         let mut command = Command::new("nsenter");
-        command.arg(format!("--net=/run/netns/{}", self.name)).args(["sh", "-c", line]);
+        command.arg(format!("--net=/run/netns/{}", self.name));
+        command.args(self.files.get().map(|process| format!("--mount=/proc/{process}/ns/mnt")));
+        command.args(["sh", "-c", line]);
         command
+    }
+
+    /// The interface index of a link. Not read from /sys, which shows the namespace that mounted it.
+    pub fn ifindex(&self, link: &str) -> u32 {
+        u32::try_from(self.link(link)["ifindex"].as_u64().unwrap()).unwrap()
     }
 
     /// Runs a closure in the namespace, in a new thread: a thread has its own network namespace.
@@ -248,4 +258,9 @@ pub fn succeeded(output: &Output) -> Result<String, String> {
 /// Polls until a condition holds that has no value to print. See [`wait_for`], [`wait_until_eq`].
 pub fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
     wait_until_eq(what, &true, &mut holds);
+}
+
+/// Bytes as bpftool reads them.
+pub fn bpftool_bytes(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(" ")
 }

@@ -102,6 +102,9 @@ fn show_bpftool_and_metrics_agree_with_the_frames_sent() {
         "netagent_vlan_receive_packets_total{device=\"vm\",vlan=\"100\"} 7",
         "netagent_vlan_transmit_packets_total{device=\"eth2\",vlan=\"100\"} 7",
         "netagent_receive_drop_packets_total{device=\"vm\",vlan=\"200\",reason=\"vlan-not-allowed\"} 3",
+        "netagent_vlan_receive_bytes_total{device=\"vm\",vlan=\"100\"} 420",
+        "netagent_vlan_transmit_bytes_total{device=\"eth2\",vlan=\"100\"} 420",
+        "netagent_receive_drop_bytes_total{device=\"vm\",vlan=\"200\",reason=\"vlan-not-allowed\"} 180",
     ] {
         assert!(metrics.contains(sample), "{sample}\n{metrics}");
     }

@@ -91,6 +91,14 @@ impl Node {
         self.ok("confirm");
     }
 
+    /// `--confirm` for every link.
+    pub fn confirm_all(&self) -> String {
+        let links = self.netns.json("ip -j link");
+        let links = links.as_array().unwrap().iter();
+        let names = links.map(|link| link["ifname"].as_str().unwrap().to_owned());
+        names.fold(String::new(), |all, name| all + " --confirm " + &name)
+    }
+
     /// Writes the configuration file and applies it.
     pub fn apply(&self, yaml: &str) -> String {
         self.configure(yaml);
@@ -148,10 +156,29 @@ impl Node {
 
     /// Starts the daemon.
     pub fn start(&self) -> Daemon<'_> {
+        Daemon { node: self, child: self.spawn() }
+    }
+
+    /// Starts the daemon, which the caller ends.
+    pub fn spawn(&self) -> Child {
         let mut command = self.command(&format!("run -c {}", self.config()));
         let log = fs::File::options().create(true).append(true).open(self.log()).unwrap();
-        let child = command.stderr(log).spawn().unwrap();
-        Daemon { node: self, child }
+        command.stderr(log).spawn().unwrap()
+    }
+
+    /// The body that the daemon serves at a path. Empty if the daemon does not answer.
+    pub fn get(&self, path: &str) -> String {
+        let line = format!("curl -s --max-time 5 http://127.0.0.1:9469/{path}");
+        String::from_utf8_lossy(&self.netns.output(&line).stdout).into_owned()
+    }
+
+    /// Waits until `/readyz` answers that the node is ready.
+    pub fn wait_until_ready(&self) {
+        wait_for("the agent is ready", || {
+            let answer = self.get("readyz");
+            let ready = answer.starts_with("ready");
+            seen(answer, ready)
+        });
     }
 
     /// Path of the daemons' log.
@@ -193,17 +220,12 @@ pub struct Daemon<'a> {
 impl Daemon<'_> {
     /// The body that the daemon serves at a path. Empty if the daemon does not answer.
     pub fn get(&self, path: &str) -> String {
-        let line = format!("curl -s --max-time 5 http://127.0.0.1:9469/{path}");
-        String::from_utf8_lossy(&self.node.netns.output(&line).stdout).into_owned()
+        self.node.get(path)
     }
 
     /// Waits until `/readyz` answers that the node is ready.
     pub fn wait_until_ready(&self) {
-        wait_for("the agent is ready", || {
-            let answer = self.get("readyz");
-            let ready = answer.starts_with("ready");
-            seen(answer, ready)
-        });
+        self.node.wait_until_ready();
     }
 
     /// Sends SIGHUP: the daemon reads its configuration file again.

@@ -85,7 +85,7 @@ fn faults_are_logged_at_debug_and_the_code_is_removed_otherwise() {
     assert_eq!(lab.programs().len(), 1, "{:?}", lab.programs());
     assert!(lab.uses("port_in", "AYA_LOGS") > 0);
     // Without its element in the port index the device has no policy.
-    let index = lab.node.netns.link("vm-a")["ifindex"].as_u64().unwrap();
+    let index = lab.node.netns.ifindex("vm-a");
     let map = lab.node.pin("maps/PORT_INDEX");
     lab.node.netns.sh(&format!(
         "bpftool map update pinned {map} key {} {} 0 0 value 0 0 0 0 0 0 0 0",

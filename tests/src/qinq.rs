@@ -1,9 +1,13 @@
 //! QinQ: a customer's VLANs inside a service VLAN. Priority tags towards a VM.
 
+mod admitted;
+mod every_path;
+
 use std::time::Duration;
 
 use crate::{
     Feature,
+    forward::crossing::{At, Tags},
     frame::{C, Frame, S, TEST},
     lab::{Netns, kernel_is_at_least},
     needs,
@@ -13,7 +17,7 @@ use crate::{
 
 const CONFIG: &str = "
 clusterNetworks:
-  oob: { vlanFiltering: FILTERING, uplink: { nics: [eth2], bond: { mode: none }, mtu: 1504, xdp: XDP } }
+  oob: { vlanFiltering: FILTERING, fastPath: PATH, uplink: { nics: [eth2], bond: { mode: none }, mtu: 1504, xdp: XDP } }
 networks:
   v100:  { clusterNetwork: oob, vlan: 100 }
   some:  { clusterNetwork: oob, qinq: 3000, customerVids: 10-20 }
@@ -32,12 +36,6 @@ ports:
 ";
 
 const PORTS: [&str; 8] = ["eth2", "a100", "some1", "some2", "every", "never", "ifset", "always"];
-
-/// Tags from the outer to the inner.
-type Tags<'a> = &'a [(u16, u16)];
-
-/// A port, and the tags of a frame that enters or leaves there.
-type At<'a> = (&'a str, Tags<'a>);
 
 /// A port, the tags of a frame that enters there, and the ports and tags with which it leaves.
 const CASES: &[(&str, Tags<'_>, &[At<'_>])] = &[
@@ -94,15 +92,20 @@ const CASES: &[(&str, Tags<'_>, &[At<'_>])] = &[
     ("eth2", &[(C, 0xa0c8), (C, 100)], &[]),
 ];
 
+/// The other ends of the ports take a frame that is one tag longer.
+fn make_room_for_a_tag(others: &Netns, ports: &[&str]) {
+    ports.iter().for_each(|port| drop(others.sh(&format!("ip link set {port} mtu 1504"))));
+}
+
 fn every_case(filtering: &str, xdp: &str) {
     let (node, others) = (Node::new(), Netns::new("others"));
     for name in PORTS {
         node.netns.veth(name, &others, name);
-        others.sh(&format!("ip link set {name} mtu 1504"));
     }
+    make_room_for_a_tag(&others, &PORTS);
     let wires = PORTS.map(|name| Wire::open(&others, name));
     let wire = |name: &str| &wires[PORTS.iter().position(|port| *port == name).unwrap()];
-    node.apply(&CONFIG.replace("FILTERING", filtering).replace("XDP", xdp));
+    node.apply(&CONFIG.replace("FILTERING", filtering).replace("PATH", "tc").replace("XDP", xdp));
     node.assert_settled();
     for (number, (from, tags, _)) in (1..).zip(CASES) {
         wire(from).send(&Frame::numbered(number, tags));

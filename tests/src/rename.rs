@@ -36,7 +36,8 @@ fn renamed_port_leaves_the_bridge_before_its_name_is_used_again() {
 
     node.netns.sh("ip link set tap7 down && ip link set tap7 name was7 && ip link set was7 up");
     assert!(!leaks(1), "the renamed port is filtered");
-    node.ok(&format!("apply -c {}", node.config()));
+    let apply = node.netagent(&format!("apply -c {}", node.config()));
+    assert_eq!(apply.status.code(), Some(3), "the port is not as desired");
     assert!(!leaks(2), "the renamed port is filtered after an apply that misses its device");
 
     node.netns.veth("tap7", &vms, "new7");

@@ -128,6 +128,7 @@ fn transition_between_any_two_files_that_fit_succeeds() {
 
 #[test]
 fn reopen_frees_what_a_killed_agent_left() {
+    once();
     if !needs_program("strace") {
         return;
     }

@@ -1,5 +1,7 @@
 //! Checks of a VM's frames besides their VLAN.
 
+mod every_path;
+
 use std::time::{Duration, Instant};
 
 use crate::{

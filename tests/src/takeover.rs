@@ -1,6 +1,7 @@
 //! The node's own addresses and routes move when a link that it lives on joins a segment, and the
 //! node stays reachable meanwhile.
 
+mod at_any_call;
 pub mod lab;
 mod on_trial;
 
@@ -13,7 +14,7 @@ use self::lab::{Lab, NIC};
 use crate::{
     Feature,
     lab::{seen, wait_for},
-    needs, needs_program, once, soak,
+    needs, once,
 };
 
 /// More than any change of these labs costs: their NICs need no time to negotiate.
@@ -107,49 +108,6 @@ fn an_empty_file_takes_nothing_down() {
     assert!(lab.node.netns.link("oob-br").is_null());
 }
 
-/// Whatever call fails or is the last one: the next apply completes the takeover, and one that
-/// reports an error has left the node reachable.
-#[test]
-fn a_takeover_that_ends_at_any_call_is_completed_by_the_next() {
-    once();
-    if !needs_program("strace") {
-        return;
-    }
-    let yaml = "clusterNetworks: { mgmt: { uplink: { nics: [eth0], bond: { mode: none } }, \
-                host: { address: 10.0.0.5/24 } } }";
-    let mut injected = 0;
-    for inject in ["signal=KILL", "error=ENOBUFS"] {
-        // Every fifth call; in a soak, each.
-        for number in (1..).step_by(if soak() { 1 } else { 5 }) {
-            let lab = Lab::new(&["eth0"], NIC);
-            lab.node.configure(yaml);
-            let apply = format!("apply -c {} --no-rollback --confirm eth0", lab.node.config());
-            let log = format!("/tmp/{}.strace", lab.node.netns.name);
-            let output = lab.node.netns.output(&format!(
-                "strace -f -q -o {log} -e trace=sendto -e inject=sendto:{inject}:when={number} {}",
-                lab.node.line(&apply)
-            ));
-            let trace = fs::read_to_string(&log).unwrap();
-            fs::remove_file(&log).unwrap();
-            if output.status.code() == Some(3) || output.status.code() == Some(1) {
-                lab.wait_until_reached("10.0.0.5");
-            }
-            let plan = lab.node.netagent(&format!("plan -c {}", lab.node.config()));
-            println!("after {inject} at {number}: {}", String::from_utf8_lossy(&plan.stdout));
-            lab.node.ok(&apply);
-            lab.wait_until_reached("10.0.0.5");
-            lab.assert_moved("mgmt-br");
-            lab.node.assert_settled();
-            if !trace.contains("INJECTED") && !trace.contains("killed by SIGKILL") {
-                break;
-            }
-            injected += 1;
-        }
-    }
-    println!("takeover: ended at {injected} calls");
-    assert!(injected > 10, "{injected}");
-}
-
 /// Two NICs: the second one carries the bond while the first one, which the node lives on, joins.
 #[test]
 fn a_nic_that_joins_a_bond_gives_its_addresses_and_routes_to_the_bridge() {
@@ -205,17 +163,7 @@ fn a_vlan_interface_on_a_nic_gives_its_addresses_and_routes_to_that_of_the_bridg
         return;
     }
     for (nics, bond) in [("eth0, eth1", ""), ("eth0", ", bond: { mode: none }")] {
-        let tagged = NIC.replace("dev eth0", "dev eth0.10");
-        let lab = Lab::new(
-            &["eth0", "eth1"],
-            &format!(
-                "ip link add link eth0 name eth0.10 type vlan id 10; ip link set eth0.10 up; \
-                 {tagged}"
-            ),
-        );
-        lab.outside.sh("ip link add link sw name sw.10 type vlan id 10; ip link set sw.10 up; \
-             ip address flush dev sw scope global; ip address add 10.0.0.1/24 dev sw.10; \
-             ip address add fd00::1/64 dev sw.10 nodad");
+        let lab = Lab::tagged(&["eth0", "eth1"]);
         let yaml = format!(
             "clusterNetworks: {{ mgmt: {{ uplink: {{ nics: [{nics}]{bond} }}, \
              host: {{ vlan: 10, address: 10.0.0.5/24 }} }} }}"
@@ -238,6 +186,21 @@ fn a_vlan_interface_on_a_nic_gives_its_addresses_and_routes_to_that_of_the_bridg
 const NEEDS: [Feature; 3] = [Feature::Bonding, Feature::VlanDevices, Feature::VlanFiltering];
 
 impl Lab {
+    /// A node that lives on VLAN 10 of its first NIC.
+    fn tagged(nics: &[&str]) -> Self {
+        let lab = Self::new(
+            nics,
+            &format!(
+                "ip link add link eth0 name eth0.10 type vlan id 10; ip link set eth0.10 up; {}",
+                NIC.replace("dev eth0", "dev eth0.10")
+            ),
+        );
+        lab.outside.sh("ip link add link sw name sw.10 type vlan id 10; ip link set sw.10 up; \
+             ip address flush dev sw scope global; ip address add 10.0.0.1/24 dev sw.10; \
+             ip address add fd00::1/64 dev sw.10 nodad");
+        lab
+    }
+
     /// Moves the host interface to another VLAN, as the gateway does at the same time.
     fn move_host(&self, yaml: &str, to: &str, gateway: &str) {
         let node = &self.node.netns;
@@ -267,5 +230,28 @@ impl Lab {
         let default = node.sh("ip route show default");
         assert_eq!(default.lines().count(), 1, "{default}");
         assert!(default.contains(&format!("dev {to} ")), "{default}");
+    }
+}
+
+/// Policy rules that name the NIC, and multipath routes over it, are others' to change: the plan
+/// names them.
+#[test]
+fn plan_names_what_does_not_move() {
+    once();
+    let lab = Lab::new(&["eth0", "eth1"], NIC);
+    lab.node.netns.sh("ip rule add iif eth0 table 100
+         ip address add 10.8.0.5/24 dev eth1
+         ip route add 192.0.2.0/24 nexthop via 10.0.0.1 dev eth0 nexthop via 10.8.0.1 dev eth1");
+    lab.node.configure(
+        "clusterNetworks: { mgmt: { uplink: { nics: [eth0], bond: { mode: none } }, \
+         host: { address: 10.0.0.5/24, gateway: 10.0.0.1 } } }\n",
+    );
+    let plan = lab.node.netagent(&format!("plan -c {}", lab.node.config()));
+    let plan = String::from_utf8_lossy(&plan.stdout).into_owned();
+    for words in [
+        "policy rules with iif or oif eth0 do not match the segment",
+        "multipath routes over eth0 do not move",
+    ] {
+        assert!(plan.contains(words), "{words}: {plan}");
     }
 }

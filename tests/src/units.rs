@@ -5,9 +5,12 @@ mod answers;
 mod control;
 mod failing;
 mod flapping;
+mod fresh;
 mod many;
 mod refused;
+mod start;
 mod waiting;
+mod xdp;
 
 use serde_json::Value;
 

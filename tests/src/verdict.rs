@@ -52,8 +52,7 @@ impl Programs {
     }
 
     fn index(&self, device: &str) -> u32 {
-        // Not read from /sys, which shows the namespace that mounted it.
-        u32::try_from(self.node.netns.link(device)["ifindex"].as_u64().unwrap()).unwrap()
+        self.node.netns.ifindex(device)
     }
 
     fn drops(&self) -> String {

@@ -67,9 +67,7 @@ fn programs() -> Command {
 /// from the network.
 fn deny() -> Result<Command> {
     if output(Command::new("cargo-deny").arg("--version")).is_err() {
-        println!("setup: cargo install cargo-deny {CARGO_DENY} (takes some minutes, once)");
-        let install = ["install", "--quiet", "--locked", "cargo-deny", "--version", CARGO_DENY];
-        run(Command::new("cargo").args(install)).context("install cargo-deny")?;
+        setup::cargo_install("cargo-deny", CARGO_DENY)?;
     }
     let mut deny = Command::new("cargo-deny");
     deny.args(["--log-level", "error", "check", "bans", "licenses", "sources"]);

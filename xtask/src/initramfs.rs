@@ -41,6 +41,7 @@ const PASSWD: &str = "\
 root:x:0:0::/root:/bin/sh
 dnsmasq:x:101:65534::/:/bin/false
 tcpdump:x:102:65534::/:/bin/false
+systemd-network:x:103:65534::/:/bin/false
 nobody:x:65534:65534::/:/bin/false
 ";
 const GROUP: &str = "root:x:0:\nnogroup:x:65534:\ntcpdump:x:102:\n";

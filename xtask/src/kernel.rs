@@ -9,7 +9,7 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 
 use crate::command::{output, run};
-use crate::setup;
+use crate::suite::Suite;
 
 /// A kernel of Debian.
 pub struct Source {
@@ -36,9 +36,6 @@ pub struct Kernel {
     /// Directory of modules.dep. The modules are not compressed.
     pub modules: PathBuf,
 }
-
-/// All keys of Debian's archive on this machine.
-const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The directory of kernels and of other files of virtual machines.
 pub fn store() -> PathBuf {
@@ -94,76 +91,18 @@ pub fn fetch(source: &Source) -> Result<Option<Kernel>> {
 }
 
 /// Downloads the packages of the suite's cloud kernel into `dir`/debs.
-fn download(suite: &str, dir: &Path) -> Result<()> {
-    let apt = dir.with_file_name(format!("apt-{suite}"));
+fn download(name: &str, dir: &Path) -> Result<()> {
     let debs = dir.join("debs");
-    for dir in [&apt.join("lists/partial"), &apt.join("cache/archives/partial"), &debs] {
-        fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
-    }
-    let tool = |name: &str| {
-        let mut command = Command::new(name);
-        for (option, value) in [
-            ("Dir::Etc::sourcelist", apt.join("sources.list")),
-            ("Dir::Etc::sourceparts", "/dev/null".into()),
-            ("Dir::State::lists", apt.join("lists")),
-            ("Dir::State::status", "/dev/null".into()),
-            ("Dir::Cache", apt.join("cache")),
-            ("APT::Architecture", "amd64".into()),
-            // The user `_apt` cannot write here.
-            ("APT::Sandbox::User", "root".into()),
-            // By default, an update succeeds even if all downloads failed.
-            ("APT::Update::Error-Mode", "any".into()),
-        ] {
-            command.arg("-o").arg(format!("{option}={}", value.display()));
-        }
-        command.current_dir(&debs);
-        command
-    };
-
-    let archive = archive()?;
-    let update = |trust: &str| {
-        // sid's lists are not signed again while nothing changes.
-        let options = format!("lang=none target=Packages check-valid-until=no {trust}");
-        let line = format!("deb [{options}] {archive} {suite} main\n");
-        fs::write(apt.join("sources.list"), line).context("write sources.list")?;
-        output(tool("apt-get").args(["-q", "update"]))
-    };
-    if let Err(error) = update(&format!("signed-by={KEYRING}")) {
-        let text = format!("{error:#}");
-        // The messages of gpgv and, since Debian 13, of sqv.
-        if !text.contains("NO_PUBKEY") && !text.contains("Missing key") {
-            return Err(error);
-        }
-        println!("kernel: no key in {KEYRING} verifies Debian {suite}: taking it unverified");
-        update("trusted=yes")?;
-    }
-
-    let mut depends = tool("apt-cache");
+    fs::create_dir_all(&debs).with_context(|| format!("create {}", debs.display()))?;
+    let suite = Suite::update(name, &dir.with_file_name(format!("apt-{name}")))?;
+    let mut depends = suite.tool("apt-cache");
     depends.args(["depends", "--important", "--recurse", "linux-image-cloud-amd64"]);
     let depends = output(&mut depends)?;
     let packages: Vec<_> = depends.lines().filter(|name| holds_kernel(name)).collect();
     if packages.is_empty() {
-        bail!("Debian {suite} has no cloud kernel");
+        bail!("Debian {name} has no cloud kernel");
     }
-    output(tool("apt-get").arg("download").args(packages))?;
-    Ok(())
-}
-
-/// The main Debian archive of this machine's apt configuration, as apt itself reads it.
-fn archive() -> Result<String> {
-    let query = || {
-        let filter = ["Origin: Debian", "Label: Debian", "Component: main", "Created-By: Packages"];
-        let targets = ["indextargets", "--format", "$(REPO_URI)"];
-        output(Command::new("apt-get").args(targets).args(filter))
-    };
-    let mut targets = query()?;
-    if targets.is_empty() {
-        // The archive's lists say whether it is Debian's.
-        setup::apt_update()?;
-        targets = query()?;
-    }
-    let archive = targets.lines().next();
-    archive.map(str::to_owned).context("find a Debian archive in the configuration of apt")
+    suite.download(&packages, &debs)
 }
 
 /// Whether a package contains a part of a kernel, and does not only depend on such packages. Since

@@ -17,11 +17,15 @@ mod demo;
 mod fuzz;
 mod initramfs;
 mod kernel;
+mod libvirt;
 mod mutate;
 mod parts;
+mod peers;
 mod setup;
+mod suite;
 mod tally;
 mod test;
+mod unpacked;
 mod vm;
 
 #[derive(Parser)]
@@ -31,15 +35,8 @@ enum Task {
     Setup,
     /// Run all tests: on this machine, and on every kernel of the matrix in a virtual machine
     Test(test::Options),
-    /// Break the decision on purpose, in several ways, and demand that the oracle test finds each
-    Mutate {
-        /// The kernel of the matrix to do it on
-        #[arg(long, default_value = "6.12", value_parser = kernel::SOURCES.map(|source| source.name))]
-        on: String,
-        /// Only mutations whose name contains this
-        #[arg(default_value = "")]
-        filter: String,
-    },
+    /// Break netagent on purpose, one fault at a time, and count the faults that a test notices
+    Mutate(mutate::Options),
     /// Measure the cost of a packet
     Bench(bench::Options),
     /// Send frames as a NIC's driver has them, and print the microseconds that takes (in a
@@ -88,7 +85,7 @@ fn main() -> Result<ExitCode> {
     match Task::parse() {
         Task::Setup => setup::all()?,
         Task::Test(options) => return test::run(&options),
-        Task::Mutate { on, filter } => mutate::all(&on, &filter)?,
+        Task::Mutate(options) => return mutate::run(&options),
         Task::Bench(options) => bench::run(&options)?,
         Task::Send(options) => bench::send::run(&options)?,
         Task::Hook(options) => bench::hook::run(&options)?,

@@ -1,108 +1,123 @@
-//! Tests the oracle (tests/src/oracle.rs): applies each patch of tests/mutations, which breaks the
-//! decision, and demands that the oracle finds a difference.
+//! What would the tests notice? The product is broken on purpose, one fault at a time, and each
+//! fault must make a test fail:
+//! - `programs` and `agent`: the patches of tests/mutations, against tests on real links;
+//! - `oracle`: patches of the decision, against the comparison with the kernel's bridge;
+//! - `unit`: what cargo-mutants changes in the pure code, against the unit tests.
 
-use std::env;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod mutation;
+mod patches;
+mod scratch;
+mod table;
+mod unit;
+
+use std::process::{Command, ExitCode};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{output, run};
-use crate::{build, kernel, setup, test, vm};
+use self::mutation::Mutation;
+use self::scratch::Scratch;
+use self::table::Table;
+use crate::command::output;
+use crate::setup;
 
-const PATCHES: &str = "tests/mutations";
-/// The test, and how much it tries: enough to find each mutation many times.
-const TEST: &str = "oracle::netagent_does_what_the_kernels_bridge_does";
-const AMOUNT: [(&str, &str); 2] = [("NETAGENT_POLICIES", "20"), ("NETAGENT_FRAMES", "6000")];
-/// The test prints this for a difference, and not for other failures.
-const FOUND: &str = "a case for regressions.rs";
+/// How long the mutations of `cargo xtask test` may take.
+const SHORT: Duration = Duration::from_mins(5);
 
-/// Tries the patches whose names contain the filter.
-pub fn all(on: &str, filter: &str) -> Result<()> {
+/// Which faults to try.
+#[derive(clap::Args)]
+pub struct Options {
+    /// Only faults in files that differ from this commit
+    #[arg(long, value_name = "COMMIT")]
+    since: Option<String>,
+    /// Begin with no further fault after this time, and try none that takes a virtual machine
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// Only those whose name contains this: `programs/`, `unit/plan`
+    #[arg(default_value = "")]
+    filter: String,
+}
+
+/// Tries the faults, and prints how many were noticed.
+pub fn run(options: &Options) -> Result<ExitCode> {
     setup::all()?;
-    let kernel = kernel::named(on)?;
-    let mut patches = Vec::new();
-    for entry in fs::read_dir(PATCHES).with_context(|| format!("list {PATCHES}"))? {
-        let patch = entry?.path();
-        if patch.file_stem().is_some_and(|name| name.to_string_lossy().contains(filter)) {
-            patches.push(patch);
-        }
+    let end = options.minutes.map(|minutes| Instant::now() + Duration::from_mins(minutes));
+    let choice = Choice { filter: &options.filter, since: options.since.as_deref(), end };
+    let table = choice.run(false)?;
+    if table.is_empty() {
+        bail!("no mutation matches: see tests/mutations, and names such as `unit/plan`");
     }
-    patches.sort();
-    if patches.is_empty() {
-        bail!("no patch in {PATCHES} has {filter:?} in its name");
+    println!("\n{table}");
+    let faults = table.faults();
+    for fault in &faults {
+        println!("failed: {fault}");
     }
-    // The patches change the agent only.
-    let tests = build::tests("netagent-tests")?;
-    let scratch = Scratch::new()?;
-    let mut unseen = Vec::new();
-    for patch in &patches {
-        let name = patch.file_stem().unwrap_or_default().to_string_lossy();
-        println!("\n== mutation {name}");
-        scratch.apply(patch)?;
-        let outcome = vm::run(&kernel, &scratch.guest(&tests)?)?;
-        if outcome.status != 0 && outcome.lines.iter().any(|line| line.contains(FOUND)) {
-            println!("mutation {name}: found");
-        } else {
-            println!("mutation {name}: NOT FOUND");
-            unseen.push(name.into_owned());
-        }
-    }
-    if !unseen.is_empty() {
-        bail!("the oracle does not see: {}", unseen.join(", "));
-    }
-    println!("\n{} mutations, all found", patches.len());
-    Ok(())
+    Ok(if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// A copy of the tree with its own target directory.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    /// The tree with its uncommitted changes, without files that git does not track.
-    fn new() -> Result<Self> {
-        let path = env::current_dir().context("find the workspace")?.join("target/mutate/tree");
-        let scratch = Self(path);
-        scratch.remove();
-        let changed = output(Command::new("git").args(["stash", "create"]))?;
-        let commit = if changed.is_empty() { "HEAD" } else { changed.trim_end() };
-        let mut add = Command::new("git");
-        run(add.args(["worktree", "add", "--quiet", "--detach"]).arg(&scratch.0).arg(commit))?;
-        Ok(scratch)
+/// Tries all faults, or as many of those in the last commit as [`SHORT`] allows, after the tests
+/// have passed. Returns what has to be fixed. A short run only shows it: a busy machine must not
+/// stop a change whose faults are noticed on an idle one.
+pub fn after_tests(all: bool) -> Result<Vec<String>> {
+    const LAST: &str = "HEAD~1";
+    if !all && changed_since(LAST).is_err() {
+        println!("nothing was tried: git knows no earlier commit (`cargo xtask mutate` tries all)");
+        return Ok(Vec::new());
     }
-
-    fn git(&self) -> Command {
-        let mut git = Command::new("git");
-        git.arg("-C").arg(&self.0);
-        git
+    let end = (!all).then(|| Instant::now() + SHORT);
+    let table = Choice { filter: "", since: (!all).then_some(LAST), end }.run(true)?;
+    if table.is_empty() {
+        println!("nothing was tried: the last commit changed no code that has mutations");
+    } else {
+        println!("\n{table}");
     }
+    Ok(if all { table.faults() } else { Vec::new() })
+}
 
-    /// Applies this patch alone.
-    fn apply(&self, patch: &Path) -> Result<()> {
-        run(self.git().args(["checkout", "--quiet", "--", "."]))?;
-        let patch = fs::canonicalize(patch)?;
-        run(self.git().arg("apply").arg(&patch))
-            .context("apply a mutation; does it need an update?")
-    }
+/// Which faults to try.
+struct Choice<'a> {
+    filter: &'a str,
+    since: Option<&'a str>,
+    end: Option<Instant>,
+}
 
-    /// A virtual machine that runs the test.
-    fn guest(&self, tests: &Path) -> Result<vm::Spec> {
-        let netagent = build::netagent_in(&self.0)?;
-        let amount = AMOUNT.map(|(name, value)| format!("{name}={value} ")).concat();
-        let name = tests.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let script = format!("export NETAGENT=/bin/netagent {amount}; {name} {TEST} --show-output");
-        Ok(test::guest(script, &[&netagent, tests], String::new()))
-    }
-
-    fn remove(&self) {
-        let _not_there =
-            output(Command::new("git").args(["worktree", "remove", "--force"]).arg(&self.0));
+impl Choice<'_> {
+    fn run(&self, after_tests: bool) -> Result<Table> {
+        let mut mutations = Mutation::all()?;
+        mutations.retain(|mutation| mutation.name.contains(self.filter));
+        let changed = self.since.map(changed_since).transpose()?;
+        if let Some(changed) = &changed {
+            mutations.retain(|mutation| mutation.files.iter().any(|file| changed.contains(file)));
+        }
+        if self.end.is_some() {
+            // A virtual machine takes minutes.
+            mutations.retain(Mutation::is_for_here);
+        }
+        if self.end.is_some() && !mutations.is_empty() {
+            // There may be no time for all: each commit begins elsewhere.
+            let commit = output(Command::new("git").args(["rev-parse", "HEAD"]))?;
+            let first: usize = commit.bytes().map(usize::from).sum();
+            let count = mutations.len();
+            mutations.rotate_left(first % count);
+        }
+        let parts = unit::parts(self.filter, changed.as_deref());
+        let mut table = Table::default();
+        if mutations.is_empty() && parts.is_empty() {
+            return Ok(table);
+        }
+        // Half of the time is for each kind.
+        let now = Instant::now();
+        let half = self.end.map(|end| now + end.saturating_duration_since(now) / 2);
+        let scratch = Scratch::new()?;
+        patches::run(&mutations, half, after_tests, &scratch, &mut table)?;
+        unit::run(&parts, self.since, self.end, &scratch, &mut table)?;
+        Ok(table)
     }
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        self.remove();
-    }
+/// The files that differ from a commit.
+fn changed_since(commit: &str) -> Result<Vec<String>> {
+    let names = output(Command::new("git").args(["diff", "--name-only", commit, "--"]))
+        .with_context(|| format!("list what has changed since {commit}"))?;
+    Ok(names.lines().map(str::to_owned).collect())
 }

@@ -3,6 +3,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -10,9 +11,10 @@ use std::thread;
 use anyhow::{Context, Result, anyhow};
 
 use crate::command::{output, run};
+use crate::unpacked;
 
 /// Packages that the tests and the virtual machines need.
-const PACKAGES: [&str; 16] = [
+const PACKAGES: [&str; 17] = [
     "bpftool",
     "busybox-static",
     "curl",
@@ -21,6 +23,7 @@ const PACKAGES: [&str; 16] = [
     "iproute2",
     "iputils-ping",
     "kmod",
+    "nftables",
     "openvswitch-switch",
     "procps",
     "prometheus",
@@ -42,9 +45,24 @@ pub fn all() -> Result<()> {
     thread::scope(|scope| {
         let linker = scope.spawn(bpf_linker);
         apt(&PACKAGES)?;
+        unpacked::all()?;
         linker.join().map_err(|_| anyhow!("the thread that installs bpf-linker panicked"))?
     })?;
+    static_target()?;
     bpffs()
+}
+
+/// The target of static programs. rustup installs it.
+pub fn static_target() -> Result<String> {
+    let target = format!("{}-unknown-linux-musl", std::env::consts::ARCH);
+    let directory =
+        output(Command::new("rustc").args(["--print", "target-libdir", "--target", &target]))?;
+    if !Path::new(directory.trim()).exists() {
+        println!("setup: rustup target add {target}");
+        run(Command::new("rustup").args(["--quiet", "target", "add", &target]))
+            .context("install the target of static programs")?;
+    }
+    Ok(target)
 }
 
 /// Mounts bpffs. systemd does so; containers and small machines may not.
@@ -101,10 +119,13 @@ pub fn apt_update() -> Result<()> {
 
 fn bpf_linker() -> Result<()> {
     let version = output(Command::new("bpf-linker").arg("--version"));
-    if version.is_ok_and(|line| line.trim_end() == format!("bpf-linker {BPF_LINKER}")) {
-        return Ok(());
-    }
-    println!("setup: cargo install bpf-linker {BPF_LINKER}");
-    let install = ["install", "--quiet", "--locked", "bpf-linker", "--version", BPF_LINKER];
-    run(Command::new("cargo").args(install)).context("install bpf-linker")
+    let is_there = version.is_ok_and(|line| line.trim_end() == format!("bpf-linker {BPF_LINKER}"));
+    if is_there { Ok(()) } else { cargo_install("bpf-linker", BPF_LINKER) }
+}
+
+/// Installs a version of a program from its source.
+pub fn cargo_install(program: &str, version: &str) -> Result<()> {
+    println!("setup: cargo install {program} {version} (takes some minutes, once)");
+    let install = ["install", "--quiet", "--locked", program, "--version", version];
+    run(Command::new("cargo").args(install)).with_context(|| format!("install {program}"))
 }

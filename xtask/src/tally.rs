@@ -81,6 +81,16 @@ impl Tally {
         }
     }
 
+    /// Whether no test has failed so far.
+    pub fn is_good(&self) -> bool {
+        self.failures.is_empty()
+    }
+
+    /// Adds failures that are not tests.
+    pub fn fail(&mut self, failures: Vec<String>) {
+        self.failures.extend(failures);
+    }
+
     /// Whether a test has run whose result does not depend on the kernel.
     pub fn is_done(&self, test: &str) -> bool {
         self.once.contains(test) && self.ran.contains(test)
@@ -137,19 +147,24 @@ fn time_of(result: &str) -> (&str, Option<f64>) {
     parts.and_then(time).unwrap_or((result, None))
 }
 
-/// Where a test panicked, and the beginning of its message, for the end of a long output.
+/// Where a test panicked, and the beginning of what it said, for the end of a long output.
 fn panic_of(test: &str, lines: &[&str]) -> String {
-    const ENOUGH: usize = 200;
+    const LINES: usize = 4;
+    const ENOUGH: usize = 400;
     let thread = format!("thread '{test}'");
     let mut lines = lines.iter().skip_while(|line| !line.starts_with(&thread));
     let place = lines.next().and_then(|line| line.split_once(" panicked at "));
-    let said: String = lines.next().unwrap_or(&"").chars().take(ENOUGH).collect();
-    place.map_or(String::new(), |(_, place)| format!(": {place} {said}"))
+    let is_said = |line: &&&str| {
+        !["note: ", "stack backtrace:", "----"].iter().any(|other| line.starts_with(other))
+    };
+    let said: Vec<_> = lines.take_while(is_said).take(LINES).map(|line| line.trim()).collect();
+    let said: String = said.join(" ").chars().take(ENOUGH).collect();
+    place.map_or(String::new(), |(_, place)| format!(": {place} {}", said.trim_end()))
 }
 
 /// Chooses the lines of a test executable's output that are shown at once: all but the output of
-/// tests that pass. libtest prints that for the tally; only lines with skips and with the oracle's
-/// figures are shown of it.
+/// tests that pass. libtest prints that for the tally; only lines with skips, and with figures of
+/// the oracle, of adopted nodes and of the bridge plugin, are shown of it.
 #[derive(Default)]
 pub struct Digest {
     of_successes: bool,
@@ -168,6 +183,8 @@ impl Digest {
         !self.of_successes && !line.is_empty()
             || line.starts_with("skipped: ")
             || line.starts_with("oracle: ")
+            || line.starts_with("nodes: ")
+            || line.starts_with("beside: ")
     }
 }
 
@@ -244,13 +261,13 @@ mod tests {
     }
 
     #[test]
-    fn a_failure_is_reported_with_its_place_and_first_line() {
+    fn a_failure_is_reported_with_its_place_and_first_lines() {
         let tally = tally(&[
-            "test a ... FAILED\n---- a stdout ----\nchatter\nthread 'a' (7) panicked at a.rs:1:2:\nwhy\nmore\n\
+            "test a ... FAILED\n---- a stdout ----\nchatter\nthread 'a' (7) panicked at a.rs:1:2:\nwhy\n  left: 1\nnote: more\n\
              test result: FAILED. 0 passed; 1 failed",
         ]);
         let text = tally.report(true).0;
-        assert!(text.contains("\nfailed: a (here): a.rs:1:2: why\n"), "{text}");
+        assert!(text.contains("\nfailed: a (here): a.rs:1:2: why left: 1\n"), "{text}");
     }
 
     #[test]

@@ -11,31 +11,54 @@ use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
+use std::sync::{LazyLock, Mutex};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow};
 
 use crate::kernel::Kernel;
 use crate::tally::{Digest, Tally};
-use crate::{build, check, fuzz, kernel, parts, setup, vm};
+use crate::{build, check, fuzz, kernel, libvirt, mutate, parts, peers, setup, unpacked, vm};
 
 /// Programs that the tests call in a virtual machine.
-const TOOLS: [&str; 13] = [
-    "bpftool", "bridge", "curl", "dnsmasq", "ethtool", "find", "ip", "nsenter", "ping", "sysctl",
-    "tc", "tcpdump", "timeout",
+const TOOLS: [&str; 16] = [
+    "bpftool", "bridge", "curl", "dnsmasq", "ethtool", "find", "ip", "nsenter", "ping", "setpriv",
+    "strace", "sysctl", "tc", "tcpdump", "timeout", "unshare",
 ];
+
+/// Not on the PATH.
+const NETWORKD: &str = "/lib/systemd/systemd-networkd";
 
 /// Environment variables of the oracle: seed and numbers of policies and frames.
 const VARIABLES: [&str; 3] = ["NETAGENT_SEED", "NETAGENT_POLICIES", "NETAGENT_FRAMES"];
+/// Modules for the programs that Go has built: containers, and rules of masquerading.
+const PEERS_MODULES: [&str; 9] = [
+    "nf_tables",
+    "nft_chain_nat",
+    "nft_compat",
+    "nft_ct",
+    "nft_masq",
+    "nft_meta_bridge",
+    "overlay",
+    "xt_MASQUERADE",
+    "xt_comment",
+];
+/// What these programs take of a guest's memory, in MiB.
+const PEERS_MEMORY: u32 = 1024;
 /// Environment variable for tests in full length.
 const SOAK: &str = "NETAGENT_SOAK";
+/// Environment variable of the directory with unpacked programs, on this machine.
+pub const UNPACKED: &str = "NETAGENT_UNPACKED";
+/// Environment variable of the directory with the guest of libvirt and QEMU.
+const GUEST: &str = "NETAGENT_GUEST";
+/// Environment variable of the directory with programs that Go has built.
+const PEERS: &str = "NETAGENT_PEERS";
 /// The kernel of the matrix that runs a `once` test if this machine's kernel cannot run it.
 const ONE: &str = "6.12";
 /// Tests at a time on this machine's kernel. They wait for grace periods and timers most of the
 /// time: two processors are not busy with four.
-const HERE: &str = "4";
+pub const HERE: &str = "4";
 /// Options of every test executable. `--report-time` is unstable in libtest and needs
 /// RUSTC_BOOTSTRAP.
 const LIBTEST: [&str; 4] =
@@ -57,6 +80,7 @@ pub struct Options {
 
 /// Runs the tests.
 pub fn run(options: &Options) -> Result<ExitCode> {
+    heading("set-up, checks, compilers");
     setup::all()?;
     let Options { on, soak, filter } = options;
     let whole = on.is_empty() && filter.is_empty();
@@ -65,29 +89,45 @@ pub fn run(options: &Options) -> Result<ExitCode> {
     }
     let wanted = |place: &str| on.is_empty() || on.iter().any(|name| name == place);
     // The network is idle while this machine compiles and runs its own tests.
-    let sources: Vec<_> = kernel::SOURCES.iter().filter(|source| wanted(source.name)).collect();
+    let of_guest = |name: &str| wanted("host") && name == libvirt::KERNEL;
+    let sources = kernel::SOURCES.iter();
+    let sources: Vec<_> =
+        sources.filter(|source| wanted(source.name) || of_guest(source.name)).collect();
     let fetching = thread::spawn(move || {
         let kernels = sources.into_iter().filter_map(|source| kernel::fetch(source).transpose());
         kernels.collect::<Result<Vec<_>>>()
     });
+    let building_peers = whole.then(|| thread::spawn(peers::all));
     let mut tally = Tally::default();
     let netagent = build::netagent()?;
+    let cni = build::cni()?;
     let tests = Tests {
         unit: build::tests("netagent")?,
         real: build::tests("netagent-tests")?,
         netagent,
+        cni,
         soak: *soak,
     };
+    let mut kernels =
+        fetching.join().map_err(|_| anyhow!("the thread that fetches kernels panicked"))??;
+    if let Some(building) = building_peers {
+        building.join().map_err(|_| anyhow!("the thread that builds with Go panicked"))??;
+    } else if parts::list(&tests.real, filter, &[])?.iter().any(|test| peers::needs(test)) {
+        peers::all()?;
+    }
     if wanted("host") {
-        heading("without privileges");
-        for unit in [&tests.unit, &build::tests("netagent-common")?, &build::own_tests()?] {
+        let guest = libvirt::make_guest(&kernels)?;
+        heading("tests without privileges");
+        let cni = build::tests("netagent-cni")?;
+        for unit in [&tests.unit, &cni, &build::tests("netagent-common")?, &build::own_tests()?] {
             let mut unit = Command::new(unit);
             unit.arg(filter).args(LIBTEST);
             here(&mut unit, "without privileges", &mut tally)?;
         }
-        heading("on this machine's kernel");
+        heading("tests on this machine's kernel");
         let mut real = Command::new(&tests.real);
-        real.env("NETAGENT", &tests.netagent);
+        real.env("NETAGENT", &tests.netagent).env("NETAGENT_CNI", &tests.cni);
+        real.env(UNPACKED, unpacked::root()).env(GUEST, guest).env(PEERS, peers::root());
         if *soak {
             real.env(SOAK, "1");
         }
@@ -100,8 +140,11 @@ pub fn run(options: &Options) -> Result<ExitCode> {
             fuzz.unwrap_or(Ok(Ok(())))?
         })?;
     }
-    let kernels =
-        fetching.join().map_err(|_| anyhow!("the thread that fetches kernels panicked"))??;
+    if whole && tally.is_good() {
+        heading("mutations: what would these tests notice?");
+        tally.fail(mutate::after_tests(*soak)?);
+    }
+    kernels.retain(|kernel| wanted(kernel.name));
     let guests = guests(&tests, &kernels, filter, &tally)?;
     for (kernel, outcome) in side_by_side(&guests, &tests)? {
         let place = format!("kernel {}", kernel.release);
@@ -180,8 +223,8 @@ fn side_by_side<'a>(
                 while let Some(guest) = next() {
                     let count = guest.unit.len() + guest.real.len();
                     let release = &guest.kernel.release;
-                    heading(&format!("on kernel {release} in a virtual machine: {count}"));
-                    let outcome = vm::run(guest.kernel, &tests.spec(guest));
+                    heading(&format!("{count} tests on kernel {release} in a virtual machine"));
+                    let outcome = tests.spec(guest).and_then(|spec| vm::run(guest.kernel, &spec));
                     if let Ok(mut outcomes) = outcomes.lock() {
                         outcomes.push((guest.kernel, outcome));
                     }
@@ -195,6 +238,7 @@ fn side_by_side<'a>(
 /// The executables.
 struct Tests {
     netagent: PathBuf,
+    cni: PathBuf,
     /// Unit tests of the agent. The netlink tests need a kernel and root.
     unit: PathBuf,
     /// Tests with real links and frames.
@@ -204,7 +248,7 @@ struct Tests {
 
 impl Tests {
     /// A virtual machine that runs these tests.
-    fn spec(&self, guest: &Guest<'_>) -> vm::Spec {
+    fn spec(&self, guest: &Guest<'_>) -> Result<vm::Spec> {
         let name =
             |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let mut variables: String = VARIABLES
@@ -222,8 +266,9 @@ impl Tests {
             let command = format!("{tests} {options} --exact --test-threads 1 {more} {names}");
             format!("{command} 2>>/log || failed=1\n")
         };
-        let mut script =
-            format!("export NETAGENT=/bin/netagent RUSTC_BOOTSTRAP=1 {variables}; failed=0\n");
+        let mut script = format!(
+            "export NETAGENT=/bin/netagent NETAGENT_CNI=/bin/netagent-cni RUSTC_BOOTSTRAP=1 {variables}; failed=0\n"
+        );
         if !guest.unit.is_empty() {
             script += &line(&self.unit, &guest.unit, "--ignored");
         }
@@ -233,14 +278,26 @@ impl Tests {
         script +=
             "[ $failed = 0 ] || { echo 'failures: the end of the log:'; tail -n 100 /log; }\n";
         script += "exit $failed";
-        let binaries = [&self.netagent, &self.unit, &self.real].map(PathBuf::as_path);
-        self::guest(script, &binaries, format!("[{}] ", guest.kernel.name))
+        let binaries = [&self.netagent, &self.cni, &self.unit, &self.real].map(PathBuf::as_path);
+        let mut spec = self::guest(script, &binaries, format!("[{}] ", guest.kernel.name));
+        if guest.real.iter().any(|test| peers::needs(test)) {
+            // containerd gives pods copies of two files, nft reads its rules from the third.
+            let files = "touch /etc/hosts /etc/resolv.conf; ln -s /proc/self/fd/0 /dev/stdin";
+            spec.script = format!("export {PEERS}={}; {files}; {}", peers::GUEST, spec.script);
+            spec.binaries.push("nft".into());
+            spec.files.extend(peers::files(&guest.real)?);
+            spec.modules.extend(PEERS_MODULES);
+            spec.memory += PEERS_MEMORY;
+        }
+        Ok(spec)
     }
 }
 
 /// A virtual machine with all programs and files of the tests.
 pub fn guest(script: String, executables: &[&Path], label: String) -> vm::Spec {
     let mut binaries: Vec<PathBuf> = TOOLS.map(PathBuf::from).to_vec();
+    // On a machine without systemd, its tests do not run.
+    binaries.extend(Some(PathBuf::from(NETWORKD)).filter(|path| path.exists()));
     binaries.extend(executables.iter().map(|path| path.to_path_buf()));
     let files = ["oob.yaml", "mgmt.yaml", "full.yaml", "qinq.yaml"]
         .map(|file| Path::new("examples").join(file))
@@ -269,8 +326,11 @@ fn release() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
 }
 
-fn heading(place: &str) {
-    println!("\n== tests {place}");
+/// Begins a part of the output, with the time that the run has taken so far.
+fn heading(what: &str) {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    let minutes = START.elapsed().as_secs_f64() / 60.0;
+    println!("\n== {minutes:.1} min: {what}");
 }
 
 /// Runs a test executable on this machine, shows its output, and counts.

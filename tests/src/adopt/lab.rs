@@ -44,8 +44,18 @@ impl Vm {
         format!("tap{}", self.number)
     }
 
-    fn mac(&self) -> [u8; 6] {
+    pub fn mac(&self) -> [u8; 6] {
         [2, 0, 0, 0, 1, self.number]
+    }
+
+    /// A frame from the VM to the station on the wire, and one back. The first ones find the way.
+    pub fn frames(&self, number: u32) -> [Frame; 2] {
+        let frame = |source, destination, vid| {
+            let tags = if vid == 0 { vec![] } else { vec![(C, vid)] };
+            Frame { destination, source, ..Frame::numbered(number, &tags) }
+        };
+        let to = |mac| if number == 0 { BROADCAST } else { mac };
+        [frame(self.mac(), to(STATION), self.inside), frame(STATION, to(self.mac()), self.wire)]
     }
 }
 
@@ -58,7 +68,7 @@ pub struct Lab {
 }
 
 /// The station on the wire.
-const STATION: [u8; 6] = [2, 0, 0, 0, 9, 9];
+pub const STATION: [u8; 6] = [2, 0, 0, 0, 9, 9];
 
 impl Lab {
     /// A bridge `vmbr0` with the NIC `nic` and these VMs. A VLAN-aware one has the VMs' VLANs.
@@ -155,14 +165,9 @@ impl Lab {
 
     /// A frame from a VM to the station on the wire, and one back.
     fn send(&self, vm: &Vm, wire: &Wire, number: u32) {
-        let frame = |source, destination, vid| {
-            let tags = if vid == 0 { vec![] } else { vec![(C, vid)] };
-            Frame { destination, source, ..Frame::numbered(number, &tags) }
-        };
-        // The first frame finds the way.
-        let to = |mac| if number == 0 { BROADCAST } else { mac };
-        wire.send(&frame(vm.mac(), to(STATION), vm.inside));
-        self.nic.send(&frame(STATION, to(vm.mac()), vm.wire));
+        let [up, down] = vm.frames(number);
+        wire.send(&up);
+        self.nic.send(&down);
     }
 
     /// Sends a frame from the wire.
@@ -221,7 +226,7 @@ pub fn meanwhile(send: impl Fn(u32) + Send, work: impl FnOnce()) -> u32 {
     })
 }
 
-fn tag(frame: &Frame) -> u16 {
+pub fn tag(frame: &Frame) -> u16 {
     frame.tags.first().map_or(0, |(_, tci)| tci & 0xfff)
 }
 

@@ -1,22 +1,15 @@
 //! A DHCP server whose leases are shorter than those of any other server, and that fails as it is
 //! told.
 
-use std::{
-    io,
-    net::{Ipv4Addr, SocketAddr, UdpSocket},
-    sync::{
-        Arc, Mutex, MutexGuard,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
-};
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 
+use super::serving::{Serving, Shared};
 use crate::lab::Netns;
 
 pub const DISCOVER: u8 = 1;
 pub const REQUEST: u8 = 3;
 pub const DECLINE: u8 = 4;
+pub const RELEASE: u8 = 7;
 const OFFER: u8 = 2;
 const ACK: u8 = 5;
 const NAK: u8 = 6;
@@ -39,6 +32,8 @@ pub struct Behaviour {
     pub refuses: bool,
     /// Options of offers and leases.
     pub options: Vec<(u8, Vec<u8>)>,
+    /// Options in the fields `file` and `sname` (option 52).
+    pub overload: [Vec<(u8, Vec<u8>)>; 2],
 }
 
 /// A message of a client.
@@ -55,11 +50,7 @@ pub struct Heard {
     pub server: Option<Ipv4Addr>,
 }
 
-pub struct Server {
-    state: Arc<Mutex<(Behaviour, Vec<Heard>)>>,
-    stop: Arc<AtomicBool>,
-    threads: Vec<thread::JoinHandle<()>>,
-}
+pub type Server = Serving<Behaviour, Heard>;
 
 impl Server {
     /// Starts a server on a link, which gets its address.
@@ -67,66 +58,21 @@ impl Server {
         netns.sh(&format!("ip address add {SERVER}/24 dev {link}"));
         // Where an answer to everybody goes.
         netns.sh(&format!("ip route add 255.255.255.255 dev {link}"));
-        let state = Arc::new(Mutex::new((behaviour, Vec::new())));
-        let stop = Arc::new(AtomicBool::new(false));
-        let threads = [(SERVER, true), (Ipv4Addr::BROADCAST, false)].map(|(address, unicast)| {
+        let mut server = Self::new(behaviour);
+        for (address, unicast) in [(SERVER, true), (Ipv4Addr::BROADCAST, false)] {
             let socket = netns.inside(|| UdpSocket::bind((address, 67)).unwrap());
             socket.set_broadcast(true).unwrap();
-            socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
-            let (state, stop) = (Arc::clone(&state), Arc::clone(&stop));
-            thread::spawn(move || serve(&socket, unicast, &state, &stop))
-        });
-        Self { state, stop, threads: threads.into() }
-    }
-
-    /// Changes what the server does.
-    pub fn set(&self, change: impl FnOnce(&mut Behaviour)) {
-        change(&mut self.lock().0);
-    }
-
-    /// What clients have sent.
-    pub fn heard(&self) -> Vec<Heard> {
-        self.lock().1.clone()
-    }
-
-    /// Forgets what clients have sent.
-    pub fn forget(&self) {
-        self.lock().1.clear();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (Behaviour, Vec<Heard>)> {
-        self.state.lock().unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            let _ended = thread.join();
+            server.spawn(socket, move |socket, shared| serve(socket, unicast, shared));
         }
+        server
     }
 }
 
-fn serve(
-    socket: &UdpSocket,
-    unicast: bool,
-    state: &Mutex<(Behaviour, Vec<Heard>)>,
-    stop: &AtomicBool,
-) {
+fn serve(socket: &UdpSocket, unicast: bool, shared: &Shared<Behaviour, Heard>) {
     let mut buffer = [0; 2048];
-    while !stop.load(Ordering::Relaxed) {
-        let length = match socket.recv_from(&mut buffer) {
-            Ok((length, _)) => length,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(error) => panic!("{error}"),
-        };
-        let message = &buffer[..length];
+    while let Some((message, _)) = shared.receive(socket, &mut buffer) {
         let Some(heard) = read(message, unicast) else { continue };
-        let mut state = state.lock().unwrap();
-        let behaviour = state.0.clone();
-        state.1.push(heard.clone());
-        drop(state);
+        let behaviour = shared.note(heard.clone());
         if !behaviour.answers || unicast && !behaviour.answers_unicast {
             continue;
         }
@@ -185,11 +131,22 @@ fn answer(message: &[u8], kind: u8, behaviour: &Behaviour) -> Vec<u8> {
         let times = [51, 58, 59].into_iter().zip(behaviour.times);
         options.extend(times.map(|(kind, seconds)| (kind, seconds.to_be_bytes().to_vec())));
         options.extend(behaviour.options.clone());
+        if behaviour.overload.iter().any(|options| !options.is_empty()) {
+            options.push((52, vec![3]));
+            for (place, options) in [108, 44].into_iter().zip(&behaviour.overload) {
+                let options = written(options);
+                bytes[place..place + options.len()].copy_from_slice(&options);
+            }
+        }
     }
-    for (kind, value) in options {
-        bytes.extend([kind, u8::try_from(value.len()).unwrap()]);
-        bytes.extend(value);
-    }
-    bytes.push(255);
+    bytes.extend(written(&options));
     bytes
+}
+
+/// Options, and the end of them.
+fn written(options: &[(u8, Vec<u8>)]) -> Vec<u8> {
+    let one = |(kind, value): &(u8, Vec<u8>)| {
+        [&[*kind, u8::try_from(value.len()).unwrap()][..], value].concat()
+    };
+    options.iter().flat_map(one).chain([255]).collect()
 }

@@ -11,7 +11,8 @@ use crate::{
     frame::{BROADCAST, C, Frame, TEST},
     lab::{Netns, kernel_is_at_least, seen, stay_on_one_processor, wait_for, wait_until_eq},
     needs,
-    node::{Daemon, Node},
+    node::Node,
+    once,
     wire::Wire,
 };
 
@@ -88,7 +89,7 @@ ports: [{{ device: vm-a, network: v100 }}]
     }
 
     /// Makes both stations known, and waits until frames of both bypass the bridge.
-    fn learn(&self, daemon: &Daemon<'_>, in_use: usize, path: &str) {
+    fn learn(&self, in_use: usize, path: &str) {
         let [wire, vm] = [(1, vec![(C, 100)]), (2, vec![])].map(|(number, tags)| Frame {
             destination: BROADCAST,
             source: station(number),
@@ -97,9 +98,9 @@ ports: [{{ device: vm-a, network: v100 }}]
         wait_for("frames bypass the bridge", || {
             self.wires[in_use].send(&wire);
             self.vm.send(&vm);
-            let before = forwarded(daemon, "oob-bo", path);
+            let before = forwarded(&self.node, "oob-bo", path);
             self.arrives(10, in_use, in_use);
-            let after = forwarded(daemon, "oob-bo", path);
+            let after = forwarded(&self.node, "oob-bo", path);
             seen((before, after), after > before)
         });
     }
@@ -121,12 +122,13 @@ ports: [{{ device: vm-a, network: v100 }}]
 
 #[test]
 fn frames_of_a_bond_bypass_the_bridge_in_every_mode() {
+    once();
     if !needs(&[Feature::Bonding]) {
         return;
     }
     for (bond, takes_xdp) in MODES {
         let lab = Lab::new(bond);
-        let daemon = lab.node.run();
+        let _daemon = lab.node.run();
         if bond.contains("802.3ad") {
             wait_for("both members are in use", || {
                 let bonds = lab.node.ok("show bonds -j");
@@ -136,17 +138,17 @@ fn frames_of_a_bond_bypass_the_bridge_in_every_mode() {
         }
         let by_xdp = takes_xdp && kernel_is_at_least(6, 3);
         let path = if by_xdp { "xdp" } else { "tc" };
-        lab.learn(&daemon, 0, path);
+        lab.learn(0, path);
         // With one active member, frames from the other member are dropped, as the bridge's frames
         // are.
         let used: &[usize] = if bond.contains("active-backup") { &[0] } else { &[0, 1] };
         for nic in [0, 1] {
             let used = used.contains(&nic);
             let bypasses = || {
-                let before = forwarded(&daemon, "oob-bo", path);
+                let before = forwarded(&lab.node, "oob-bo", path);
                 let arrived = lab.arrives(20, nic, 0);
                 assert_eq!(arrived, usize::from(used), "{bond}: by {}", NICS[nic]);
-                let after = forwarded(&daemon, "oob-bo", path);
+                let after = forwarded(&lab.node, "oob-bo", path);
                 seen((before, after), after > before)
             };
             // The bridge receives one frame of each source in 17 seconds.
@@ -172,9 +174,9 @@ fn bond_fails_over_while_it_forwards() {
         return;
     }
     let lab = Lab::new("mode: active-backup, primary: eth2, miimon: 50ms");
-    let daemon = lab.node.run();
+    let _daemon = lab.node.run();
     let path = if kernel_is_at_least(6, 3) { "xdp" } else { "tc" };
-    lab.learn(&daemon, 0, path);
+    lab.learn(0, path);
     for (in_use, other) in [(1, 0), (0, 1)] {
         // eth2 loses its carrier, and regains it in the second round.
         let state = if in_use == 1 { "down" } else { "up" };
@@ -183,7 +185,7 @@ fn bond_fails_over_while_it_forwards() {
             let link = lab.node.netns.link("oob-bo");
             link["linkinfo"]["info_data"]["active_slave"].clone()
         });
-        lab.learn(&daemon, in_use, path);
+        lab.learn(in_use, path);
         assert_eq!(lab.arrives(40, in_use, in_use), 1, "by {}", NICS[in_use]);
         if in_use == 0 {
             assert_eq!(lab.arrives(50, other, in_use), 0, "{} is on standby", NICS[other]);

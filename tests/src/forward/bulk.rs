@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Lab, forwarded, station};
+use super::{Lab, Path, forwarded, station};
 use crate::{
     lab::{Netns, kernel_is_at_least, seen, sh, wait_for, wait_until_eq},
     soak,
@@ -101,15 +101,10 @@ fn udp(from: &Netns, to: &Netns, address: &str) {
     assert!(got == sent, "UDP to {address}: different bytes");
 }
 
-fn bulk(mtu: u32, queue: bool) {
-    let lab = Lab::new("off", "tc");
-    if queue {
-        for port in ["vm-a", "vm-b"] {
-            lab.node.netns.sh(&format!("tc qdisc add dev {port} root pfifo"));
-        }
-    }
+fn bulk(mtu: u32, path: Path) {
+    let lab = Lab::new("off", path);
     let stacks = stacks(&lab, mtu);
-    let daemon = lab.node.run();
+    let _daemon = lab.node.run();
     let [(a_port, a), (_, b)] = &stacks[..] else { unreachable!() };
     a.sh("ping -q -c 1 -W 10 192.0.2.2");
     for (port, stack) in &stacks {
@@ -126,19 +121,19 @@ fn bulk(mtu: u32, queue: bool) {
             udp(from, to, &address);
         }
     }
-    let (fast, slow) = (forwarded(&daemon, a_port, "tc"), forwarded(&daemon, a_port, "bridge"));
+    let (fast, slow) = (forwarded(&lab.node, a_port, "tc"), forwarded(&lab.node, a_port, "bridge"));
     println!("forward: MTU {mtu}: {fast} frames of {a_port} bypassed the bridge, {slow} did not");
     assert!(fast > 10 * slow, "{fast} frames bypassed the bridge, {slow} did not");
 }
 
 #[test]
 fn bulk_data_arrives_unchanged() {
-    bulk(1500, false);
+    bulk(1500, Path::Peer);
 }
 
 #[test]
 fn bulk_data_arrives_unchanged_through_queues() {
-    bulk(1500, true);
+    bulk(1500, Path::Tc);
 }
 
 /// XDP could lose a frame in several fragments, or a frame longer than the egress MTU: TC forwards
@@ -146,18 +141,17 @@ fn bulk_data_arrives_unchanged_through_queues() {
 #[test]
 fn xdp_leaves_jumbo_frames_to_tc() {
     const LENGTH: usize = 8000;
-    let lab = Lab::new("off", "xdp");
+    let lab = Lab::new("off", Path::Xdp);
     for port in ["eth2", "vm-a"] {
         for netns in [&lab.node.netns, &lab.others] {
             netns.sh(&format!("ip link set {port} mtu 9000"));
         }
     }
-    lab.others.sh("ethtool -K vm-a gro on");
-    let daemon = lab.node.run();
+    let _daemon = lab.node.run();
     let [wire, vm] = [station(1), station(2)];
     lab.learn("eth2", 100, wire);
     lab.learn("vm-a", 100, vm);
-    let by_xdp = || forwarded(&daemon, "eth2", "xdp");
+    let by_xdp = || forwarded(&lab.node, "eth2", "xdp");
     let arrives = |length| {
         let frame = lab.send("eth2", 100, wire, vm);
         lab.until_now("vm-a", 100);
@@ -178,5 +172,5 @@ fn xdp_leaves_jumbo_frames_to_tc() {
 
 #[test]
 fn bulk_data_in_jumbo_frames_arrives_unchanged() {
-    bulk(9000, false);
+    bulk(9000, Path::Peer);
 }

@@ -3,7 +3,7 @@
 //! are vm-a, vm-b and vm-c. Comments name the deliberate differences.
 
 use super::{Lab, Row, bridge_plugin_vlans as vlans, sends, station};
-use crate::{Feature, frame::C, needs, node::Node};
+use crate::{Feature, frame::C, needs, node::Node, once};
 
 /// Options of the plugin, the equivalent file, and rows that show the effect of the options.
 pub struct Case {
@@ -135,11 +135,13 @@ fn every_case(filtering: &str) {
 
 #[test]
 fn vlan_options_of_the_bridge_plugin_on_an_unaware_bridge() {
+    once();
     every_case("off");
 }
 
 #[test]
 fn vlan_options_of_the_bridge_plugin_on_an_aware_bridge() {
+    once();
     if needs(&[Feature::VlanFiltering]) {
         every_case("on");
     }
@@ -147,7 +149,7 @@ fn vlan_options_of_the_bridge_plugin_on_an_aware_bridge() {
 
 #[test]
 fn options_that_the_bridge_plugin_refuses_are_refused() {
-    crate::once();
+    once();
     let node = Node::new();
     let complaint = |network: &str| {
         node.configure(&format!(

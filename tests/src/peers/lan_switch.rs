@@ -6,7 +6,7 @@ use super::{Lab, Row, Tags, sends, station};
 use crate::{
     Feature,
     frame::{C, TEST},
-    needs,
+    needs, once,
 };
 
 /// Stations behind each port. Neither the kernel's FDB nor netagent limits their number.
@@ -172,11 +172,13 @@ fn a_lan_switch(filtering: &str) {
 
 #[test]
 fn functions_of_a_lan_switch_in_rfc_2889_on_an_unaware_bridge() {
+    once();
     a_lan_switch("off");
 }
 
 #[test]
 fn functions_of_a_lan_switch_in_rfc_2889_on_an_aware_bridge() {
+    once();
     if needs(&[Feature::VlanFiltering]) {
         a_lan_switch("on");
     }

@@ -8,7 +8,7 @@ use crate::{
     Feature,
     frame::{C, S},
     lab::kernel_is_at_least,
-    needs, qinq,
+    needs, once, qinq,
 };
 
 /// Former TPIDs of QinQ. To an 802.1Q bridge they are Ethertypes, and deliberately so to netagent:
@@ -174,12 +174,14 @@ ports: [{{ device: here, network: customer }}, {{ device: there, network: custom
 
 #[test]
 fn trunk_is_transparent_on_an_unaware_bridge() {
+    once();
     a_trunk("off", "off");
     a_trunk("off", "auto");
 }
 
 #[test]
 fn trunk_is_transparent_on_an_aware_bridge() {
+    once();
     if needs(&[Feature::VlanFiltering]) {
         a_trunk("on", "off");
         a_trunk("on", "auto");
@@ -188,6 +190,7 @@ fn trunk_is_transparent_on_an_aware_bridge() {
 
 #[test]
 fn service_vlan_is_transparent_on_an_unaware_bridge() {
+    once();
     if qinq::modern() {
         a_service("off", "off");
         a_service("off", "auto");
@@ -196,6 +199,7 @@ fn service_vlan_is_transparent_on_an_unaware_bridge() {
 
 #[test]
 fn service_vlan_is_transparent_on_an_aware_bridge() {
+    once();
     if needs(&[Feature::VlanFiltering]) && qinq::modern() {
         a_service("on", "auto");
     }

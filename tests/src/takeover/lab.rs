@@ -22,10 +22,18 @@ pub struct Lab {
 }
 
 /// Where the node sends what is not for its neighbours.
-const WORLD: &str = "198.51.100.1";
+pub const WORLD: &str = "198.51.100.1";
+
+/// The other ends of the NICs are ports of the switch.
+pub const PORTS: &str = "for nic in $nics; do ip link set $nic master sw; done";
 
 impl Lab {
     pub fn new(nics: &[&str], set_up: &str) -> Self {
+        Self::behind(PORTS, nics, set_up)
+    }
+
+    /// A node whose NICs are joined to the switch `sw` by these lines.
+    pub fn behind(joined: &str, nics: &[&str], set_up: &str) -> Self {
         let lab = Self { node: Node::new(), outside: Netns::new("outside") };
         let (node, outside) = (&lab.node.netns, &lab.outside);
         node.sh("sysctl -qw net.ipv6.conf.all.disable_ipv6=0 net.ipv6.conf.default.disable_ipv6=0");
@@ -34,8 +42,8 @@ impl Lab {
         outside.sh("ip link add sw type bridge && ip link set sw up");
         for nic in nics {
             node.veth(nic, outside, nic);
-            outside.sh(&format!("ip link set {nic} master sw"));
         }
+        outside.sh(&format!("nics='{}'; {joined}", nics.join(" ")));
         outside.sh(&format!(
             "ip address add 10.0.0.1/24 dev sw; ip address add fd00::1/64 dev sw nodad; \
              ip address add {WORLD}/32 dev lo"

@@ -237,6 +237,30 @@ fn trial_outlives_the_agent() {
     lab.assert_moved("mgmt-br");
 }
 
+#[test]
+fn undo_log_that_cannot_be_read_shows_and_no_reboot_is_blamed() {
+    once();
+    let lab = lab();
+    lab.node.configure(FILE);
+    try_and_kill(&lab, 60, "");
+    let log = lab.node.state().join("trial.jsonl");
+    let text = fs::read_to_string(&log).unwrap();
+    fs::write(&log, format!("xx{}", &text[2..])).unwrap();
+    let damaged = lab.node.netagent("status");
+    assert!(String::from_utf8_lossy(&damaged.stdout).contains("is damaged: nothing is undone"));
+    let _daemon = lab.node.start();
+    // Without the daemon the damage shows, but not the file that was rolled back.
+    wait_for_finding(&lab, "rolled-back");
+    let status = String::from_utf8(lab.node.netagent("status").stdout).unwrap();
+    assert!(status.contains("trial.jsonl.damaged: was damaged"), "{status}");
+    let told = "was rolled back: its undo log is damaged; no file was confirmed";
+    assert!(status.contains(told), "{status}");
+    fs::remove_file(log.with_extension("jsonl.damaged")).unwrap();
+    lab.node.netagent("reload");
+    let status = String::from_utf8(lab.node.netagent("status").stdout).unwrap();
+    assert!(!status.contains("was damaged"), "{status}");
+}
+
 fn wait_for_finding(lab: &Lab, code: &str) {
     wait_for(code, || {
         let status = lab.node.netagent("status -j");

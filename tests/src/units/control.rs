@@ -72,6 +72,93 @@ fn a_port_that_is_added_at_run_time_is_as_good_as_one_of_the_file() {
     daemon.kill();
 }
 
+/// Each source is told about its own port.
+#[test]
+fn the_second_source_of_a_device_is_listed_with_its_reason() {
+    once();
+    let lab = Lab::new(1);
+    let node = &lab.node;
+    node.configure(&Lab::file(&[]).replace("ports:", ""));
+    let daemon = node.run();
+    node.ok("port add vm0 --network n100");
+    node.configure(&Lab::file(&[("vm0", "")]));
+    assert_eq!(node.netagent("reload").status.code(), Some(3));
+    let ports: serde_json::Value = serde_json::from_str(&node.ok("port list -j")).unwrap();
+    let ports = ports.as_array().unwrap();
+    let rows: Vec<_> = ports.iter().map(|row| (&row["network"], &row["state"])).collect();
+    assert_eq!(
+        format!("{rows:?}"),
+        r#"[(String("n100"), String("Ready")), (String("n100"), String("Refused"))]"#
+    );
+    assert_eq!(ports[1]["origin"], "control socket");
+    assert!(ports[1]["findings"][0]["text"].to_string().contains("node.yaml:"), "{ports:?}");
+    let series = "netagent_unwell{subject=\"port\",name=\"vm0\",state=\"refused\"}";
+    assert_eq!(metric(&daemon, series), "1");
+    let deleted = node.ok("port del vm0");
+    assert!(deleted.contains("it stays a port of ") && deleted.contains("node.yaml:"), "{deleted}");
+    assert_eq!(metric(&daemon, series), "");
+    // Its network is gone.
+    node.configure(&Lab::file(&[]).replace("ports:", ""));
+    node.ok("reload");
+    node.ok("port add vm0 --network n100");
+    node.configure(&Lab::file(&[]).replace("ports:", "").replace("n100", "n200"));
+    assert_eq!(node.netagent("reload").status.code(), Some(3));
+    let list = node.ok("port list");
+    let row = list.lines().nth(1).unwrap();
+    assert!(row.contains("n100") && row.contains("control socket"), "{list}");
+}
+
+#[test]
+fn what_takes_a_restart_or_cannot_be_written_shows() {
+    once();
+    let lab = Lab::new(1);
+    let (node, good) = (&lab.node, Lab::file(&[("vm0", "")]));
+    node.configure(&good);
+    let daemon = node.run();
+    let reload = |file: &str| {
+        node.configure(file);
+        let output = node.netagent("reload");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code(), said)
+    };
+    let (code, said) = reload(&good.replace("9469", "9470"));
+    assert!(code == Some(3) && said.contains("on 127.0.0.1:9469, not on 127.0.0.1:9470"), "{said}");
+    assert_eq!(reload(&good), (Some(0), String::new()));
+    // The file cannot be written, and later it can.
+    let confirmed = node.state().join("confirmed.json");
+    let temporary = confirmed.with_extension(format!("new-{}", daemon.child.id()));
+    std::fs::create_dir(&temporary).unwrap();
+    let other = format!("{good}# other\n");
+    let (code, said) = reload(&other);
+    assert!(code == Some(3) && said.contains("confirmed.json: is not up to date"), "{said}");
+    std::fs::remove_dir(&temporary).unwrap();
+    assert_eq!(reload(&other), (Some(0), String::new()));
+    assert!(std::fs::read_to_string(&confirmed).unwrap().contains("# other"));
+}
+
+#[test]
+fn a_device_that_is_gone_or_renamed_is_no_port_that_is_ready() {
+    once();
+    let lab = Lab::new(2);
+    let node = &lab.node;
+    node.configure(&Lab::file(&[("vm0", ""), ("vm1", "")]));
+    let daemon = node.run();
+    node.netns.sh("ip link set vm1 down && ip link set vm1 name was1 && ip link set was1 up");
+    wait_for("the renamed port shows", || {
+        let output = node.netagent("status");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let shows = output.status.code() == Some(3) && text.contains("is called was1 now");
+        seen(text, shows)
+    });
+    let table = node.ok("show ports");
+    let row = table.lines().find(|line| line.starts_with("vm1 ")).unwrap();
+    assert!(row.contains("lab-br") && !row.contains("missing"), "{table}");
+    daemon.kill();
+    node.netns.sh("ip link del vm0");
+    let found = status(node);
+    assert_eq!(state(&found, "ports", "vm0"), "Waiting", "{found}");
+}
+
 /// What was added at run time is unplugged by a command only, never by a file that is damaged.
 #[test]
 fn a_damaged_list_of_added_ports_stops_neither_the_start_nor_the_ports() {
@@ -214,6 +301,18 @@ fn each_path_of_the_description_answers() {
         "-X POST -d '{\"device\":\"vm9\",\"network\":\"n100\",\"vlan\":1}' http://localhost/v1/ports",
     );
     assert!(bad.contains("unknown field `vlan`"), "{bad}");
+    let broken = r"printf '\377' |";
+    let giant = "head -c 3000000 /dev/zero |";
+    for (source, status) in [(broken, "400"), (giant, "413")] {
+        let socket = node.socket().display().to_string();
+        let answer = node.netns.sh(&format!(
+            "{source} curl -s -w ' %{{http_code}}' --unix-socket {socket} --data-binary @- \
+             http://localhost/v1/ports"
+        ));
+        assert!(answer.starts_with("{\"error\":") && answer.ends_with(status), "{answer}");
+    }
+    let of_file = curl("-w ' %{http_code}' -X DELETE http://localhost/v1/ports/vm0");
+    assert!(of_file.ends_with(" 409"), "{of_file}");
 }
 
 #[test]

@@ -68,6 +68,37 @@ fn a_port_whose_programs_cannot_be_attached_is_degraded_alone_and_recovers_by_it
     node.ok(&format!("apply -c {}", node.config()));
 }
 
+/// Who has removed the cause does not want to wait for the next attempt.
+#[test]
+fn a_reload_and_a_port_that_is_added_again_try_at_once_what_failed() {
+    once();
+    // A link is pinned only where TCX holds the programs.
+    if !needs(&[Feature::Tcx]) {
+        return;
+    }
+    let lab = Lab::new(2);
+    let node = &lab.node;
+    node.configure(&Lab::file(&[("vm0", "")]));
+    let daemon = node.run();
+    node.ok("port add vm1 --network n100");
+    for (port, again) in [("vm0", "reload"), ("vm1", "port add vm1 --network n100")] {
+        let pins = node.pin(&format!("links/{port}"));
+        fs::remove_dir_all(&pins).or_else(|_| fs::remove_dir(&pins)).unwrap();
+        std::os::unix::fs::symlink("nowhere", &pins).unwrap();
+        let series = "netagent_drift_repair_failures_total{kind=\"program\"}";
+        let failures = || metric(&daemon, series).parse::<u32>().unwrap_or_default();
+        let before = failures();
+        node.netns.sh(&format!("ip link set {port} txqueuelen 900"));
+        wait_for("it has failed often enough to wait for seconds", || {
+            let more = failures() - before;
+            seen(more, more >= 4)
+        });
+        fs::remove_file(&pins).unwrap();
+        let answer = node.ok(again);
+        assert!(!answer.contains("Degraded"), "{answer}");
+    }
+}
+
 /// Programs whose maps nobody can read any more are replaced.
 #[test]
 fn maps_whose_pins_are_gone_are_made_again() {

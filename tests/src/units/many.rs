@@ -42,6 +42,12 @@ fn requests_and_signals_are_served_between_the_units_of_a_long_plan() {
     let mut daemon = node.start();
     wait_for("the apply has begun", || seen((), begun(&node)));
     assert!(daemon.get("healthz").starts_with("ok"));
+    let socket = node.socket().display().to_string();
+    let plan = format!("curl -s --unix-socket {socket} http://localhost/v1/plan");
+    let plan: serde_json::Value = node.netns.json(&plan);
+    let steps = plan["units"].as_array().unwrap().iter();
+    let left = steps.filter(|unit| unit["unit"].to_string().contains("p149")).count();
+    assert!(left > 0, "{plan}");
     let ready = daemon.get("readyz");
     assert!(ready.starts_with("not ready\n") && ready.contains("first apply"), "{ready}");
     node.ok("port add late --network n100");

@@ -1,0 +1,77 @@
+//! A daemon that cannot start says why in one line.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, net::UnixListener},
+};
+
+use super::Lab;
+use crate::{
+    lab::{seen, wait_for},
+    once,
+};
+
+#[test]
+fn a_listener_that_cannot_be_opened_ends_the_start_with_one_line() {
+    once();
+    let lab = Lab::new(0);
+    let node = &lab.node;
+    node.configure(&Lab::file(&[]).replace("ports:", ""));
+    let run = format!("run -c {}", node.config());
+    let directory = node.state().join("sockets");
+    fs::create_dir_all(&directory).unwrap();
+    let place = |name: &str| directory.join(name).display().to_string();
+    fs::write(place("file"), "").unwrap();
+    fs::create_dir(place("directory")).unwrap();
+    fs::create_dir(place("open")).unwrap();
+    fs::set_permissions(place("open"), fs::Permissions::from_mode(0o777)).unwrap();
+    let _other = UnixListener::bind(place("taken")).unwrap();
+    let long = "x".repeat(108);
+    for (socket, reason) in [
+        ("file", "is not a socket"),
+        ("directory", "is not a socket"),
+        ("open/socket", "is not a directory that only uid 0 can write to"),
+        ("taken", "another netagent is listening"),
+        (&long, "path must be shorter than SUN_LEN"),
+    ] {
+        let complaint =
+            node.refused(&format!("{run} --log-level error --socket {}", place(socket)));
+        assert!(complaint.contains(reason), "{socket}: {complaint}");
+    }
+    let listener = node.netns.inside(|| std::net::TcpListener::bind("127.0.0.1:9469").unwrap());
+    let complaint = node.refused(&format!("{run} --log-level error"));
+    assert!(complaint.contains("listen on 127.0.0.1:9469 for metrics"), "{complaint}");
+    drop(listener);
+    node.run();
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_stops_nothing() {
+    once();
+    let lab = Lab::new(1);
+    let node = &lab.node;
+    let file = Lab::file(&[("vm0", "")]);
+    node.configure(&file);
+    let daemon = node.run();
+    fs::remove_file(node.config()).unwrap();
+    node.netns.sh(&format!("mkfifo {}", node.config()));
+    daemon.hangup();
+    wait_for("the reload has failed", || {
+        let text = String::from_utf8_lossy(&node.netagent("status").stdout).into_owned();
+        let failed = text.contains("node.yaml: is not a regular file");
+        seen(text, failed)
+    });
+    assert!(node.refused("reload").contains("is not a regular file"));
+    daemon.kill();
+    let complaint = node.refused(&format!("run -c {} --log-level error", node.config()));
+    assert!(complaint.contains("is not a regular file"), "{complaint}");
+    fs::remove_file(node.config()).unwrap();
+    node.configure(&file);
+    let history = node.state().join("history.jsonl");
+    for other in ["/dev/zero", "/dev/full"] {
+        let _old = fs::remove_file(&history);
+        std::os::unix::fs::symlink(other, &history).unwrap();
+        assert!(node.refused("history").contains("is not a regular file"), "{other}");
+    }
+    node.run();
+}
