@@ -100,6 +100,13 @@ pub fn port_out(ctx: TcContext) -> i32 {
     filter(&ctx, Direction::Transmit, checks::to_vm)
 }
 
+/// Stands for a program that moves before all others of its device; see
+/// netagent/src/datapath/front.rs.
+#[classifier]
+pub fn closed(_ctx: TcContext) -> i32 {
+    TC_ACT_SHOT
+}
+
 /// The checks of a port besides VLANs, for a port with these flags and a frame in this VLAN.
 type Checks = fn(&Skb<'_>, &Policy, u32, u16) -> Option<Reason>;
 

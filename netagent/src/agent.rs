@@ -261,6 +261,12 @@ impl Agent {
         if devices.is_empty() { Ok(()) } else { self.look_at(&devices, false).await }
     }
 
+    /// What has changed since the last look and of which the kernel tells nobody: programs, and pins.
+    pub fn changes(&self) -> Changes {
+        let links = self.datapath.changed(&self.seen.datapath);
+        Changes { links, everything: self.datapath.is_unpinned(), ..Changes::default() }
+    }
+
     /// The links, as they were seen last.
     pub fn links(&self) -> &Observed {
         &self.seen.links

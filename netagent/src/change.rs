@@ -108,6 +108,8 @@ pub enum DatapathChange {
     Forget(IfName),
     /// Attaches a program with these optional flags, or replaces it in place.
     Attach(IfName, Hook, u32),
+    /// Moves a program with these optional flags before all others of its side.
+    MoveToFront(IfName, Hook, u32),
     /// Detaches a program.
     Detach(IfName, Hook),
     /// Switches off VLAN receive offload on an uplink's NIC, so that XDP sees tags: uplink, NIC.
@@ -258,9 +260,10 @@ impl Change {
     /// do without.
     pub fn program(&self) -> Option<(Hook, u32)> {
         match self {
-            Self::Datapath(DatapathChange::Attach(_, hook, flags)) if self.optional().is_none() => {
-                Some((*hook, *flags))
-            }
+            Self::Datapath(
+                DatapathChange::Attach(_, hook, flags)
+                | DatapathChange::MoveToFront(_, hook, flags),
+            ) if self.optional().is_none() => Some((*hook, *flags)),
             Self::Datapath(_) | Self::Link(_) => None,
         }
     }
@@ -274,6 +277,7 @@ impl Change {
                 DatapathChange::SetPolicy(name, _)
                 | DatapathChange::Forget(name)
                 | DatapathChange::Attach(name, ..)
+                | DatapathChange::MoveToFront(name, ..)
                 | DatapathChange::Detach(name, _)
                 | DatapathChange::RxVlanOn(name) => vec![name],
             },
@@ -286,9 +290,11 @@ impl DatapathChange {
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::SetPolicy(..) | Self::Forget(_) => "policy",
-            Self::Attach(..) | Self::Detach(..) | Self::RxVlanOff(..) | Self::RxVlanOn(_) => {
-                "program"
-            }
+            Self::Attach(..)
+            | Self::MoveToFront(..)
+            | Self::Detach(..)
+            | Self::RxVlanOff(..)
+            | Self::RxVlanOn(_) => "program",
         }
     }
 
@@ -299,6 +305,7 @@ impl DatapathChange {
             Self::SetPolicy(uplink, policy) if policy.has(TAGS_IN_BYTES) => Some(uplink),
             Self::SetPolicy(..)
             | Self::Attach(..)
+            | Self::MoveToFront(..)
             | Self::Detach(..)
             | Self::Forget(_)
             | Self::RxVlanOn(_) => None,

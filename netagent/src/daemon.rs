@@ -21,7 +21,7 @@ use std::{
 };
 
 use anyhow::Result;
-use tokio::time::{Instant, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
 
 pub use self::{
@@ -46,6 +46,9 @@ use crate::{
 
 /// How often the whole node is looked at: no notification tells of programs and offloads.
 const PERIOD: Duration = Duration::from_secs(30);
+/// How often the programs are compared with what was seen of them: no notification tells of them,
+/// and a port without its programs is not filtered.
+const GLANCE: Duration = Duration::from_millis(800);
 /// The delay after a look that failed.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -133,6 +136,8 @@ pub async fn run(options: Options) -> Result<()> {
     daemon.compile();
     let mut period = interval(PERIOD);
     period.tick().await;
+    let mut glance = interval(GLANCE);
+    glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // Some may have come during an apply.
         daemon.desk.serve(&mut daemon.agent).await;
@@ -164,6 +169,10 @@ pub async fn run(options: Options) -> Result<()> {
             changes = watch.changed() => {
                 let (changes, now) = (changes?, std::time::Instant::now());
                 daemon.leases.note_duplicates(&changes);
+                daemon.pace.add(&changes, daemon.agent.links(), now);
+            }
+            _ = glance.tick() => {
+                let (changes, now) = (daemon.agent.changes(), std::time::Instant::now());
                 daemon.pace.add(&changes, daemon.agent.links(), now);
             }
             _ = period.tick() => {

@@ -5,6 +5,7 @@ mod batch;
 pub mod clock;
 mod counters;
 pub mod fdb;
+mod front;
 mod grace;
 mod index;
 mod link;
@@ -15,6 +16,7 @@ mod offload;
 mod pairs;
 pub mod pins;
 pub mod programs;
+mod queue;
 pub mod rights;
 pub mod samples;
 pub mod silence;
@@ -24,6 +26,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
     os::unix::net::UnixDatagram,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -46,7 +49,9 @@ use self::{
 use crate::{
     change::DatapathChange,
     names::IfName,
-    state::{Counters, Hook, Observed, ObservedDatapath, ObservedPort, TcFilters},
+    state::{
+        ClsactSide, Counters, Hook, Observed, ObservedDatapath, ObservedPort, Order, TcFilters,
+    },
 };
 
 /// The open datapath.
@@ -59,7 +64,13 @@ pub struct Datapath {
     charge: Option<File>,
     /// Whether this process made the pin directory, and has loaded nothing yet.
     is_new: bool,
+    /// When programs have moved before those of others.
+    moved: BTreeMap<(IfName, Hook), Instant>,
 }
+
+/// How long a program that has moved before others does not move again: whoever comes before it
+/// again may insist, and each move drops frames.
+const CONTEST: Duration = Duration::from_secs(60);
 
 impl Datapath {
     /// Opens the pinned maps, if they exist.
@@ -82,6 +93,7 @@ impl Datapath {
             open: None,
             charge: None,
             is_new: false,
+            moved: BTreeMap::new(),
         }
     }
 
@@ -107,7 +119,7 @@ impl Datapath {
 
     /// Closes maps whose pins were removed: programs that are loaded later have new maps.
     pub fn refresh(&mut self) {
-        if self.open.as_ref().is_some_and(|(maps, _)| !maps.are_pinned(&self.pins)) {
+        if self.is_unpinned() {
             self.open = None;
         }
     }
@@ -194,6 +206,7 @@ impl Datapath {
     ) -> Result<ObservedPort> {
         let policy = &entry.policy;
         let (mut attached, mut outdated) = (BTreeSet::new(), BTreeSet::new());
+        let mut orders = BTreeMap::new();
         for hook in Hook::ALL {
             let pin = self.pins.link(device, hook);
             let held = link::read(&pin).with_context(|| format!("read {}", pin.display()))?;
@@ -205,7 +218,16 @@ impl Datapath {
                 of_device.iter().find(|filter| programs::is_ours(filter, hook))
             };
             let by_link = by_link.map(|held| held.program);
-            match by_link.or_else(|| by_filter().map(|filter| filter.program)) {
+            let program = by_link.or_else(|| by_filter().map(|filter| filter.program));
+            if let Some(side) = hook.side().filter(|_| of_role) {
+                let programs = side_of(policy.ifindex, side, filters)
+                    .with_context(|| format!("{device}: read its programs"))?;
+                let ours = programs.iter().position(|id| Some(*id) == program);
+                let moved = self.moved.get(&(device.clone(), hook));
+                let is_contested = moved.is_some_and(|at| at.elapsed() < CONTEST);
+                orders.insert(hook, Order { programs, ours, is_contested });
+            }
+            match program {
                 Some(program)
                     if ids.get(&(hook, hook.optional(policy.flags))) == Some(&program) =>
                 {
@@ -221,8 +243,36 @@ impl Datapath {
             policy: table.policy(entry, links),
             attached,
             outdated,
+            orders,
             xdp_refused: policy.flags & XDP_REFUSED != 0,
         })
+    }
+
+    /// The interface indexes of the devices whose programs are not those of `observed` any more.
+    /// The kernel tells nobody that a link was detached, or that a program came before another.
+    pub fn changed(&self, observed: &ObservedDatapath) -> BTreeSet<u32> {
+        let is_changed = |(name, port): &(&IfName, &ObservedPort)| {
+            let of_xdp = port.attached.contains(&Hook::UplinkXdp);
+            of_xdp && self.lacks_xdp(name, port.ifindex)
+                // Netlink tells of filters.
+                || programs::tcx()
+                    && port.orders.iter().any(|(hook, order)| {
+                        let now = hook.side().map(|side| queue::programs(port.ifindex, side));
+                        now.is_some_and(|now| now.is_ok_and(|now| now != order.programs))
+                    })
+        };
+        let changed = observed.ports.iter().filter(is_changed);
+        changed.map(|(_, port)| port.ifindex).collect()
+    }
+
+    fn lacks_xdp(&self, uplink: &IfName, ifindex: u32) -> bool {
+        let held = link::read(&self.pins.link(uplink, Hook::UplinkXdp));
+        held.is_ok_and(|held| held.is_none_or(|held| held.ifindex != ifindex))
+    }
+
+    /// Whether the pins of the open maps are gone.
+    pub fn is_unpinned(&self) -> bool {
+        self.open.as_ref().is_some_and(|(maps, _)| !maps.are_pinned(&self.pins))
     }
 
     /// Applies a change.
@@ -244,12 +294,17 @@ impl Datapath {
                 // A program that finds no policy drops the frame.
                 self.programs.stop(name)?;
                 self.programs.forget(name, index_of(name))?;
+                self.moved.retain(|(moved, _), _| moved != name);
                 let Some((maps, table)) = &mut self.open else { return Ok(()) };
                 table.forget(maps, name).with_context(|| format!("{name}: remove the policy"))
             }
             DatapathChange::Attach(name, hook, flags) => {
                 self.load()?;
                 self.programs.attach(name, index(name)?, *hook, *flags)
+            }
+            DatapathChange::MoveToFront(name, hook, flags) => {
+                self.moved.insert((name.clone(), *hook), Instant::now());
+                self.programs.move_to_front(name, index(name)?, *hook, *flags)
             }
             DatapathChange::Detach(name, hook) => self.programs.detach(name, index_of(name), *hook),
             DatapathChange::RxVlanOff(_, nic) => offload::set_rx_vlan(nic, false),
@@ -335,6 +390,15 @@ impl Datapath {
         let failed: Vec<_> = failed.iter().map(|error| format!("{error:#}")).collect();
         if failed.is_empty() { Ok(()) } else { bail!("{}", failed.join("; ")) }
     }
+}
+
+/// The programs on one side of a device, in the order in which they run.
+fn side_of(ifindex: u32, side: ClsactSide, filters: &TcFilters) -> Result<Vec<u32>> {
+    if programs::tcx() {
+        return Ok(queue::programs(ifindex, side)?);
+    }
+    let filters = filters.get(&ifindex).into_iter().flatten();
+    Ok(filters.filter(|filter| filter.side == side).map(|filter| filter.program).collect())
 }
 
 /// The interface index of a device, if it exists.

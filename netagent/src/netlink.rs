@@ -15,12 +15,14 @@ mod fdb;
 mod filter;
 mod link;
 mod neighbour;
+mod netfilter;
 mod observe;
 mod probe;
 mod reach;
 mod request;
 mod route;
 mod rule;
+mod rules;
 mod socket;
 mod sysctl;
 #[cfg(test)]
@@ -30,7 +32,10 @@ mod watch;
 mod wire;
 mod xdp;
 
-use std::io;
+use std::{
+    io,
+    sync::{Arc, Mutex},
+};
 
 use anyhow::Context as _;
 use rtnetlink::{
@@ -39,7 +44,7 @@ use rtnetlink::{
         RouteNetlinkMessage,
         link::{LinkAttribute, LinkExtentMask},
     },
-    sys::protocols::NETLINK_ROUTE,
+    sys::protocols::{NETLINK_NETFILTER, NETLINK_ROUTE},
 };
 
 pub use self::{
@@ -50,6 +55,7 @@ pub use self::{
 };
 use self::{
     link::Header,
+    netfilter::Chain,
     socket::{Reply, Socket},
     xdp::Netdev,
 };
@@ -60,6 +66,10 @@ use crate::names::{IfName, Mac};
 pub struct Netlink {
     socket: Socket,
     netdev: Netdev,
+    /// `None`: the kernel has no netfilter.
+    netfilter: Option<Socket>,
+    /// The chains of nftables that name devices, as they were read last.
+    chains: Mutex<Arc<[Chain]>>,
 }
 
 impl Netlink {
@@ -67,7 +77,8 @@ impl Netlink {
     pub fn open() -> anyhow::Result<Self> {
         let open = || io::Result::Ok((Socket::open(NETLINK_ROUTE)?, Netdev::open()?));
         let (socket, netdev) = open().context("open a netlink socket")?;
-        Ok(Self { socket, netdev })
+        let netfilter = Socket::open(NETLINK_NETFILTER).ok();
+        Ok(Self { socket, netdev, netfilter, chains: Mutex::default() })
     }
 
     /// `ip link show NAME`: its index.

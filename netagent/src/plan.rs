@@ -12,6 +12,7 @@ mod lived_on;
 mod policy;
 mod ports;
 mod removals;
+mod rules;
 mod strangers;
 mod takeover;
 mod teardown;

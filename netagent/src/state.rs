@@ -14,6 +14,7 @@ mod outcome;
 mod pod;
 mod policy;
 mod route;
+mod rule;
 #[cfg(test)]
 pub(crate) mod sample;
 #[cfg(test)]
@@ -33,13 +34,14 @@ pub use self::{
     neighbour::Neighbour,
     observed::{
         BondState, BridgeState, Kernel, Kind, Link, Member, Observed, ObservedDatapath,
-        ObservedPort, PortFlag, VlanFlags,
+        ObservedPort, Order, PortFlag, VlanFlags,
     },
     original::{Original, Originals},
     outcome::Outcome,
     pod::PodInterface,
     policy::{PortPolicy, checks},
     route::{Address, DHCP_PROTOCOL, MAIN_TABLE, PROTOCOL, Route},
+    rule::{Place, Rule},
     unit::{Part, UnitId},
 };
 

@@ -44,6 +44,7 @@ mod mgmt;
 mod monitor;
 mod nodes;
 mod oracle;
+mod others;
 mod ovs;
 mod own;
 mod patterns;

@@ -92,6 +92,7 @@ fn file_that_exceeds_the_counters_changes_nothing() {
     once();
     let lab = Lab::new();
     lab.node.configure(&Lab::file(["1-4094"; 3]));
+    lab.node.netns.wait_for_carriers();
     let before = lab.node.netns.json("ip -j -d link");
     for command in ["check", "plan", "apply", "run"] {
         let error = lab.node.refused(&format!("{command} -c {}", lab.node.config()));

@@ -137,6 +137,8 @@ pub fn of_datapath(change: &DatapathChange, datapath: &ObservedDatapath) -> Vec<
                 .map(|hook| DatapathChange::Attach(name.clone(), *hook, hook.optional(flags)));
             [policy].into_iter().chain(attach).collect()
         }),
+        // What it drops meanwhile is not to be undone.
+        DatapathChange::MoveToFront(..) => Vec::new(),
         DatapathChange::Attach(name, hook, _) | DatapathChange::Detach(name, hook) => {
             let port = datapath.ports.get(name);
             match port.filter(|port| port.attached.contains(hook)) {

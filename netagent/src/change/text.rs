@@ -121,6 +121,9 @@ impl fmt::Display for DatapathChange {
                     some => write!(f, " with {}", some.join(", ")),
                 }
             }
+            Self::MoveToFront(name, hook, _) => {
+                write!(f, "move {} before the other programs of {name}", hook.program())
+            }
             Self::Detach(name, hook) => write!(f, "detach {} from {name}", hook.program()),
             Self::RxVlanOn(nic) => write!(f, "ethtool -K {nic} rxvlan on"),
             Self::RxVlanOff(_, nic) => write!(f, "ethtool -K {nic} rxvlan off"),

@@ -20,10 +20,10 @@ use aya::{
 use aya_obj::programs::XdpAttachType;
 use netagent_common::fnv;
 
-use super::{link, log, maps, pins::Pins, rights};
+use super::{front, link, log, maps, pins::Pins, rights};
 use crate::{
     names::IfName,
-    state::{ClsactSide, Hook, TcFilter},
+    state::{Hook, TcFilter},
 };
 
 /// The object that build.rs made.
@@ -43,11 +43,6 @@ fn object() -> &'static [u8] {
     }
     OBJECT
 }
-
-/// Priority of netagent's clsact filters: before all others.
-const FILTER_PRIORITY: u16 = 1;
-/// Handle of netagent's clsact filters: "na", which no other filter gets by chance.
-const FILTER_HANDLE: u32 = 0x6e61;
 
 /// Whether TC programs are attached by TCX links; otherwise by clsact filters.
 pub fn tcx() -> bool {
@@ -95,14 +90,7 @@ pub fn open_object(pins: &Pins, flags: u32, log_level: u8) -> Result<Ebpf> {
 
 /// Whether a filter is the one that holds the program of a hook, by its place.
 pub fn is_ours(filter: &TcFilter, hook: Hook) -> bool {
-    let side = match hook {
-        Hook::UplinkIn | Hook::PortIn => Some(ClsactSide::Ingress),
-        Hook::UplinkOut | Hook::PortOut => Some(ClsactSide::Egress),
-        Hook::UplinkXdp => None,
-    };
-    filter.priority == FILTER_PRIORITY
-        && filter.handle == FILTER_HANDLE
-        && side == Some(filter.side)
+    filter.is_ours() && hook.side() == Some(filter.side)
 }
 
 /// The programs of this build and a log level.
@@ -225,6 +213,32 @@ impl Programs {
         result.with_context(|| format!("{device}: attach {}", hook.program()))
     }
 
+    /// Moves a program with the code for some optional flags before all others on its side of a
+    /// device, where it is attached.
+    pub fn move_to_front(
+        &self,
+        device: &IfName,
+        ifindex: u32,
+        hook: Hook,
+        flags: u32,
+    ) -> Result<()> {
+        self.load_with(hook, flags)?;
+        let Some(side) = attach_type(hook) else { return Ok(()) };
+        let mut program = SchedClassifier::from_pin(self.pin(hook, flags))?;
+        let result = if tcx() {
+            let mut object = open_object(&self.pins, 0, self.log_level)?;
+            let closed: &mut SchedClassifier =
+                object.program_mut("closed").context("find closed")?.try_into()?;
+            closed.load().context("load closed")?;
+            let pin = self.pins.link(device, hook);
+            front::take_first_place(&mut program, closed, ifindex, side, &pin)
+        } else {
+            // Dropping the link would detach the filter.
+            front::add_before(&mut program, ifindex, side).map(mem::forget)
+        };
+        result.with_context(|| format!("{device}: move {} to the front", hook.program()))
+    }
+
     /// Detaches a program from a device, if it is attached, and returns when it does not run any
     /// more: the policy may go next.
     pub fn detach(&self, device: &IfName, ifindex: Option<u32>, hook: Hook) -> Result<()> {
@@ -336,13 +350,18 @@ fn attach_clsact(
     // Fails if the device has one. If that is an ingress qdisc, the filter is refused below.
     let _exists = tc::qdisc_add_clsact(ifindex);
     let parent = TcHandle::from(attach_type);
-    let handle = TcHandle::from(FILTER_HANDLE);
-    let there = SchedClassifierLink::attached(ifindex, parent, FILTER_PRIORITY, handle, None)?;
-    // Replaces the filter; the kernel refuses if there is none.
-    let id = if let Ok(id) = program.attach_to_link(there) {
+    let mut replaced = None;
+    for handle in TcFilter::HANDLES.map(TcHandle::from) {
+        let priority = TcFilter::PRIORITY;
+        let there = SchedClassifierLink::attached(ifindex, parent, priority, handle, None)?;
+        // Replaces the filter; the kernel refuses if there is none.
+        replaced = replaced.or_else(|| program.attach_to_link(there).ok());
+    }
+    let id = if let Some(id) = replaced {
         id
     } else {
-        let options = NlOptions { priority: FILTER_PRIORITY, handle, classid: None };
+        let handle = TcHandle::from(TcFilter::HANDLES[0]);
+        let options = NlOptions { priority: TcFilter::PRIORITY, handle, classid: None };
         program.attach(ifindex, TcAttach::Netlink { parent, options })?
     };
     // Dropping the link would detach the filter, which must outlive this process.

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Interval at which the map is declared up to date; a fraction of [`FRESH_FOR`].
-const BEAT: Duration = Duration::from_millis(250);
+const BEAT: Duration = Duration::from_millis(300);
 /// Interval of full dumps while no notification is lost.
 const COMPARE: Duration = Duration::from_secs(60);
 /// Reading all ports takes fewer system calls than reading more than this many one by one.

@@ -35,6 +35,18 @@ fn one(
             add(Code::ProgramMissing, format!("{} is not attached", hook.program()));
         }
     }
+    for (hook, order) in known.iter().flat_map(|known| &known.orders) {
+        let before: Vec<_> = order.before().iter().map(u32::to_string).collect();
+        if !before.is_empty() {
+            let program = hook.program();
+            let text = format!(
+                "another program runs before {program} and may let frames pass unfiltered: ID {} \
+                 (`bpftool net` shows it: detach it, or attach it behind {program})",
+                before.join(", "),
+            );
+            add(Code::NotFirst, text);
+        }
+    }
     if link.controller.as_ref() != Some(&port.bridge) {
         // That of an uplink is a finding about its segment.
         if !matches!(port.role, Role::Uplink { .. }) {

@@ -63,13 +63,14 @@ impl Netlink {
         let headers: Vec<_> =
             replies.iter().filter_map(Reply::new_link).filter_map(Header::read).collect();
         let Some(mut links) = named(observed, indexes, &headers) else { return Ok(None) };
-        for (header, (_, link)) in &mut links {
+        for (header, (name, link)) in &mut links {
             let is_bridge = matches!(link.kind, Kind::Bridge(_));
             if observed.kernel.vlan_filtering && (is_bridge || header.is_bridge_port()) {
                 link.vlans = self.vlans_of(link.index).await?;
             }
             link.addresses = self.addresses_of(link.index).await?;
             link.takes_xdp_frames = self.netdev.transmits(link.index).await?;
+            self.read_rules(name, link).await?;
         }
         Ok(Some(links.into_iter().map(|(_, named)| named).collect()))
     }

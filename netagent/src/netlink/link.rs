@@ -13,7 +13,7 @@ use rtnetlink::{
     packet_route::link::{InfoBridge, InfoVlan, VlanProtocol},
 };
 
-use super::{bond, bridge_port, wire};
+use super::{bond, bridge_port, rules, wire};
 use crate::{
     names::{IfName, Mac},
     state::{BridgeState, Kind, Link, Member, PortFlag},
@@ -85,6 +85,7 @@ impl<'a> Header<'a> {
             addresses: <_>::default(),
             vlans: <_>::default(),
             member: self.member(),
+            rules: rules::of_queue(wire::find_text(attributes, IFLA_QDISC)),
             takes_xdp_frames: false,
             xdp: self.xdp(),
             promiscuous: self.is(IFF_PROMISC),

@@ -36,6 +36,7 @@ impl Netlink {
         }
         self.add_vlans(&mut links).await.context("list the VLANs of bridge ports")?;
         self.add_addresses(&mut links).await.context("list addresses")?;
+        self.add_rules(&mut links).await.context("list rules of others on ports")?;
         let mut observed =
             Observed { links: links.into_values().collect(), kernel, ..Observed::default() };
         observed.bridge_netfilter = sysctl::bridge_netfilter();
@@ -125,7 +126,7 @@ impl Netlink {
 }
 
 /// Links with their names, by index.
-type Links = BTreeMap<u32, (IfName, Link)>;
+pub(super) type Links = BTreeMap<u32, (IfName, Link)>;
 
 /// Takes two passes: a link may refer to a link that comes later.
 fn named(replies: &[Reply]) -> Links {

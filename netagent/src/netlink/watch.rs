@@ -19,13 +19,14 @@ use libc::{
 };
 use rtnetlink::sys::{
     AsyncSocket as _, TokioSocket,
-    protocols::{NETLINK_GENERIC, NETLINK_ROUTE},
+    protocols::{NETLINK_GENERIC, NETLINK_NETFILTER, NETLINK_ROUTE},
 };
 use tracing::debug;
 
 use super::{
     Failure, address,
     link::Header,
+    netfilter,
     request::{RTM_DELVLAN, RTM_NEWVLAN},
     route,
     socket::make_room,
@@ -110,14 +111,16 @@ impl Changes {
     }
 }
 
-/// A subscription to changes of links, addresses, routes, bridge VLANs, qdiscs, and the support of
-/// devices for XDP_REDIRECT.
+/// A subscription to changes of links, addresses, routes, bridge VLANs, qdiscs, chains of nftables,
+/// and the support of devices for XDP_REDIRECT.
 ///
 /// The kernel sends no notification of a bond's LACP partner, of a member's failure count and of
 /// the alias of a link that is down.
 pub struct Watch {
     routing: TokioSocket,
     devices: TokioSocket,
+    /// `None`: the kernel has no netfilter.
+    chains: Option<TokioSocket>,
     netdev: Netdev,
     /// The socket for devices has its subscription. This needs a request to the kernel.
     joined: bool,
@@ -155,7 +158,8 @@ impl Watch {
         devices.socket_mut().bind_auto()?;
         let netdev = Netdev::open()?;
         let buffer = Vec::with_capacity(BUFFER_BYTES);
-        Ok(Self { routing, devices, netdev, joined: false, buffer })
+        let chains = chains().ok();
+        Ok(Self { routing, devices, chains, netdev, joined: false, buffer })
     }
 
     /// Takes the room for bursts away.
@@ -186,19 +190,36 @@ impl Watch {
     }
 
     async fn drain(&mut self) -> io::Result<Changes> {
-        let Self { routing, devices, buffer, .. } = self;
+        let Self { routing, devices, chains, buffer, .. } = self;
         let mut changes = Changes::default();
         poll_fn(|context| {
             let note = |kind, payload: &[u8]| changes.note(kind, payload);
             let mut lost = read_all(routing, buffer, context, note)?;
             let note = |_, payload: &[u8]| changes.note_index(xdp::changed(payload));
             lost |= read_all(devices, buffer, context, note)?;
+            if let Some(chains) = chains {
+                // It takes a look at every link to see which of them a chain names.
+                let note = |kind, payload: &[u8]| {
+                    changes.everything |= netfilter::is_change(kind, payload);
+                };
+                lost |= read_all(chains, buffer, context, note)?;
+            }
             changes.everything |= lost;
             if changes.is_empty() { Poll::Pending } else { Poll::Ready(io::Result::Ok(())) }
         })
         .await?;
         Ok(changes)
     }
+}
+
+/// `nft monitor`
+fn chains() -> io::Result<TokioSocket> {
+    let mut chains = TokioSocket::new(NETLINK_NETFILTER)?;
+    let socket = chains.socket_mut();
+    socket.bind_auto()?;
+    make_room(socket)?;
+    socket.add_membership(netfilter::GROUP)?;
+    Ok(chains)
 }
 
 /// Reads all queued notifications, and returns whether others were lost. Then the task is woken by

@@ -33,6 +33,8 @@ pub struct Surroundings {
     pub xdp_frames: bool,
     /// A VM port: `bpf_redirect_peer` may deliver frames to the other end of the veth pair.
     pub peer: bool,
+    /// Rules of others need every frame on the bridge.
+    pub needs_bridge: bool,
 }
 
 /// Compiles the policy of a port.
@@ -54,13 +56,14 @@ pub fn compile(port: &Port, nics: BTreeSet<u32>, around: Surroundings) -> PortPo
         PriorityTags::Always => PRIORITY_ALWAYS,
     };
     let security = &port.security;
+    let fast_path = if around.needs_bridge { FastPath::Off } else { port.fast_path };
     for (flag, set) in [
         (PVID_TAGGED, port.pvid.is_some() && port.pvid_tagged),
         (BRIDGE_STRIPS, around.aware && port.bridge_untags()),
         (TAGS_IN_BYTES, around.tags_in_bytes),
-        (FAST, port.fast_path != FastPath::Off),
-        (FAST_XDP, port.fast_path == FastPath::Xdp && around.xdp_frames),
-        (PEER, port.fast_path != FastPath::Off && around.peer),
+        (FAST, fast_path != FastPath::Off),
+        (FAST_XDP, fast_path == FastPath::Xdp && around.xdp_frames),
+        (PEER, fast_path != FastPath::Off && around.peer),
         (PER_VLAN, around.aware),
         (SERVICES, !port.services.is_empty()),
         (ISOLATION, around.isolation),

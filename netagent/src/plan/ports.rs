@@ -8,13 +8,14 @@ use netagent_common::{policy::BRIDGE_STRIPS, vlan::Vid};
 use super::{
     Plan, Unit, View, missing,
     policy::{Surroundings, compile, differences},
-    removals, strangers, takeover, xdp,
+    removals, rules, strangers, takeover, xdp,
 };
 use crate::{
     change::{DatapathChange, LinkChange},
     names::{IfName, Mac},
     state::{
-        Code, Finding, Hook, Kind, Link, Part, Port, PortFlag, PortPolicy, Role, UnitId, VlanFlags,
+        Code, Finding, Hook, Kind, Link, ObservedPort, Part, Port, PortFlag, PortPolicy, Role,
+        UnitId, VlanFlags,
     },
     vids::VidSet,
 };
@@ -166,6 +167,7 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
         xdp::attach(view, name, port, nics, aware, unit);
     }
     xdp::warn(view, name, port, unit);
+    rules::report(view, name, port, unit);
     mtu(view, name, port, link, unit);
 }
 
@@ -256,6 +258,9 @@ fn programs(
             && (!changing(&hook) || hook.optional(before | after) == hook.optional(after));
         if !current {
             unit.datapath(view, attach(hook, after));
+        } else if known.is_some_and(|known| is_overtaken(known, *hook)) {
+            let flags = hook.optional(after);
+            unit.datapath(view, DatapathChange::MoveToFront(name.clone(), *hook, flags));
         }
     }
     let outdated = known.map(|known| known.outdated.clone()).unwrap_or_default();
@@ -265,6 +270,12 @@ fn programs(
     for hook in attached.union(&outdated).copied().filter(off) {
         unit.datapath(view, DatapathChange::Detach(name.clone(), hook));
     }
+}
+
+/// Whether a program of others runs before ours since a short time.
+fn is_overtaken(known: &ObservedPort, hook: Hook) -> bool {
+    let order = known.orders.get(&hook);
+    order.is_some_and(|order| !order.before().is_empty() && !order.is_contested)
 }
 
 /// Sets exactly the VIDs of the port.
@@ -365,12 +376,23 @@ impl View<'_> {
             Role::Uplink { .. } => tags_in_bytes,
             Role::Access | Role::Trunk | Role::Tunnel => {
                 self.observed.link(name).is_some_and(|link| link.takes_xdp_frames)
+                    && !self.needs_egress(name)
             }
         };
         let peer = self.datapath.counted_peers
+            && !self.needs_egress(name)
             && !matches!(port.role, Role::Uplink { .. })
             && self.observed.link(name).is_some_and(|link| link.leads_elsewhere);
-        Surroundings { aware, host_untagged, isolation, tags_in_bytes, xdp_frames, peer }
+        let needs_bridge = self.needs_bridge(name);
+        Surroundings {
+            aware,
+            host_untagged,
+            isolation,
+            tags_in_bytes,
+            xdp_frames,
+            peer,
+            needs_bridge,
+        }
     }
 
     /// Interface indexes of an uplink's NICs, on which XDP receives the uplink's frames.

@@ -101,6 +101,10 @@ impl View<'_> {
             let remedy = "detach that one (`bpftool net` shows it), or set `fastPath: tc`";
             return Some((text, remedy));
         }
+        if let Some((device, rule)) = self.rule_behind_xdp(name, port) {
+            let text = format!("{device} has rules of others, which run behind XDP: {rule}");
+            return Some((text, "remove them, or set `fastPath: tc`"));
+        }
         let known = self.datapath.ports.get(name)?;
         // Another set of NICs may accept the program.
         let refused = known.xdp_refused && known.policy.nics == self.nics(port);

@@ -39,6 +39,7 @@ pub fn link(kind: Kind, controller: Option<&str>) -> Link {
         addresses: <_>::default(),
         vlans: [].into(),
         member: None,
+        rules: <_>::default(),
         takes_xdp_frames: false,
         xdp: None,
         promiscuous: false,

@@ -186,6 +186,8 @@ codes! {
     SegmentDown = "segment-down" Degraded Critical,
     /// A port that is present lacks a program.
     ProgramMissing = "program-missing" Degraded Critical,
+    /// A program of others runs before one of ours, and may let frames pass unfiltered.
+    NotFirst = "not-first" Degraded Critical,
     /// A port that is present lacks a VLAN on its bridge.
     VlanMissing = "vlan-missing" Degraded Critical,
     /// The port of a VM is present and not on its bridge.
@@ -206,6 +208,8 @@ codes! {
     MtuHigh = "mtu-high" Ready Warning,
     /// `fastPath: xdp` is not possible. The TC fast path is used.
     XdpUnavailable = "xdp-unavailable" Ready Info,
+    /// Others have rules on a port. Its frames take a path on which these work.
+    RulesOfOthers = "rules-of-others" Ready Info,
     /// A device that no source names is a port of one of our bridges.
     UnmanagedPort = "unmanaged-port" Ready Warning,
     /// A device matches a pattern, which leaves it alone.

@@ -3,6 +3,8 @@
 use netagent_common::{guard, policy};
 use serde::{Deserialize, Serialize};
 
+use super::ClsactSide;
+
 /// An attachment point. Each has exactly one program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Hook {
@@ -48,6 +50,15 @@ impl Hook {
                         | policy::PRIORITY_ALWAYS
                 }
             }
+    }
+
+    /// The side of the device on which the program runs; `None` for XDP.
+    pub const fn side(self) -> Option<ClsactSide> {
+        match self {
+            Self::UplinkXdp => None,
+            Self::UplinkIn | Self::PortIn => Some(ClsactSide::Ingress),
+            Self::UplinkOut | Self::PortOut => Some(ClsactSide::Egress),
+        }
     }
 
     /// The program's name.

@@ -8,7 +8,7 @@ use std::{
 use netagent_common::vlan::Vid;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Hook, Neighbour, OWNED, Originals, PortPolicy, Route};
+use super::{Address, Hook, Neighbour, OWNED, Originals, PortPolicy, Route, Rule};
 use crate::{
     bond::{BondOption, Mode},
     names::{Cidr, IfName, Mac},
@@ -42,8 +42,33 @@ pub struct ObservedPort {
     pub attached: BTreeSet<Hook>,
     /// Attached programs of another build, or with the options of another policy.
     pub outdated: BTreeSet<Hook>,
+    /// The order of the programs on the side of each TC hook.
+    pub orders: BTreeMap<Hook, Order>,
     /// Whether the device refused an XDP program with this set of NICs.
     pub xdp_refused: bool,
+}
+
+/// The programs on one side of a device, by ID.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Order {
+    /// In the order in which they run.
+    pub programs: Vec<u32>,
+    /// The place of the agent's program.
+    pub ours: Option<usize>,
+    /// The agent's program has moved before all others a short time ago: it does not move again.
+    pub is_contested: bool,
+}
+
+impl Order {
+    /// The programs of others that run before the agent's.
+    pub fn before(&self) -> &[u32] {
+        &self.programs[..self.ours.unwrap_or(0)]
+    }
+
+    /// The programs of others that run behind the agent's.
+    pub fn behind(&self) -> &[u32] {
+        self.ours.map_or(&self.programs[..], |ours| &self.programs[ours + 1..])
+    }
 }
 
 /// The observed links of the node.
@@ -120,6 +145,8 @@ pub struct Link {
     pub vlans: BTreeMap<Vid, VlanFlags>,
     /// State of a member of a bond.
     pub member: Option<Member>,
+    /// Rules that others have on the link, if frames of VMs may pass it.
+    pub rules: BTreeSet<Rule>,
     /// Supports `XDP_REDIRECT` to the device (NETDEV_XDP_ACT_NDO_XMIT).
     pub takes_xdp_frames: bool,
     /// The XDP program that is attached, whoever has attached it.

@@ -22,6 +22,7 @@ pub fn link(index: u32, kind: Kind) -> Link {
         addresses: BTreeMap::new(),
         vlans: BTreeMap::new(),
         member: None,
+        rules: <_>::default(),
         takes_xdp_frames: false,
         xdp: None,
         promiscuous: false,
