@@ -177,6 +177,7 @@ impl Agent {
     /// Looks at the whole node.
     pub async fn look(&mut self) -> Result<()> {
         self.datapath.refresh();
+        self.datapath.read_again()?;
         let links = self.netlink.observe().await?;
         let filters = self.filters(&links, None).await?;
         let datapath = self.datapath.observe(&links, &filters)?;

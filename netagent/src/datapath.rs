@@ -124,6 +124,14 @@ impl Datapath {
         }
     }
 
+    /// Reads the maps again: somebody may have changed them by hand.
+    pub fn read_again(&mut self) -> Result<()> {
+        if let Some((maps, table)) = &mut self.open {
+            *table = Table::read(maps).context("read the policies")?;
+        }
+        Ok(())
+    }
+
     /// Loads programs and maps, unless they are loaded: this kernel accepts them, and has memory
     /// for the maps. If not, nothing is left behind.
     pub fn load(&mut self) -> Result<()> {
@@ -174,7 +182,7 @@ impl Datapath {
         filters: &TcFilters,
         devices: &BTreeSet<IfName>,
     ) -> Result<()> {
-        let ids = self.programs.ids();
+        let ids = self.programs.ids()?;
         for device in devices {
             let table = self.open.as_ref().map(|(_, table)| table);
             match table.and_then(|table| Some((table, table.ports.get(device)?))) {

@@ -1,5 +1,6 @@
 //! Rules and programs of others on the devices of ports work as without the agent's programs.
 
+mod drift;
 mod foreign;
 
 use serde_json::Value;

@@ -212,10 +212,14 @@ impl Maps {
     }
 }
 
-/// Whether a map is the pinned one.
+/// Whether a map is the pinned one. One that cannot be compared, for lack of memory or of file
+/// descriptors, is.
 pub fn is_pinned(map: &MapData, pins: &Pins, name: &str) -> bool {
-    let pinned = MapInfo::from_pin(pins.maps().join(name));
-    matches!((pinned, map.info()), (Ok(pinned), Ok(open)) if pinned.id() == open.id())
+    let path = pins.maps().join(name);
+    if fs::exists(&path).is_ok_and(|exists| !exists) {
+        return false;
+    }
+    !matches!((MapInfo::from_pin(path), map.info()), (Ok(there), Ok(open)) if there.id() != open.id())
 }
 
 /// Opens the pin of a map.

@@ -5,7 +5,7 @@
 //! Before 6.6 clsact filters with a fixed priority and handle are replaced in place. XDP is
 //! attached in native mode only: generic XDP would cost more than it saves.
 
-use std::{collections::BTreeMap, fs, mem, path::PathBuf};
+use std::{collections::BTreeMap, fs, io, mem, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
@@ -117,18 +117,21 @@ impl Programs {
     }
 
     /// Ids of the loaded programs by hook and by the optional flags that they have code for.
-    pub fn ids(&self) -> BTreeMap<(Hook, u32), u32> {
-        let Ok(pinned) = fs::read_dir(&self.directory) else { return BTreeMap::new() };
-        let id = |pin: fs::DirEntry| {
-            let name = pin.file_name().into_string().ok()?;
-            let (program, flags) = match name.split_once('-') {
-                Some((program, flags)) => (program, u32::from_str_radix(flags, 16).ok()?),
-                None => (name.as_str(), 0),
-            };
-            let hook = Hook::ALL.into_iter().find(|hook| hook.program() == program)?;
-            Some(((hook, flags), ProgramInfo::from_pin(pin.path()).ok()?.id()))
+    pub fn ids(&self) -> Result<BTreeMap<(Hook, u32), u32>> {
+        let failed = || format!("read the programs in {}", self.directory.display());
+        let pinned = match fs::read_dir(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+            pinned => pinned.with_context(failed)?,
         };
-        pinned.flatten().filter_map(id).collect()
+        let mut ids = BTreeMap::new();
+        for pin in pinned {
+            let pin = pin.with_context(failed)?;
+            if let Some(program) = pinned_as(&pin.file_name().to_string_lossy()) {
+                let info = ProgramInfo::from_pin(pin.path()).with_context(failed)?;
+                ids.insert(program, info.id());
+            }
+        }
+        Ok(ids)
     }
 
     /// Where a program is pinned: `port_in`, or `port_in-6000` if it has code for flags 0x6000.
@@ -140,7 +143,7 @@ impl Programs {
     /// Loads the programs without optional flags and pins them and their maps, unless they are
     /// pinned.
     pub fn load(&self) -> Result<()> {
-        let ids = self.ids();
+        let ids = self.ids()?;
         // Programs whose maps are not pinned any more write to maps that nobody can read.
         let loaded = Hook::ALL.iter().all(|hook| ids.contains_key(&(*hook, 0)));
         if loaded && maps::are_there(&self.pins) {
@@ -288,6 +291,16 @@ impl Programs {
             }
         }
     }
+}
+
+/// The program and its optional flags by the name of its pin.
+fn pinned_as(name: &str) -> Option<(Hook, u32)> {
+    let (program, flags) = match name.split_once('-') {
+        Some((program, flags)) => (program, u32::from_str_radix(flags, 16).ok()?),
+        None => (name, 0),
+    };
+    let hook = Hook::ALL.into_iter().find(|hook| hook.program() == program)?;
+    Some((hook, flags))
 }
 
 /// Where the programs of this build and a log level are pinned.
