@@ -143,6 +143,7 @@ impl Agent {
         Pins::new(pins).check_layout()?;
         let mut agent = Self::open(pins)?;
         agent.datapath.take_charge()?;
+        agent.datapath.check_owner()?;
         Ok(agent)
     }
 

@@ -13,6 +13,7 @@ pub mod log;
 mod maps;
 mod memory;
 mod offload;
+mod owner;
 mod pairs;
 pub mod pins;
 pub mod programs;
@@ -25,7 +26,7 @@ mod table;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
-    os::unix::net::UnixDatagram,
+    os::unix::net::{UnixDatagram, UnixListener},
     time::{Duration, Instant},
 };
 
@@ -61,9 +62,13 @@ pub struct Datapath {
     /// `None` until the maps exist.
     open: Option<(Maps, Table)>,
     /// Exclusive lock on the pin directory.
-    charge: Option<File>,
+    charge: Option<(File, Option<UnixListener>)>,
     /// Whether this process made the pin directory, and has loaded nothing yet.
     is_new: bool,
+    /// IDs of the programs that were seen attached by our pins.
+    known: BTreeSet<u32>,
+    /// IDs of such programs since the pins are gone: their links are still there.
+    lost: BTreeSet<u32>,
     /// When programs have moved before those of others.
     moved: BTreeMap<(IfName, Hook), Instant>,
 }
@@ -93,6 +98,8 @@ impl Datapath {
             open: None,
             charge: None,
             is_new: false,
+            known: BTreeSet::new(),
+            lost: BTreeSet::new(),
             moved: BTreeMap::new(),
         }
     }
@@ -105,11 +112,16 @@ impl Datapath {
     /// Makes the pin directory and locks it: no other agent can change it.
     pub fn take_charge(&mut self) -> Result<()> {
         self.is_new = self.pins.create()?;
-        self.charge = Some(self.pins.lock()?);
+        self.charge = Some((self.pins.lock()?, owner::take()?));
         let Some((maps, table)) = &mut self.open else { return Ok(()) };
         // An agent that was killed may not have made these keys.
         maps.reserve_drops(ANY_PORT, 0)?;
         table.tidy(maps).context("clear what another agent has left")
+    }
+
+    /// Refuses a network namespace that has programs of another agent.
+    pub fn check_owner(&self) -> Result<()> {
+        owner::check(&self.pins)
     }
 
     /// Whether this process is the one that changes the pins.
@@ -121,6 +133,7 @@ impl Datapath {
     pub fn refresh(&mut self) {
         if self.is_unpinned() {
             self.open = None;
+            self.lost.extend(std::mem::take(&mut self.known));
         }
     }
 
@@ -162,7 +175,7 @@ impl Datapath {
     }
 
     /// The ports and programs. `links` gives the devices, `filters` the clsact filters on them.
-    pub fn observe(&self, links: &Observed, filters: &TcFilters) -> Result<ObservedDatapath> {
+    pub fn observe(&mut self, links: &Observed, filters: &TcFilters) -> Result<ObservedDatapath> {
         let mut observed = ObservedDatapath {
             counted_peers: programs::counted_peers(),
             stacked_tags: programs::stacked_tags(),
@@ -176,18 +189,25 @@ impl Datapath {
 
     /// Reads these devices again. The number of system calls does not depend on the other devices.
     pub fn observe_again(
-        &self,
+        &mut self,
         observed: &mut ObservedDatapath,
         links: &Observed,
         filters: &TcFilters,
         devices: &BTreeSet<IfName>,
     ) -> Result<()> {
         let ids = self.programs.ids()?;
+        self.known.extend(ids.values());
         for device in devices {
             let table = self.open.as_ref().map(|(_, table)| table);
             match table.and_then(|table| Some((table, table.ports.get(device)?))) {
                 Some((table, entry)) => {
                     let port = self.port(device, entry, table, &ids, links, filters)?;
+                    self.known.extend(port.attached.iter().chain(&port.outdated).filter_map(
+                        |hook| {
+                            let order = port.orders.get(hook)?;
+                            order.ours.map(|ours| order.programs[ours])
+                        },
+                    ));
                     observed.ports.insert(device.clone(), port);
                 }
                 None => drop(observed.ports.remove(device)),
@@ -308,7 +328,7 @@ impl Datapath {
             }
             DatapathChange::Attach(name, hook, flags) => {
                 self.load()?;
-                self.programs.attach(name, index(name)?, *hook, *flags)
+                self.programs.attach(name, index(name)?, *hook, *flags, &self.lost)
             }
             DatapathChange::MoveToFront(name, hook, flags) => {
                 self.moved.insert((name.clone(), *hook), Instant::now());

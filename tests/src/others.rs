@@ -2,6 +2,7 @@
 
 mod drift;
 mod foreign;
+mod owner;
 
 use serde_json::Value;
 

@@ -18,13 +18,15 @@ use super::link;
 use crate::state::TcFilter;
 
 /// Gives a TCX program the first place on a side of a device. `closed` is the program that drops
-/// every frame, `pin` the pin of the old link, and then of the new one.
+/// every frame, `pin` the pin of the old link, and then of the new one. `stale` are the IDs of links
+/// of the agent whose pins are lost: they go as well.
 pub fn take_first_place(
     program: &mut SchedClassifier,
     closed: &mut SchedClassifier,
     ifindex: u32,
     attach_type: TcAttachType,
     pin: &Path,
+    stale: &[u32],
 ) -> Result<()> {
     let name = pin.file_name().unwrap_or_default().to_string_lossy();
     let new = pin.with_file_name(format!("{name}-first"));
@@ -37,6 +39,9 @@ pub fn take_first_place(
     first.pin(&new)?;
     link::detach(pin)?;
     remove(pin)?;
+    for id in stale {
+        link::detach_by_id(*id).context("detach a program whose pin is lost")?;
+    }
     fs::rename(&new, pin).with_context(|| format!("rename {}", new.display()))?;
     let first = FdLink::from(PinnedLink::from_pin(pin)?);
     program.attach_to_link(first.try_into()?)?;

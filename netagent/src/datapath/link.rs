@@ -39,11 +39,40 @@ struct LinkDetach {
     link_fd: u32,
 }
 
+/// `BPF_LINK_GET_FD_BY_ID`, since 5.8. Needs CAP_SYS_ADMIN.
+const BPF_LINK_GET_FD_BY_ID: libc::c_long = 30;
+
+/// The part of `union bpf_attr` for BPF_LINK_GET_FD_BY_ID.
+#[repr(C)]
+struct GetById {
+    link_id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+/// Detaches the program of a link that no pin leads to.
+pub fn detach_by_id(id: u32) -> io::Result<()> {
+    let attr = GetById { link_id: id, next_id: 0, open_flags: 0 };
+    // SAFETY: the attribute outlives the call, which reads the given size.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_LINK_GET_FD_BY_ID, &raw const attr, size_of::<GetById>())
+    };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: a new descriptor.
+    detach_link(&unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 /// Detaches the program of a pinned link, and returns when it does not run any more. Removing the
 /// pin alone detaches it some milliseconds later, and meanwhile it may find no policy. Nothing to
 /// do if the pin or the device does not exist.
 pub fn detach(path: &Path) -> io::Result<()> {
-    let Some(fd) = open(path)? else { return Ok(()) };
+    open(path)?.map_or(Ok(()), |fd| detach_link(&fd))
+}
+
+fn detach_link(fd: &OwnedFd) -> io::Result<()> {
     let attr = LinkDetach { link_fd: fd.as_raw_fd().cast_unsigned() };
     // SAFETY: the attribute outlives the call, which reads the given size.
     let result = unsafe {

@@ -5,14 +5,19 @@
 //! Before 6.6 clsact filters with a fixed priority and handle are replaced in place. XDP is
 //! attached in native mode only: generic XDP would cost more than it saves.
 
-use std::{collections::BTreeMap, fs, io, mem, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io, mem,
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
     Ebpf, EbpfLoader,
     programs::{
         LinkOrder, Program, ProgramInfo, SchedClassifier, TcAttach, TcAttachType, Xdp, XdpMode,
-        links::{FdLink, PinnedLink},
+        links::{FdLink, LinkType, PinnedLink},
+        loaded_links,
         tc::{self, NlOptions, SchedClassifierLink, TcHandle},
     },
     util::KernelVersion,
@@ -20,7 +25,7 @@ use aya::{
 use aya_obj::programs::XdpAttachType;
 use netagent_common::fnv;
 
-use super::{front, link, log, maps, pins::Pins, rights};
+use super::{front, link, log, maps, pins::Pins, queue, rights};
 use crate::{
     names::IfName,
     state::{Hook, TcFilter},
@@ -188,7 +193,16 @@ impl Programs {
 
     /// Attaches a program with the code for some optional flags to a device, or replaces the
     /// attached program.
-    pub fn attach(&self, device: &IfName, ifindex: u32, hook: Hook, flags: u32) -> Result<()> {
+    ///
+    /// `lost` are IDs of programs whose pins somebody has taken away: their links are replaced.
+    pub fn attach(
+        &self,
+        device: &IfName,
+        ifindex: u32,
+        hook: Hook,
+        flags: u32,
+        lost: &BTreeSet<u32>,
+    ) -> Result<()> {
         self.load_with(hook, flags)?;
         let path = self.pin(hook, flags);
         self.pins.create_device(device)?;
@@ -202,11 +216,14 @@ impl Programs {
         let result = match attach_type(hook) {
             None => {
                 let program = Xdp::from_pin(&path, XdpAttachType::Interface)?;
-                attach_xdp(program, ifindex, &pin, replace)
+                detach_lost(lost).and_then(|()| attach_xdp(program, ifindex, &pin, replace))
             }
             Some(side) if tcx() => {
-                let program = SchedClassifier::from_pin(&path)?;
-                attach_tcx(program, ifindex, side, &pin, replace)
+                let mut program = SchedClassifier::from_pin(&path)?;
+                match stale(ifindex, hook, lost)? {
+                    none if none.is_empty() => attach_tcx(program, ifindex, side, &pin, replace),
+                    stale => self.take_first_place(&mut program, device, ifindex, hook, &stale),
+                }
             }
             Some(side) => {
                 let program = SchedClassifier::from_pin(&path)?;
@@ -229,17 +246,35 @@ impl Programs {
         let Some(side) = attach_type(hook) else { return Ok(()) };
         let mut program = SchedClassifier::from_pin(self.pin(hook, flags))?;
         let result = if tcx() {
-            let mut object = open_object(&self.pins, 0, self.log_level)?;
-            let closed: &mut SchedClassifier =
-                object.program_mut("closed").context("find closed")?.try_into()?;
-            closed.load().context("load closed")?;
-            let pin = self.pins.link(device, hook);
-            front::take_first_place(&mut program, closed, ifindex, side, &pin)
+            self.take_first_place(&mut program, device, ifindex, hook, &[])
         } else {
             // Dropping the link would detach the filter.
             front::add_before(&mut program, ifindex, side).map(mem::forget)
         };
         result.with_context(|| format!("{device}: move {} to the front", hook.program()))
+    }
+
+    fn take_first_place(
+        &self,
+        program: &mut SchedClassifier,
+        device: &IfName,
+        ifindex: u32,
+        hook: Hook,
+        stale: &[u32],
+    ) -> Result<()> {
+        let Some(side) = attach_type(hook) else { return Ok(()) };
+        let mut object = open_object(&self.pins, 0, self.log_level)?;
+        let closed: &mut SchedClassifier =
+            object.program_mut("closed").context("find closed")?.try_into()?;
+        closed.load().context("load closed")?;
+        front::take_first_place(
+            program,
+            closed,
+            ifindex,
+            side,
+            &self.pins.link(device, hook),
+            stale,
+        )
     }
 
     /// Detaches a program from a device, if it is attached, and returns when it does not run any
@@ -319,6 +354,25 @@ fn attach_type(hook: Hook) -> Option<TcAttachType> {
         Hook::UplinkIn | Hook::PortIn => Some(TcAttachType::Ingress),
         Hook::UplinkOut | Hook::PortOut => Some(TcAttachType::Egress),
     }
+}
+
+/// The links by which lost programs are attached to a side of a device.
+fn stale(ifindex: u32, hook: Hook, lost: &BTreeSet<u32>) -> Result<Vec<u32>> {
+    let Some(side) = hook.side().filter(|_| !lost.is_empty()) else { return Ok(Vec::new()) };
+    let links = queue::links(ifindex, side).context("read the programs of the device")?;
+    Ok(links.into_iter().filter(|(id, _)| lost.contains(id)).map(|(_, link)| link).collect())
+}
+
+/// Detaches lost XDP programs, wherever they are.
+fn detach_lost(lost: &BTreeSet<u32>) -> Result<()> {
+    if lost.is_empty() {
+        return Ok(());
+    }
+    let links = loaded_links().flatten().filter(|link| lost.contains(&link.program_id()));
+    for link in links.filter(|link| matches!(link.link_type(), Ok(LinkType::Xdp))) {
+        link::detach_by_id(link.id()).context("detach an XDP program whose pin is lost")?;
+    }
+    Ok(())
 }
 
 /// `bpftool net attach xdpdrv`, with a link.
