@@ -3,6 +3,7 @@
 mod drift;
 mod foreign;
 mod owner;
+mod states;
 
 use serde_json::Value;
 
@@ -72,17 +73,25 @@ const TO: [(&str, &str, &str); 3] = [
 ];
 
 fn lab(path: Path) -> Lab {
+    lab_of(path, CONFIG)
+}
+
+fn lab_of(path: Path, yaml: &str) -> Lab {
     let lab = Lab::new(&["eth2", "vm-a", "vm-b"]);
     path.prepare(&lab.node.netns, &lab.others, &["vm-a", "vm-b"]);
-    lab.node.configure(&path.fill_in(CONFIG));
+    lab.node.configure(&path.fill_in(yaml));
     lab
+}
+
+/// The tags of frames from a port.
+fn tags(from: &str) -> &'static [(u16, u16)] {
+    if from == "eth2" { &[(crate::frame::C, 100)] } else { &[] }
 }
 
 /// Whether frames from vm-b, or from the wire, arrive at vm-a.
 fn pass(lab: &Lab, from: &str) -> bool {
-    let tags: &[_] = if from == "eth2" { &[(crate::frame::C, 100)] } else { &[] };
     let wire = lab.wire("vm-a");
-    let sent = [(); 3].map(|()| lab.send(from, tags, [station(2), station(1)]));
+    let sent = [(); 3].map(|()| lab.send(from, tags(from), [station(2), station(1)]));
     lab.fence.pass();
     let came = std::iter::from_fn(|| wire.receive(std::time::Duration::ZERO));
     let came: Vec<_> = came.filter_map(|bytes| crate::frame::Frame::from_bytes(&bytes)).collect();
@@ -92,6 +101,8 @@ fn pass(lab: &Lab, from: &str) -> bool {
 /// Waits until frames take the fast path.
 fn wait_until_fast(lab: &Lab, path: Path, from: &str) {
     let counted = path.counted(from);
+    lab.learn("vm-a", &[], station(1));
+    lab.learn(from, tags(from), station(2));
     wait_until(&format!("frames from {from} take the path {counted}"), || {
         let before = lab.forwarded(from, counted);
         assert!(pass(lab, from));
@@ -114,9 +125,6 @@ fn rules_of_others_see_the_frames_that_a_bridge_would_forward() {
         let lab = lab(path);
         let _daemon = lab.node.run();
         let from = path.sender();
-        let tags: &[_] = if from == "eth2" { &[(crate::frame::C, 100)] } else { &[] };
-        lab.learn("vm-a", &[], station(1));
-        lab.learn(from, tags, station(2));
         let filter = Filter::drop_all(&lab.node.netns);
         let own_clsact = !kernel_has(Feature::Tcx);
         for (device, rules) in [("vm-b", &FROM[..]), ("vm-a", &TO[..])] {
@@ -158,9 +166,6 @@ fn programs_of_others_behind_ours_see_the_frames() {
         let lab = lab(path);
         let _daemon = lab.node.run();
         let from = path.sender();
-        let tags: &[_] = if from == "eth2" { &[(crate::frame::C, 100)] } else { &[] };
-        lab.learn("vm-a", &[], station(1));
-        lab.learn(from, tags, station(2));
         for (device, place) in [(from, Place::Ingress), ("vm-a", Place::Egress)] {
             wait_until_fast(&lab, path, from);
             let foreign = Foreign::drop_all(&lab.node.netns, device, place);

@@ -8,7 +8,7 @@ use rtnetlink::{
     packet_route::{AddressFamily, RouteNetlinkMessage},
 };
 
-use super::{Failure, Netlink, link::Header, socket::Reply, wire};
+use super::{Failure, Netlink, link::Header, request, socket::Reply, vlan, wire};
 use crate::state::PortFlag;
 
 /// `IFLA_BRPORT_...` (include/uapi/linux/if_link.h).
@@ -23,8 +23,8 @@ const FORWARDING: u8 = 3;
 
 impl Netlink {
     /// `bridge -details link show`: the interface indexes of the ports that forward and learn
-    /// without restriction, each with the index of its bridge. A port that STP blocks, an isolated,
-    /// a locked and a `vlan_tunnel` port are left out.
+    /// without restriction, each with the index of its bridge. A port that STP or MSTP blocks, in
+    /// all VLANs or in one, an isolated, a locked and a `vlan_tunnel` port are left out.
     pub async fn plain_ports(&self) -> Result<BTreeMap<u32, u32>, Failure> {
         let message =
             LinkMessageBuilder::<LinkUnspec>::new().interface_family(AddressFamily::Bridge).build();
@@ -34,7 +34,25 @@ impl Netlink {
             let info = wire::find(port.attributes, IFLA_PROTINFO)?;
             Some((port.index, plain(&port, info)?))
         };
-        Ok(ports.filter_map(plain).collect())
+        let mut ports: BTreeMap<_, _> = ports.filter_map(plain).collect();
+        for index in self.blocked_in_a_vlan(0).await? {
+            ports.remove(&index);
+        }
+        Ok(ports)
+    }
+
+    /// `bridge -details vlan show`: the interface indexes of the links, or of the one with this
+    /// index, that do not forward in one of their VLANs.
+    async fn blocked_in_a_vlan(&self, index: u32) -> Result<BTreeSet<u32>, Failure> {
+        let replies = match self.socket.dump(request::vlan_ranges(index)).await {
+            // The kernel has no VLAN filter, or the link is no port of a bridge any more.
+            Err(Failure::Refused {
+                errno: libc::EOPNOTSUPP | libc::EINVAL | libc::ENODEV, ..
+            }) => return Ok(BTreeSet::new()),
+            replies => replies?,
+        };
+        let payloads = replies.iter().filter_map(|reply| reply.of_kind(request::RTM_NEWVLAN));
+        Ok(payloads.filter_map(vlan::blocked).collect())
     }
 
     /// `ip -details link show` for one link: its bond or bridge, and, if it is in
@@ -46,7 +64,9 @@ impl Netlink {
         let controller = wire::find_u32(link.attributes, IFLA_MASTER);
         let info = wire::find(link.attributes, IFLA_LINKINFO).filter(|_| link.is_bridge_port());
         let info = info.and_then(|info| wire::find(info, IFLA_INFO_SLAVE_DATA));
-        Ok((controller, info.and_then(|info| plain(&link, info))))
+        let bridge = info.and_then(|info| plain(&link, info));
+        let is_blocked = bridge.is_some() && !self.blocked_in_a_vlan(index).await?.is_empty();
+        Ok((controller, bridge.filter(|_| !is_blocked)))
     }
 }
 

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use libc::{
     AF_BRIDGE, NDA_LLADDR, NDA_MASTER, NDA_VLAN, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST,
     NLMSG_DONE, NLMSG_ERROR, NUD_NOARP, NUD_PERMANENT, NUD_REACHABLE, NUD_STALE, RTM_DELLINK,
-    RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWLINK, RTM_NEWNEIGH, RTNLGRP_LINK, RTNLGRP_NEIGH,
+    RTM_DELNEIGH, RTM_GETNEIGH, RTM_NEWLINK, RTM_NEWNEIGH, RTNLGRP_BRVLAN, RTNLGRP_LINK,
+    RTNLGRP_NEIGH,
 };
 use netagent_common::forward::Station;
 use rtnetlink::sys::{
@@ -15,6 +16,7 @@ use rtnetlink::sys::{
 };
 
 use super::{
+    request::{RTM_DELVLAN, RTM_NEWVLAN},
     socket::make_room,
     wire::{self, Message},
 };
@@ -71,6 +73,11 @@ impl FdbWatch {
             make_room(socket)?;
             socket.add_membership(RTNLGRP_NEIGH)?;
             socket.add_membership(RTNLGRP_LINK)?;
+            match socket.add_membership(RTNLGRP_BRVLAN) {
+                // The kernel has no VLAN filter.
+                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {}
+                subscribed => subscribed?,
+            }
             Ok(tokio_socket)
         };
         let socket = open().context("subscribe to FDB notifications")?;
@@ -130,7 +137,9 @@ impl FdbWatch {
 fn event(message: &Message<'_>, interrupted: &mut bool) -> Option<FdbEvent> {
     *interrupted |= i32::from(message.flags) & NLM_F_DUMP_INTR != 0;
     match message.kind {
-        RTM_NEWLINK | RTM_DELLINK => wire::u32_at(message.payload, 4).map(FdbEvent::Link),
+        RTM_NEWLINK | RTM_DELLINK | RTM_NEWVLAN | RTM_DELVLAN => {
+            wire::u32_at(message.payload, 4).map(FdbEvent::Link)
+        }
         RTM_NEWNEIGH | RTM_DELNEIGH => neighbour(message),
         kind if i32::from(kind) == NLMSG_DONE => {
             Some(FdbEvent::Dumped { interrupted: *interrupted })

@@ -139,17 +139,16 @@ const VLANDB_DUMPF_STATS: u32 = 1;
 /// that follow a PVID whose flags are theirs: it puts them into one range, and omits the end of a
 /// range with a PVID (`br_vlan_fill_vids`; seen on 6.1).
 pub(super) fn vlans(index: u32) -> Request {
+    let mut request = vlan_ranges(index);
+    wire::push(&mut request.payload, VLANDB_DUMP_FLAGS, &VLANDB_DUMPF_STATS.to_ne_bytes());
+    request
+}
+
+/// [`vlans`], of all links with index 0, in ranges of equal state.
+pub(super) fn vlan_ranges(index: u32) -> Request {
     let family = u8::try_from(libc::AF_BRIDGE).unwrap_or_default();
-    // `struct br_vlan_msg`, and one attribute.
-    let payload = [
-        &[family, 0, 0, 0][..],
-        &index.to_ne_bytes(),
-        &8_u16.to_ne_bytes(),
-        &VLANDB_DUMP_FLAGS.to_ne_bytes(),
-        &VLANDB_DUMPF_STATS.to_ne_bytes(),
-    ]
-    .concat();
-    Request::new(RTM_GETVLAN, payload)
+    // `struct br_vlan_msg`
+    Request::new(RTM_GETVLAN, [&[family, 0, 0, 0][..], &index.to_ne_bytes()].concat())
 }
 
 /// A message of a generic netlink family, with one attribute or none. rtnetlink has only routing

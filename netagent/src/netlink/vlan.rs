@@ -54,6 +54,23 @@ const ENTRY_INFO: u16 = 1;
 /// `BRIDGE_VLANDB_ENTRY_RANGE`: the last VID of a range
 const ENTRY_RANGE: u16 = 2;
 
+/// `BRIDGE_VLANDB_ENTRY_STATE`
+const ENTRY_STATE: u16 = 3;
+/// `BR_STATE_FORWARDING`
+const FORWARDING: u8 = 3;
+
+/// The link of an `RTM_NEWVLAN` message that does not forward in one of its VLANs: by the state of
+/// the VLAN (`bridge vlan set ... state`), or of its instance of MSTP.
+pub(super) fn blocked(payload: &[u8]) -> Option<u32> {
+    let is_blocked = |attribute| {
+        let state = wire::find(wire::value(attribute), ENTRY_STATE).and_then(|state| state.first());
+        state.is_some_and(|state| *state != FORWARDING)
+    };
+    let mut entries = wire::attributes(payload.get(HEADER_BYTES..)?)
+        .filter(|attribute| attribute.kind() == ENTRY);
+    wire::u32_at(payload, 4).filter(|_| entries.any(is_blocked))
+}
+
 /// VLANs of a bridge port, or of a bridge itself.
 pub(super) type Vlans = BTreeMap<Vid, VlanFlags>;
 
