@@ -15,7 +15,7 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Error, Result, bail};
 use netagent_common::{forward::FdbEntry, policy::UPLINK};
 use tracing::warn;
 
@@ -29,7 +29,7 @@ use self::{
     originals::{OriginalsFile, first_changed},
 };
 use crate::{
-    change::{Change, Optional},
+    change::{Change, DatapathChange, Optional},
     datapath::{Datapath, fdb::Stations, log, pins::Pins, programs, rights},
     fdb::Bridges,
     names::IfName,
@@ -395,8 +395,29 @@ impl Agent {
                 let index = change.plugs_in().and_then(|port| self.datapath.index(port));
                 self.netlink.apply(change, index).await
             }
-            Change::Datapath(change) => self.datapath.apply(change),
+            Change::Datapath(change) if programs::tcx() => self.datapath.apply(change),
+            Change::Datapath(change) => self.take_by_clsact(change).await,
         }
+    }
+
+    /// Carries out a change of the datapath on a kernel where clsact holds the programs.
+    async fn take_by_clsact(&mut self, change: &DatapathChange) -> Result<()> {
+        if let DatapathChange::Attach(name, ..) = change
+            && let Some(index) = Datapath::index_now(name)
+            && self.netlink.has_ingress(index).await?
+        {
+            bail!(
+                "{name} has an ingress qdisc, and before Linux 6.6 the programs need clsact in its \
+                 place: tc qdisc del dev {name} ingress, and add its filters to clsact"
+            );
+        }
+        self.datapath.apply(change)?;
+        if let DatapathChange::Forget(name) = change
+            && let Some(index) = Datapath::index_now(name)
+        {
+            self.netlink.remove_empty_clsact(index).await?;
+        }
+        Ok(())
     }
 
     /// The node as it was seen last, with its counters as they are now.
@@ -424,8 +445,15 @@ impl Agent {
         rights::check()?;
         let mut datapath = Datapath::unread(&Pins::new(pins));
         datapath.take_charge()?;
-        let links = Netlink::open()?.observe().await?;
-        datapath.remove(&links)
+        let netlink = Netlink::open()?;
+        let links = netlink.observe().await?;
+        let ours = links.links.iter().filter(|(name, _)| datapath.has_pins(name));
+        let ours: Vec<u32> = ours.map(|(_, link)| link.index).collect();
+        datapath.remove(&links)?;
+        for index in ours.into_iter().filter(|_| !programs::tcx()) {
+            netlink.remove_empty_clsact(index).await?;
+        }
+        Ok(())
     }
 }
 

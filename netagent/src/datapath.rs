@@ -405,12 +405,17 @@ impl Datapath {
         ])
     }
 
+    /// Whether a device has programs of ours, by its pins.
+    pub fn has_pins(&self, name: &IfName) -> bool {
+        self.pins.device(name).exists()
+    }
+
     /// Detaches all programs and removes all pins. The links are not changed.
     pub fn remove(&mut self, links: &Observed) -> Result<()> {
         self.open = None;
         let mut failed = Vec::new();
         for (name, link) in &links.links {
-            if self.pins.device(name).exists() {
+            if self.has_pins(name) {
                 failed.extend(self.programs.forget(name, Some(link.index)).err());
             }
         }

@@ -97,12 +97,18 @@ impl Netns {
     }
 
     /// Waits until the operational state of every link that is up is UP. The kernel's linkwatch
-    /// updates it asynchronously, up to a second later, first for lower devices.
+    /// updates it asynchronously, up to a second later, first for lower devices. That of a bridge
+    /// that has always had a carrier is UNKNOWN.
     pub fn wait_for_carriers(&self) {
         wait_until_eq("all links have a carrier", &Vec::<String>::new(), || {
-            let links = self.json("ip -j link show up");
+            let links = self.json("ip -j -d link show up");
             let links = links.as_array().unwrap().iter();
-            let down = links.filter(|link| link["ifname"] != "lo" && link["operstate"] != "UP");
+            let is_up = |link: &serde_json::Value| {
+                let is_bridge = link["linkinfo"]["info_kind"] == "bridge";
+                let is_unknown = link["operstate"] == "UNKNOWN";
+                link["operstate"] == "UP" || is_unknown && (is_bridge || link["ifname"] == "lo")
+            };
+            let down = links.filter(|link| !is_up(link));
             down.map(|link| format!("{} is {}", link["ifname"], link["operstate"])).collect()
         });
     }

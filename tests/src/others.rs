@@ -1,5 +1,6 @@
 //! Rules and programs of others on the devices of ports work as without the agent's programs.
 
+mod clsact;
 mod drift;
 mod foreign;
 mod owner;
