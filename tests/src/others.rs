@@ -31,7 +31,7 @@ ports:
 
 /// Drops every frame of vm-b to vm-a, at one end or the other; and what takes the rule away.
 /// `DROP` stands for a filter.
-const FROM: [(&str, &str, &str); 4] = [
+const FROM: [(&str, &str, &str); 5] = [
     (
         "a filter of an ingress qdisc",
         "tc qdisc add dev vm-b ingress; tc filter add dev vm-b parent ffff: DROP",
@@ -52,6 +52,12 @@ const FROM: [(&str, &str, &str); 4] = [
         "nft add table netdev t; nft 'add chain netdev t c { type filter hook ingress device vm-b \
          priority 0; policy drop; }'",
         "nft delete table netdev t",
+    ),
+    (
+        "a chain of bridge",
+        "nft add table bridge t; nft 'add chain bridge t c { type filter hook forward priority 0; \
+         policy drop; }'",
+        "nft delete table bridge t",
     ),
 ];
 const TO: [(&str, &str, &str); 3] = [

@@ -1,5 +1,5 @@
-//! Chains and flow tables of nftables that see the frames of single devices (`nft list chains`,
-//! `nft list flowtables`): families netdev and inet, from nfnetlink
+//! Chains and flow tables of nftables that see the frames of single devices, or of bridges (`nft
+//! list chains`, `nft list flowtables`): families netdev, inet and bridge, from nfnetlink
 //! (include/uapi/linux/netfilter/nf_tables.h).
 
 use std::{collections::BTreeSet, sync::Arc};
@@ -25,9 +25,10 @@ pub(super) const GROUP: u32 = 7;
 
 /// `struct nfgenmsg`
 const HEADER_BYTES: usize = 4;
-/// `NFPROTO_INET` and `NFPROTO_NETDEV`
+/// `NFPROTO_INET`, `NFPROTO_NETDEV` and `NFPROTO_BRIDGE`
 const INET: u8 = 1;
 const NETDEV: u8 = 5;
+const BRIDGE: u8 = 7;
 /// `NFTA_CHAIN_TABLE`, `NFTA_CHAIN_NAME`, `NFTA_CHAIN_HOOK`; a flow table has the first two as well.
 const TABLE: u16 = 1;
 const CHAIN_NAME: u16 = 3;
@@ -83,6 +84,7 @@ impl Netlink {
         for (kind, family, read) in [
             (GET_CHAIN, NETDEV, chain as Read),
             (GET_CHAIN, INET, chain),
+            (GET_CHAIN, BRIDGE, of_bridges),
             (GET_FLOWTABLE, 0, flow_table),
         ] {
             match socket.dump(Request::new(kind, vec![family, 0, 0, 0])).await {
@@ -105,8 +107,17 @@ impl Netlink {
 /// Whether a notification is about a chain or a flow table that may have devices.
 pub(super) fn is_change(kind: u16, payload: &[u8]) -> bool {
     let of_flow_table = kind >= CHANGES[2];
-    let family = payload.first().copied();
-    CHANGES.contains(&kind) && (of_flow_table || family == Some(NETDEV) || family == Some(INET))
+    let of_family = payload.first().is_some_and(|family| [NETDEV, INET, BRIDGE].contains(family));
+    CHANGES.contains(&kind) && (of_flow_table || of_family)
+}
+
+/// A chain of the family bridge that has a hook: it sees the frames of every bridge.
+fn of_bridges(attributes: &[u8]) -> Option<Chain> {
+    wire::find(attributes, CHAIN_HOOK)?;
+    let name = name(attributes, CHAIN_NAME)?;
+    let rule = Rule::new(Place::Bridge, format!("nftables chain bridge {name}"));
+    // The beginning of every name.
+    Some(Chain { rule, devices: vec![(String::new(), true)] })
 }
 
 fn chain(attributes: &[u8]) -> Option<Chain> {

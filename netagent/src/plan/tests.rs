@@ -27,6 +27,7 @@ mod ids;
 mod leases;
 mod moves;
 mod ports;
+mod rules;
 mod takeover;
 
 const OOB: &str = "

@@ -14,6 +14,8 @@ pub enum Place {
     /// Frames to the device: netfilter's egress hook, which frames that TC redirects do not pass
     /// (`nf_skip_egress`, kernel commit 42df6e1d221d).
     EgressHook,
+    /// Frames that the bridge forwards.
+    Bridge,
 }
 
 /// A rule, or a place for rules, on a device.
@@ -34,7 +36,7 @@ impl Rule {
     /// Whether it sees only frames that the bridge forwards. The others see those that TC redirects
     /// to the device, too, and not those that XDP redirects, or TC to the other end of a veth pair.
     pub const fn needs_bridge(&self) -> bool {
-        matches!(self.place, Place::Ingress | Place::EgressHook)
+        matches!(self.place, Place::Ingress | Place::EgressHook | Place::Bridge)
     }
 }
 
@@ -43,7 +45,7 @@ impl fmt::Display for Rule {
         let place = match self.place {
             Place::Ingress => " at ingress",
             Place::Egress | Place::EgressHook => " at egress",
-            Place::Queue => "",
+            Place::Queue | Place::Bridge => "",
         };
         write!(f, "{}{place}", self.what)
     }

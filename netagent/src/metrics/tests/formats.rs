@@ -143,6 +143,7 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="warning",code="lacp-split"} 0
     netagent_problems{severity="critical",code="segment-down"} 0
     netagent_problems{severity="critical",code="program-missing"} 1
+    netagent_problems{severity="critical",code="not-first"} 0
     netagent_problems{severity="critical",code="vlan-missing"} 0
     netagent_problems{severity="error",code="not-on-bridge"} 0
     netagent_problems{severity="error",code="step-failed"} 0
@@ -153,6 +154,7 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="warning",code="mtu-low"} 0
     netagent_problems{severity="warning",code="mtu-high"} 0
     netagent_problems{severity="info",code="xdp-unavailable"} 0
+    netagent_problems{severity="info",code="rules-of-others"} 0
     netagent_problems{severity="warning",code="unmanaged-port"} 0
     netagent_problems{severity="info",code="left-alone"} 0
     netagent_problems{severity="info",code="silent"} 0

@@ -254,6 +254,7 @@ fn the_fast_paths_of_a_port_are_those_that_the_file_and_the_device_have() {
         tags_in_bytes: false,
         xdp_frames: able,
         peer: able,
+        needs_bridge: false,
     };
     for (path, able, expected) in [
         (FastPath::Off, true, 0),
@@ -266,6 +267,10 @@ fn the_fast_paths_of_a_port_are_those_that_the_file_and_the_device_have() {
         let policy = compile(&port, BTreeSet::new(), around(able));
         assert_eq!(policy.flags & (FAST | PEER | FAST_XDP), expected, "{path:?} {able}");
     }
+    let around = |able| Surroundings { needs_bridge: true, ..around(able) };
+    port.fast_path = FastPath::Xdp;
+    let policy = compile(&port, BTreeSet::new(), around(true));
+    assert_eq!(policy.flags & (FAST | PEER | FAST_XDP), 0);
     for (pvid, tagged, expected) in
         [(Some(vid(100)), true, true), (Some(vid(100)), false, false), (None, true, false)]
     {
