@@ -24,13 +24,15 @@ use anyhow::Result;
 use tokio::time::{Instant, interval, sleep_until};
 use tracing::{error, info, warn};
 
+use self::{
+    answers::Deaf, desk::Desk, leases::Leases, on_trial::Trials, pace::Pace, signals::Signals,
+};
 pub use self::{
     attachments::preview,
     journal::{HistoryEntry, Journal},
     signals::Stop,
     sources::{Sources, release},
 };
-use self::{desk::Desk, leases::Leases, on_trial::Trials, pace::Pace, signals::Signals};
 use crate::{
     agent::{Agent, Ledger},
     announce::Announcer,
@@ -81,6 +83,8 @@ struct Daemon {
     fdb: Fdb,
     /// Announces the VMs of silent ports.
     announcer: Announcer,
+    /// Why the metrics listener does not listen.
+    deaf: Deaf,
     /// What has changed, and waits for a look.
     pace: Pace,
     /// What is to be looked at now.
@@ -103,7 +107,7 @@ pub async fn run(options: Options) -> Result<()> {
     agent.prepare(&sources.desired())?;
     let mut watch = Watch::open()?;
     let (asker, requests, window) = request::channel();
-    answers::spawn(sources.metrics(), &options.socket, &asker, &options.pins)?;
+    let deaf = answers::spawn(sources.metrics(), &options.socket, &asker, &options.pins)?;
     let pins = Pins::new(&options.pins);
     let (fdb, announcer) = (fdb::spawn(&pins)?, Announcer::spawn(&pins)?);
     let journal = Journal::new(&options.state);
@@ -126,6 +130,7 @@ pub async fn run(options: Options) -> Result<()> {
         managers: Vec::new(),
         fdb,
         announcer,
+        deaf,
         pace: Pace::new(std::time::Instant::now()),
         changes: Changes { everything: true, ..Changes::default() },
         due: Some(Instant::now()),
@@ -161,6 +166,7 @@ pub async fn run(options: Options) -> Result<()> {
                 daemon.judge_trial().await;
             }
             told = daemon.leases.told() => daemon.leased(told),
+            Ok(()) = daemon.deaf.changed() => daemon.due = Some(Instant::now()),
             changes = watch.changed() => {
                 let (changes, now) = (changes?, std::time::Instant::now());
                 daemon.leases.note_duplicates(&changes);
@@ -251,6 +257,7 @@ impl Daemon {
         known.extend(self.trials.findings());
         known.extend(self.managers.clone());
         known.extend(Trials::finding(&self.agent));
+        known.extend(self.deaf.borrow().clone());
         known.extend(self.silent());
         known.extend(self.agent.findings());
         known
