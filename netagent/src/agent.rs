@@ -123,9 +123,8 @@ impl Agent {
                 exists(original.index) && (is_left(name) || waits)
             }
         });
-        if let Err(error) = result {
-            warn!("{error:#}");
-        }
+        // A failure is a finding of the file as long as it lasts.
+        let _lasts = result;
         self.recall();
     }
 

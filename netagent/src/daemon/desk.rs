@@ -24,6 +24,7 @@ use crate::{
     agent::{Agent, Ledger, Progress},
     fdb::Moves,
     health::{self, Evidence, Health},
+    logging::Lasting,
     names::IfName,
     plan::Plan,
     request::{Answer, Command, Refusal, Request, Window},
@@ -61,6 +62,8 @@ pub struct Desk {
     plans: Vec<oneshot::Sender<Plan>>,
     waiters: Vec<Waiter>,
     answered: Option<Instant>,
+    /// Why requests cannot be answered.
+    unread: Lasting,
     stopping: bool,
     desired: Arc<Desired>,
     /// The interfaces of pods.
@@ -96,6 +99,7 @@ impl Desk {
             plans: Vec::new(),
             waiters: Vec::new(),
             answered: None,
+            unread: Lasting::new("read the node for a request"),
             stopping: false,
             desired: Arc::default(),
             attachments: Vec::new(),
@@ -168,6 +172,7 @@ impl Desk {
         let looked = agent.look_at_bonds().await;
         match looked.and_then(|()| self.snapshot(agent)) {
             Ok(snapshot) => {
+                self.unread.is_gone();
                 let snapshot = Arc::new(snapshot);
                 self.window.publish(Arc::clone(&snapshot));
                 for reply in self.snapshots.drain(..) {
@@ -175,7 +180,7 @@ impl Desk {
                 }
             }
             Err(error) => {
-                error!("read the node for a request: {error:#}");
+                self.unread.is(format!("{error:#}"));
                 // Dropping the senders tells those who asked.
                 self.snapshots.clear();
             }
