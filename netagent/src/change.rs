@@ -55,7 +55,7 @@ pub enum LinkChange {
     /// Makes a NIC a member of a bond: sets it down, then its controller; the bond sets it up
     /// again.
     AddMember(IfName, IfName),
-    /// Releases a link from its bond or bridge and leaves it up.
+    /// Releases a link from its bond, and leaves it up; or from its bridge, and leaves it as it is.
     Release(IfName),
     /// Makes a link a port of a bridge: port, bridge.
     AddPort(IfName, IfName),

@@ -33,7 +33,7 @@ pub use self::{
     neighbour::Neighbour,
     observed::{
         BondState, BridgeState, Kernel, Kind, Link, Member, Observed, ObservedDatapath,
-        ObservedPort, PortFlag, VlanFlags,
+        ObservedPort, PortFlag, UnnamedLink, VlanFlags,
     },
     original::{Original, Originals},
     outcome::Outcome,

@@ -112,9 +112,14 @@ impl Netlink {
             LinkChange::SetDown(name) => self.set(name, LinkMessageBuilder::down).await,
             LinkChange::AddMember(nic, bond) => self.add_member(nic, bond).await,
             LinkChange::Release(name) => {
+                let found = self.find(name).await?;
                 self.set(name, LinkMessageBuilder::nocontroller).await?;
                 // A bond sets a member down when it releases it.
-                self.set(name, LinkMessageBuilder::up).await
+                if found.up || found.is_member {
+                    self.set(name, LinkMessageBuilder::up).await
+                } else {
+                    Ok(())
+                }
             }
             LinkChange::AddPort(port, bridge) => {
                 let index = self.index(port).await?;

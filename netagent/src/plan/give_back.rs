@@ -63,6 +63,11 @@ pub fn port(view: &View<'_>, name: &IfName, device: &IfName, link: &Link, unit: 
         set_vlans(view, device, &link.vlans, &vlans, unit);
     } else if !stays && matches!(kind(link.controller.as_ref()), Some(Kind::Bridge(_))) {
         unit.link(view, LinkChange::Release(device.clone()));
+        let is_uplink =
+            view.datapath.ports.get(name).is_some_and(|port| port.policy.mode() == "uplink");
+        if is_uplink && !link.up {
+            unit.link(view, LinkChange::SetUp(device.clone()));
+        }
     }
     hand_back.after(view, unit);
     unit.datapath(view, DatapathChange::Forget(name.clone()));

@@ -40,7 +40,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
                 Role::Uplink { .. } => Code::NicMissing,
                 Role::Access | Role::Trunk | Role::Tunnel => Code::DeviceMissing,
             };
-            unit.findings.push(missing(unit.subject.clone(), code, name));
+            unit.findings.push(missing(view, unit.subject.clone(), code, name));
             if let Some((device, _)) = view.device_of(name) {
                 unit.finding(
                     Code::Renamed,
@@ -138,6 +138,7 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     if taken_over {
         takeover::before(view, name, &port.bridge, unit);
     }
+    set_up(view, name, port, link, unit);
     if moves {
         unit.link(view, LinkChange::AddPort(name.clone(), port.bridge.clone()));
     }
@@ -158,15 +159,32 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     } else if matches!(port.role, Role::Uplink { .. }) && !moves {
         takeover::leftovers(view, name, &port.bridge, unit);
     }
-    // A bond is set up together with its members.
-    if link.is_some_and(|link| !link.up) && !view.desired.bonds.contains_key(name) {
-        unit.link(view, LinkChange::SetUp(name.clone()));
-    }
     if let (Role::Uplink { nics, .. }, true) = (&port.role, view.wants_xdp(name, port)) {
         xdp::attach(view, name, port, nics, aware, unit);
     }
     xdp::warn(view, name, port, unit);
     mtu(view, name, port, link, unit);
+}
+
+/// Sets a device up. That of a VM once, before it joins its bridge: `virsh domif-setlink` and others
+/// set a tap down to unplug the guest's cable.
+fn set_up(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
+    // A bond is set up together with its members.
+    let Some(link) = link.filter(|link| !link.up && !view.desired.bonds.contains_key(name)) else {
+        return;
+    };
+    let known = view.datapath.ports.get(name);
+    let was_plugged_in =
+        known.is_some_and(|known| known.ifindex == link.index) && link.controller.is_some();
+    if was_plugged_in && !matches!(port.role, Role::Uplink { .. }) {
+        unit.finding(
+            Code::PortDown,
+            format!("{name}: was set down after it was plugged in, and stays down"),
+            format!("ip link set {name} up"),
+        );
+    } else {
+        unit.link(view, LinkChange::SetUp(name.clone()));
+    }
 }
 
 /// Sets the flags of a bridge port that a source asks for. `link` is the port, if it is one of this

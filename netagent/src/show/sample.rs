@@ -44,6 +44,7 @@ pub fn link(kind: Kind, controller: Option<&str>) -> Link {
         promiscuous: false,
         port_flags: <_>::default(),
         leads_elsewhere: false,
+        altnames: <_>::default(),
     }
 }
 

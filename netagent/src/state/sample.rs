@@ -27,5 +27,6 @@ pub fn link(index: u32, kind: Kind) -> Link {
         promiscuous: false,
         port_flags: <_>::default(),
         leads_elsewhere: false,
+        altnames: <_>::default(),
     }
 }

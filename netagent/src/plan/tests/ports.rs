@@ -65,11 +65,22 @@ fn flags_of_a_bridge_port_are_set_if_they_are_asked_for_and_differ() {
 }
 
 #[test]
-fn a_port_that_is_down_is_set_up_and_a_bond_with_its_members() {
-    let (text, _) = of_tap(|_, observed| {
+fn a_port_that_was_set_down_stays_down_and_a_bond_is_set_up_with_its_members() {
+    let (text, plan) = of_tap(|_, observed| {
         observed.links.get_mut(&name("tap7")).unwrap().up = false;
     });
-    assert_eq!(text, "ip link set tap7 up");
+    assert_eq!((text.as_str(), found(&plan, Code::PortDown).len()), ("", 1));
+    // It is plugged in again.
+    let (text, plan) = of_tap(|_, observed| {
+        let tap = observed.links.get_mut(&name("tap7")).unwrap();
+        (tap.up, tap.controller) = (false, None);
+    });
+    assert!(text.starts_with("ip link set tap7 up\nip link set tap7 master oob-br"), "{text}");
+    assert!(found(&plan, Code::PortDown).is_empty());
+    let (text, _) = of_tap(|_, observed| {
+        observed.links.get_mut(&name("eth3")).unwrap().up = false;
+    });
+    assert_eq!(text, "ip link set eth3 up");
     let (text, _) = of_tap(|_, observed| {
         observed.links.get_mut(&name("oob-bo")).unwrap().up = false;
     });
