@@ -22,6 +22,7 @@ mod request;
 mod route;
 mod rule;
 mod socket;
+mod stats;
 mod sysctl;
 #[cfg(test)]
 mod tests;

@@ -21,7 +21,7 @@ mod tests;
 mod unit;
 
 pub use self::{
-    counters::{Count, Counters, DropKind, Forwarded, PortCounters, Traffic},
+    counters::{Count, Counters, DeviceDrops, DropKind, Forwarded, PortCounters, Traffic},
     desired::{
         Admit, Bond, Bridge, Desired, FastPath, Filtering, Host, Port, PriorityTags, RejectedPort,
         Role, Security, Storm,

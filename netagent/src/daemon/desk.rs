@@ -169,7 +169,10 @@ impl Desk {
             return;
         }
         self.answered = Some(Instant::now());
-        let looked = agent.look_at_bonds().await;
+        let looked = match agent.look_at_bonds().await {
+            Ok(()) => agent.look_at_drops().await,
+            failed => failed,
+        };
         match looked.and_then(|()| self.snapshot(agent)) {
             Ok(snapshot) => {
                 self.unread.is_gone();
