@@ -100,8 +100,21 @@ fn a_pipe_in_the_place_of_a_file_stops_nothing() {
     daemon.kill();
     let complaint = node.refused(&format!("run -c {} --log-level error", node.config()));
     assert!(complaint.contains("is not a regular file"), "{complaint}");
+    // A command reads pipes, and gives a silent one up.
+    for command in ["check -c", "plan -c", "check --nad"] {
+        let complaint = node.refused(&format!("{command} {}", node.config()));
+        assert!(complaint.contains("nobody has written for 10 s"), "{command}: {complaint}");
+    }
     fs::remove_file(node.config()).unwrap();
     node.configure(&file);
+    let checked = node.netns.sh(&format!(
+        "cat {} | {}; bash -c '{} <(cat {})'",
+        node.config(),
+        node.line("check -c /dev/stdin"),
+        node.line("check -c"),
+        node.config()
+    ));
+    assert_eq!(checked.matches("2 ports").count(), 2, "{checked}");
     let history = node.state().join("history.jsonl");
     for other in ["/dev/zero", "/dev/full"] {
         let _old = fs::remove_file(&history);
