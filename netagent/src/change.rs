@@ -63,6 +63,8 @@ pub enum LinkChange {
     SetPromiscuous(IfName, bool),
     /// Sets or clears a flag of a bridge port.
     SetPortFlag(IfName, PortFlag, bool),
+    /// Sets the link-local groups that the bridge forwards from a port, a bit each.
+    SetGroupForward(IfName, u16),
     /// Switches the VLAN filter of a bridge on or off.
     SetFiltering(IfName, bool),
     /// Sets the PVID that a bridge gives to new ports; 0: none.
@@ -133,6 +135,7 @@ impl LinkChange {
             | Self::AwaitCarrier(_)
             | Self::SetPromiscuous(..)
             | Self::SetPortFlag(..)
+            | Self::SetGroupForward(..)
             | Self::SetFiltering(..)
             | Self::SetDefaultPvid(..) => "attribute",
             Self::AddMember(..) | Self::AddPort(..) | Self::Release(_) => "membership",
@@ -191,6 +194,7 @@ impl LinkChange {
             | Self::Release(name)
             | Self::SetPromiscuous(name, _)
             | Self::SetPortFlag(name, ..)
+            | Self::SetGroupForward(name, _)
             | Self::SetFiltering(name, _)
             | Self::SetDefaultPvid(name, _)
             | Self::AddVids(name, ..)

@@ -8,6 +8,7 @@ mod guard;
 mod hand_back;
 mod hosts;
 mod leases;
+mod link_local;
 mod lived_on;
 mod policy;
 mod ports;

@@ -108,6 +108,10 @@ impl Netlink {
             }
             LinkChange::SetPromiscuous(name, on) => self.set_promiscuous(name, *on).await,
             LinkChange::SetPortFlag(port, flag, on) => self.set_port_flag(port, *flag, *on).await,
+            LinkChange::SetGroupForward(port, mask) => {
+                let port = LinkBridgePort::new(self.index(port).await?);
+                self.change(port.group_fwd_mask(*mask).build()).await
+            }
             LinkChange::SetUp(name) => self.set(name, LinkMessageBuilder::up).await,
             LinkChange::SetDown(name) => self.set(name, LinkMessageBuilder::down).await,
             LinkChange::AddMember(nic, bond) => self.add_member(nic, bond).await,

@@ -109,6 +109,7 @@ impl<'a> Header<'a> {
             xdp: self.xdp(),
             promiscuous: self.is(IFF_PROMISC),
             port_flags: self.port_flags(info),
+            group_fwd_mask: self.group_fwd_mask(info),
             altnames: self.altnames(),
             // A device with noop is down, and gets noqueue when it is set up.
             leads_elsewhere: wire::find(attributes, IFLA_LINK_NETNSID).is_some()
@@ -135,6 +136,10 @@ impl<'a> Header<'a> {
 
     fn port_flags(&self, info: &[u8]) -> BTreeSet<PortFlag> {
         if self.is_bridge_port() { bridge_port::flags(info) } else { BTreeSet::new() }
+    }
+
+    fn group_fwd_mask(&self, info: &[u8]) -> u16 {
+        if self.is_bridge_port() { bridge_port::group_fwd_mask(info) } else { 0 }
     }
 
     /// The state of a member of a bond.

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netagent_common::{policy::BRIDGE_STRIPS, vlan::Vid};
 
 use super::{
-    Plan, Unit, View, missing,
+    Plan, Unit, View, link_local, missing,
     policy::{Surroundings, compile, differences},
     removals, strangers, takeover, xdp,
 };
@@ -143,6 +143,7 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
         unit.link(view, LinkChange::AddPort(name.clone(), port.bridge.clone()));
     }
     flags(view, name, port, link.filter(|_| !moves), unit);
+    link_local::plan(view, name, port, link.filter(|_| !moves), unit);
     if aware || will_be_aware {
         let joined = || {
             let flags = VlanFlags { pvid: true, untagged: true };

@@ -214,6 +214,8 @@ codes! {
     UnmanagedPort = "unmanaged-port" Ready Warning,
     /// A device matches a pattern, which leaves it alone.
     LeftAlone = "left-alone" Ready Info,
+    /// A VM may speak LLDP with the switch, and the bridge cannot forward it.
+    LinkLocalKept = "link-local-kept" Ready Info,
     /// The port of a VM was set down after it was plugged in, and stays down.
     PortDown = "port-down" Ready Info,
     /// A port stays silent until its VM runs here.

@@ -157,6 +157,7 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="info",code="xdp-unavailable"} 0
     netagent_problems{severity="warning",code="unmanaged-port"} 0
     netagent_problems{severity="info",code="left-alone"} 0
+    netagent_problems{severity="info",code="link-local-kept"} 0
     netagent_problems{severity="info",code="port-down"} 0
     netagent_problems{severity="info",code="silent"} 0
     netagent_problems{severity="warning",code="address-on-port"} 0
