@@ -7,6 +7,7 @@ mod commands;
 mod desk;
 mod journal;
 mod leases;
+mod news;
 mod on_trial;
 mod pace;
 mod runtime_ports;

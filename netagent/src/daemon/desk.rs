@@ -18,6 +18,7 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Journal, first_apply,
+    news::{Line, News},
     signals::{Arrived, Signals},
 };
 use crate::{
@@ -72,8 +73,10 @@ pub struct Desk {
     plan: Plan,
     /// Findings of the sources, the plan and the ledger.
     known: Vec<Finding>,
-    /// Findings as they were logged last.
+    /// Findings as they were last.
     logged: BTreeSet<Finding>,
+    /// What was logged of them.
+    news: News,
     /// Failures that were logged: a step that is tried again is not logged again.
     failed: BTreeSet<(UnitId, String)>,
     /// What has been done.
@@ -106,6 +109,7 @@ impl Desk {
             plan: Plan::default(),
             known: vec![first_apply()],
             logged: BTreeSet::new(),
+            news: News::default(),
             failed: BTreeSet::new(),
             activity: Activity::default(),
         }
@@ -321,16 +325,14 @@ impl Desk {
     /// Logs the findings that are new, and those that are gone. Returns whether there are any.
     fn log(&mut self, health: &Health) -> bool {
         let findings: BTreeSet<Finding> = health.findings.iter().cloned().collect();
-        for finding in findings.difference(&self.logged) {
-            match finding.code.severity() {
-                Severity::Info => info!("{finding}"),
-                Severity::Warning => warn!("{finding}"),
-                Severity::Error if finding.code.is_of_a_nic() => warn!("{finding}"),
-                Severity::Error | Severity::Critical => error!("{finding}"),
+        for line in self.news.update(&findings, std::time::Instant::now()) {
+            match line {
+                Line::New(finding) => log(&finding, ""),
+                Line::Restless(finding) => {
+                    log(&finding, " (it comes and goes: logged again when it stays or stays away)");
+                }
+                Line::Gone(finding) => info!("no longer: {}", finding.text),
             }
-        }
-        for finding in self.logged.difference(&findings) {
-            info!("no longer: {}", finding.text);
         }
         if self.activity.successes + self.activity.failures == 1 && health.is_well() {
             info!("the node is as desired");
@@ -375,6 +377,15 @@ impl Desk {
         for Waiter { subjects, reply } in done {
             let _gone = reply.send(Ok(answer(&health, &subjects)));
         }
+    }
+}
+
+fn log(finding: &Finding, remark: &str) {
+    match finding.code.severity() {
+        Severity::Info => info!("{finding}{remark}"),
+        Severity::Warning => warn!("{finding}{remark}"),
+        Severity::Error if finding.code.is_of_a_nic() => warn!("{finding}{remark}"),
+        Severity::Error | Severity::Critical => error!("{finding}{remark}"),
     }
 }
 

@@ -122,6 +122,36 @@ fn a_warning_is_logged_when_it_is_new_and_when_it_is_gone() {
     daemon.kill();
 }
 
+/// A finding that comes and goes with a container is logged until that is known.
+#[test]
+fn a_stranger_that_comes_and_goes_is_not_warned_of_each_time() {
+    once();
+    let lab = Lab::new(1);
+    let node = &lab.node;
+    node.configure(&Lab::file(&[("vm0", "")]));
+    let daemon = node.run();
+    let finding = "late is a port of lab-br that no source names";
+    let shows = |wanted: bool| {
+        wait_for("the finding comes or goes", || {
+            let text = node.ok("status");
+            let found = text.contains(finding) == wanted;
+            seen(text, found)
+        });
+    };
+    for _ in 0..6 {
+        node.netns
+            .sh("ip link add late type veth peer name later && ip link set late master lab-br");
+        shows(true);
+        node.netns.sh("ip link del late");
+        shows(false);
+    }
+    let log = node.log_text();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains(finding)).collect();
+    let count = |text: &str| lines.iter().filter(|line| line.contains(text)).count();
+    assert_eq!((count("WARN"), count("it comes and goes"), count("no longer")), (2, 1, 1), "{log}");
+    daemon.kill();
+}
+
 /// How often the agent has looked at something and applied.
 fn applies(daemon: &Daemon<'_>) -> u64 {
     let count = |name: &str| metric(daemon, name).parse::<u64>().unwrap();
