@@ -19,6 +19,7 @@ mod teardown;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod up;
 mod xdp;
 
 use std::collections::BTreeSet;

@@ -79,12 +79,11 @@ impl Netlink {
             link.takes_xdp_frames = self.netdev.transmits(link.index).await?;
         }
         for (header, name, link) in links {
-            match name {
-                Some(name) => drop(fresh.links.insert(name, link)),
-                None => {
-                    let name = header.escaped_name();
-                    fresh.unnamed.insert(header.index, UnnamedLink { name, link });
-                }
+            if let Some(name) = name {
+                fresh.links.insert(name, link);
+            } else {
+                let name = header.escaped_name();
+                fresh.unnamed.insert(header.index, UnnamedLink { name, link });
             }
         }
         Ok(Some(fresh))

@@ -8,7 +8,7 @@ use netagent_common::{policy::BRIDGE_STRIPS, vlan::Vid};
 use super::{
     Plan, Unit, View, link_local, missing,
     policy::{Surroundings, compile, differences},
-    removals, strangers, takeover, xdp,
+    removals, strangers, takeover, up, xdp,
 };
 use crate::{
     change::{DatapathChange, LinkChange},
@@ -138,7 +138,7 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     if taken_over {
         takeover::before(view, name, &port.bridge, unit);
     }
-    set_up(view, name, port, link, unit);
+    up::plan(view, name, port, link, unit);
     if moves {
         unit.link(view, LinkChange::AddPort(name.clone(), port.bridge.clone()));
     }
@@ -165,27 +165,6 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     }
     xdp::warn(view, name, port, unit);
     mtu(view, name, port, link, unit);
-}
-
-/// Sets a device up. That of a VM once, before it joins its bridge: `virsh domif-setlink` and others
-/// set a tap down to unplug the guest's cable.
-fn set_up(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
-    // A bond is set up together with its members.
-    let Some(link) = link.filter(|link| !link.up && !view.desired.bonds.contains_key(name)) else {
-        return;
-    };
-    let known = view.datapath.ports.get(name);
-    let was_plugged_in =
-        known.is_some_and(|known| known.ifindex == link.index) && link.controller.is_some();
-    if was_plugged_in && !matches!(port.role, Role::Uplink { .. }) {
-        unit.finding(
-            Code::PortDown,
-            format!("{name}: was set down after it was plugged in, and stays down"),
-            format!("ip link set {name} up"),
-        );
-    } else {
-        unit.link(view, LinkChange::SetUp(name.clone()));
-    }
 }
 
 /// Sets the flags of a bridge port that a source asks for. `link` is the port, if it is one of this
