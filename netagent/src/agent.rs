@@ -36,7 +36,10 @@ use crate::{
     netlink::{Changes, Netlink},
     plan::{Permission, Plan, Step, Unit, plan, waits_for_its_bridge},
     snapshot::Snapshot,
-    state::{Desired, Finding, Hook, Observed, ObservedDatapath, Outcome, Subject, TcFilters},
+    state::{
+        Desired, DeviceDrops, Finding, Hook, Observed, ObservedDatapath, Outcome, Subject,
+        TcFilters,
+    },
 };
 
 /// An agent on this node.
@@ -51,6 +54,8 @@ pub struct Agent {
     originals: Option<OriginalsFile>,
     /// Whether changes are on trial.
     trials: OnTrial,
+    /// What the devices had dropped when somebody asked last.
+    device_drops: BTreeMap<u32, DeviceDrops>,
 }
 
 /// The node as netlink and the datapath show it.
@@ -70,6 +75,7 @@ impl Agent {
             stale: true,
             originals: None,
             trials: OnTrial::default(),
+            device_drops: BTreeMap::new(),
         })
     }
 
@@ -123,9 +129,8 @@ impl Agent {
                 exists(original.index) && (is_left(name) || waits)
             }
         });
-        if let Err(error) = result {
-            warn!("{error:#}");
-        }
+        // A failure is a finding of the file as long as it lasts.
+        let _lasts = result;
         self.recall();
     }
 
@@ -267,6 +272,13 @@ impl Agent {
     pub fn changes(&self) -> Changes {
         let links = self.datapath.changed(&self.seen.datapath);
         Changes { links, everything: self.datapath.is_unpinned(), ..Changes::default() }
+    }
+
+    /// Reads what the devices drop themselves, for somebody who asks.
+    pub async fn look_at_drops(&mut self) -> Result<()> {
+        let drops = self.netlink.device_drops().await;
+        self.device_drops = drops.context("read the drops of the devices")?;
+        Ok(())
     }
 
     /// The links, as they were seen last.
@@ -422,9 +434,16 @@ impl Agent {
 
     /// The node as it was seen last, with its counters as they are now.
     pub fn snapshot(&self) -> Result<Snapshot> {
-        let counters = self.datapath.counters()?;
+        let mut counters = self.datapath.counters()?;
         let usage = self.datapath.usage(&counters)?;
         let Seen { links, datapath } = &self.seen;
+        let indexes =
+            datapath.ports.values().flat_map(|port| port.policy.nics.iter().chain([&port.ifindex]));
+        let indexes: BTreeSet<u32> = indexes.copied().collect();
+        let devices = links.links.iter().filter(|(_, link)| indexes.contains(&link.index));
+        let drops = devices
+            .filter_map(|(name, link)| Some((name.clone(), *self.device_drops.get(&link.index)?)));
+        counters.devices = drops.collect();
         Ok(Snapshot {
             links: links.clone(),
             datapath: datapath.clone(),

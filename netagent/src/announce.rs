@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use crate::{
     datapath::{pins::Pins, silence::Silences},
     dhcp::v4::Frames,
+    logging::Lasting,
     names::{IfName, Mac},
     netlink::Netlink,
     worker,
@@ -82,7 +83,7 @@ impl Announcer {
 
 async fn run(pins: &Pins, mut wanted: watch::Receiver<Vec<SilentPort>>, told: &Notify) {
     let mut beat = interval(BEAT);
-    let mut reported = String::new();
+    let mut unread = Lasting::new("silent ports are not looked at");
     loop {
         let mut left = wanted.borrow_and_update().clone();
         while !left.is_empty() {
@@ -95,14 +96,11 @@ async fn run(pins: &Pins, mut wanted: watch::Receiver<Vec<SilentPort>>, told: &N
                 },
             }
             match announce(pins, &left).await {
-                Ok(done) => left.retain(|port| !done.contains(&port.number)),
-                Err(error) => {
-                    let text = format!("{error:#}");
-                    if text != reported {
-                        warn!("silent ports are not looked at: {text}");
-                    }
-                    reported = text;
+                Ok(done) => {
+                    unread.is_gone();
+                    left.retain(|port| !done.contains(&port.number));
                 }
+                Err(error) => unread.is(format!("{error:#}")),
             }
         }
         if left.is_empty() && wanted.changed().await.is_err() {

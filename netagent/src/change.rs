@@ -55,7 +55,7 @@ pub enum LinkChange {
     /// Makes a NIC a member of a bond: sets it down, then its controller; the bond sets it up
     /// again.
     AddMember(IfName, IfName),
-    /// Releases a link from its bond or bridge and leaves it up.
+    /// Releases a link from its bond, and leaves it up; or from its bridge, and leaves it as it is.
     Release(IfName),
     /// Makes a link a port of a bridge: port, bridge.
     AddPort(IfName, IfName),
@@ -63,6 +63,8 @@ pub enum LinkChange {
     SetPromiscuous(IfName, bool),
     /// Sets or clears a flag of a bridge port.
     SetPortFlag(IfName, PortFlag, bool),
+    /// Sets the link-local groups that the bridge forwards from a port, a bit each.
+    SetGroupForward(IfName, u16),
     /// Switches the VLAN filter of a bridge on or off.
     SetFiltering(IfName, bool),
     /// Sets the PVID that a bridge gives to new ports; 0: none.
@@ -135,6 +137,7 @@ impl LinkChange {
             | Self::AwaitCarrier(_)
             | Self::SetPromiscuous(..)
             | Self::SetPortFlag(..)
+            | Self::SetGroupForward(..)
             | Self::SetFiltering(..)
             | Self::SetDefaultPvid(..) => "attribute",
             Self::AddMember(..) | Self::AddPort(..) | Self::Release(_) => "membership",
@@ -193,6 +196,7 @@ impl LinkChange {
             | Self::Release(name)
             | Self::SetPromiscuous(name, _)
             | Self::SetPortFlag(name, ..)
+            | Self::SetGroupForward(name, _)
             | Self::SetFiltering(name, _)
             | Self::SetDefaultPvid(name, _)
             | Self::AddVids(name, ..)

@@ -13,6 +13,7 @@ use std::{
 };
 
 use crate::{
+    input,
     intent::{self, Devices, Intent, Item, Rejection, Site},
     regular_file,
     state::Desired,
@@ -69,17 +70,23 @@ pub fn json(text: &str) -> Result<serde_json::Value, String> {
 
 /// Reads and checks a file, or a pipe to its end. One wrong item makes the whole file an error.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
-    load_from(path, File::open(path))
+    load_from(path, input::read(path, MAX_BYTES + 1))
 }
 
 /// Reads and checks a regular file, for a process that must not wait for a pipe.
 pub fn load_at_once(path: &Path) -> Result<Config, ConfigError> {
-    load_from(path, regular_file::open_to_read(path))
+    let read = |file: File| {
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map(|_| bytes)
+    };
+    load_from(path, regular_file::open_to_read(path).and_then(read))
 }
 
-fn load_from(path: &Path, file: io::Result<File>) -> Result<Config, ConfigError> {
+/// Checks what was read: one byte more than allowed identifies a file that is too long. The size by
+/// stat is 0 for a pipe.
+fn load_from(path: &Path, bytes: io::Result<Vec<u8>>) -> Result<Config, ConfigError> {
     let name = path.display().to_string();
-    let text = read(file).map_err(|complaint| ConfigError::of_file(&name, &complaint))?;
+    let text = text(bytes).map_err(|complaint| ConfigError::of_file(&name, &complaint))?;
     parse(&text, &name)
 }
 
@@ -138,20 +145,14 @@ fn error(rejection: Rejection, intent: &Intent, tree: &Tree, name: &str) -> Conf
 }
 
 /// The text of a file, or why it cannot be read.
-fn read(file: io::Result<File>) -> Result<String, String> {
-    let file = file.map_err(|error| match error.kind() {
+fn text(bytes: io::Result<Vec<u8>>) -> Result<String, String> {
+    let bytes = bytes.map_err(|error| match error.kind() {
         ErrorKind::NotFound => {
             "no such file; create it (examples/ has some) or name another with -c".to_owned()
         }
         ErrorKind::Other => error.to_string(),
-        _ => format!("cannot be opened: {error}"),
+        _ => format!("cannot be read: {error}"),
     })?;
-    let mut bytes = Vec::new();
-    // One byte more than allowed identifies a file that is too long. The size by stat is 0 for a
-    // pipe.
-    file.take(MAX_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| format!("cannot be read: {error}"))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err("is larger than 1 MiB; this is hardly a configuration file".to_owned());
     }

@@ -11,20 +11,20 @@ mod reports;
 mod tests;
 
 use std::{
-    fmt::Debug,
     fs, io,
     os::unix::{
         fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
         net::{UnixListener, UnixStream},
     },
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use anyhow::{Context as _, Result, bail};
-use axum::serve::Listener;
 
-pub use self::reports::{Confirmation, Move, PlanReport, Release, Reload};
-use crate::request::Asker;
+pub use self::{
+    api::{busy, router},
+    reports::{Confirmation, Move, PlanReport, Release, Reload},
+};
 
 /// Where the socket is, unless configured otherwise.
 pub const DEFAULT: &str = "/run/netagent/netagent.sock";
@@ -63,13 +63,4 @@ pub fn listen(path: &Path) -> Result<UnixListener> {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).with_context(named)?;
     listener.set_nonblocking(true).with_context(named)?;
     Ok(listener)
-}
-
-/// Serves until the task is cancelled.
-pub async fn serve(
-    listener: impl Listener<Addr: Debug>,
-    asker: Asker,
-    pins: PathBuf,
-) -> Result<()> {
-    axum::serve(listener, api::router(asker, pins)).await.context("serve the control socket")
 }

@@ -7,6 +7,7 @@ mod commands;
 mod desk;
 mod journal;
 mod leases;
+mod news;
 mod on_trial;
 mod pace;
 mod runtime_ports;
@@ -24,13 +25,15 @@ use anyhow::Result;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tracing::{error, info, warn};
 
+use self::{
+    answers::Deaf, desk::Desk, leases::Leases, on_trial::Trials, pace::Pace, signals::Signals,
+};
 pub use self::{
     attachments::preview,
     journal::{HistoryEntry, Journal},
     signals::Stop,
     sources::{Sources, release},
 };
-use self::{desk::Desk, leases::Leases, on_trial::Trials, pace::Pace, signals::Signals};
 use crate::{
     agent::{Agent, Ledger},
     announce::Announcer,
@@ -84,6 +87,8 @@ struct Daemon {
     fdb: Fdb,
     /// Announces the VMs of silent ports.
     announcer: Announcer,
+    /// Why the metrics listener does not listen.
+    deaf: Deaf,
     /// What has changed, and waits for a look.
     pace: Pace,
     /// What is to be looked at now.
@@ -106,7 +111,7 @@ pub async fn run(options: Options) -> Result<()> {
     agent.prepare(&sources.desired())?;
     let mut watch = Watch::open()?;
     let (asker, requests, window) = request::channel();
-    answers::spawn(sources.metrics(), &options.socket, &asker, &options.pins)?;
+    let deaf = answers::spawn(sources.metrics(), &options.socket, &asker, &options.pins)?;
     let pins = Pins::new(&options.pins);
     let (fdb, announcer) = (fdb::spawn(&pins)?, Announcer::spawn(&pins)?);
     let journal = Journal::new(&options.state);
@@ -129,6 +134,7 @@ pub async fn run(options: Options) -> Result<()> {
         managers: Vec::new(),
         fdb,
         announcer,
+        deaf,
         pace: Pace::new(std::time::Instant::now()),
         changes: Changes { everything: true, ..Changes::default() },
         due: Some(Instant::now()),
@@ -166,6 +172,7 @@ pub async fn run(options: Options) -> Result<()> {
                 daemon.judge_trial().await;
             }
             told = daemon.leases.told() => daemon.leased(told),
+            Ok(()) = daemon.deaf.changed() => daemon.due = Some(Instant::now()),
             changes = watch.changed() => {
                 let (changes, now) = (changes?, std::time::Instant::now());
                 daemon.leases.note_duplicates(&changes);
@@ -260,6 +267,7 @@ impl Daemon {
         known.extend(self.trials.findings());
         known.extend(self.managers.clone());
         known.extend(Trials::finding(&self.agent));
+        known.extend(self.deaf.borrow().clone());
         known.extend(self.silent());
         known.extend(self.agent.findings());
         known

@@ -19,6 +19,7 @@ pub mod dhcp;
 pub mod fdb;
 pub mod health;
 pub mod import;
+mod input;
 pub mod intent;
 pub mod logging;
 pub mod managers;

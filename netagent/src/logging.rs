@@ -7,12 +7,42 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use clap::{Args, ValueEnum};
+use tracing::{info, warn};
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
 use crate::output;
 
 /// The levels.
 const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+
+/// A problem that may last: it is logged when it is new or another one, and when it is gone.
+pub struct Lasting {
+    /// What does not work.
+    what: &'static str,
+    problem: Option<String>,
+}
+
+impl Lasting {
+    /// No problem so far.
+    pub const fn new(what: &'static str) -> Self {
+        Self { what, problem: None }
+    }
+
+    /// There is this problem now.
+    pub fn is(&mut self, problem: String) {
+        if self.problem.as_ref() != Some(&problem) {
+            warn!("{}: {problem}", self.what);
+            self.problem = Some(problem);
+        }
+    }
+
+    /// There is no problem now.
+    pub fn is_gone(&mut self) {
+        if let Some(problem) = self.problem.take() {
+            info!("no longer: {}: {problem}", self.what);
+        }
+    }
+}
 
 /// The options of the log, which goes to stderr.
 #[derive(Clone, Debug, Args)]

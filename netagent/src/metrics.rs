@@ -47,6 +47,7 @@ impl Collector for Scrape {
         let mut families = Families(encoder);
         traffic::encode(&mut families, counters)?;
         drops::encode(&mut families, counters, datapath)?;
+        links::encode_device_drops(&mut families, counters)?;
         links::encode_ports(&mut families, links, datapath, health)?;
         links::encode_bonds(&mut families, links)?;
         links::encode_leases(&mut families, links)?;

@@ -24,6 +24,7 @@ mod route;
 mod rule;
 mod rules;
 mod socket;
+mod stats;
 mod sysctl;
 #[cfg(test)]
 mod tests;
@@ -93,11 +94,16 @@ impl Netlink {
         match self.socket.request(request, 0).await {
             Ok(replies) => {
                 let header = replies.iter().find_map(Reply::new_link).and_then(Header::read);
+                // The kernel knows alternative names as well: that is another device.
+                if header.as_ref().is_some_and(|header| header.name().as_ref() != Some(name)) {
+                    return Err(Failure::NoLink(name.clone()));
+                }
                 let found = header.map(|header| Found {
                     index: header.index,
                     up: header.is(libc::IFF_UP),
                     carrier: header.is(libc::IFF_LOWER_UP),
                     mac: header.mac(),
+                    is_member: header.member().is_some(),
                 });
                 found.ok_or(Failure::Malformed)
             }
@@ -113,6 +119,8 @@ struct Found {
     up: bool,
     carrier: bool,
     mac: Mac,
+    /// Whether it is a member of a bond.
+    is_member: bool,
 }
 
 /// Leaves statistics, which netagent does not use, out of messages about links.

@@ -8,6 +8,7 @@ mod guard;
 mod hand_back;
 mod hosts;
 mod leases;
+mod link_local;
 mod lived_on;
 mod policy;
 mod ports;
@@ -19,6 +20,7 @@ mod teardown;
 #[cfg(test)]
 mod tests;
 mod unit;
+mod up;
 mod xdp;
 
 use std::collections::BTreeSet;
@@ -135,8 +137,17 @@ pub fn plan(
     plan
 }
 
-/// The finding about a device that does not exist.
-fn missing(subject: Subject, code: Code, device: &IfName) -> Finding {
+/// The finding about a device that does not exist. The kernel takes an alternative name for the
+/// device, but a device has one name in everything that it reports.
+fn missing(view: &View<'_>, subject: Subject, code: Code, device: &IfName) -> Finding {
+    if let Some(name) = view.observed.of_altname(device) {
+        return Finding::new(
+            subject,
+            Code::AlternativeName,
+            format!("{device} is an alternative name of {name}"),
+            format!("write {name}"),
+        );
+    }
     let remedy = match code {
         Code::DeviceMissing => "`netagent run` takes it when it appears",
         _ => "check the name (`ip link`), the driver and the slot",

@@ -1,13 +1,17 @@
 //! The HTTP server for metrics, liveness and readiness. It runs in another thread than the daemon's
 //! loop, and answers while the loop waits in the kernel.
 
-mod connection;
+mod exchange;
+mod host;
+mod places;
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
-use anyhow::{Context as _, Result};
 use axum::{
     Router,
     extract::State,
@@ -15,12 +19,16 @@ use axum::{
         HeaderMap, StatusCode,
         header::{ACCEPT, CONTENT_TYPE},
     },
+    middleware::from_fn,
     response::{Html, IntoResponse, Response},
     routing::get,
 };
 use tokio::net::TcpListener;
 
-pub use self::connection::Bounded;
+pub use self::{
+    exchange::{serve_within, whole_body},
+    places::Limits,
+};
 use crate::{
     metrics::{self, Format},
     request::{Asker, LIFE, Unanswered},
@@ -35,24 +43,51 @@ const LANDING: &str = concat!(
     "<li><a href=\"/readyz\">/readyz</a></li></ul></body></html>\n",
 );
 
-/// Maximum number of connections.
-const MAX_CONNECTIONS: usize = 128;
-/// Maximum time without progress on a connection.
-const MAX_IDLE: Duration = Duration::from_secs(12);
+/// A scrape of 4,000 ports takes a second; Prometheus waits for ten by default.
+const LIMITS: Limits = Limits {
+    places: 128,
+    share: 16,
+    reserve: 16,
+    headers: Duration::from_secs(5),
+    exchange: Duration::from_secs(15),
+};
 
 /// Serves until the task is cancelled.
-pub async fn serve(listener: TcpListener, asker: Asker) -> Result<()> {
-    let listener = Bounded::new(listener, MAX_CONNECTIONS, MAX_IDLE);
-    axum::serve(listener, router(asker)).await.context("serve metrics")
+pub async fn serve(listener: TcpListener, asker: Asker) {
+    serve_with(listener, asker, LIMITS).await;
 }
 
-fn router(asker: Asker) -> Router {
+async fn serve_with(listener: TcpListener, asker: Asker, limits: Limits) {
+    let bound = listener.local_addr().map(|address| address.ip().to_canonical());
+    let own_hosts_only = bound.is_ok_and(|address| address.is_loopback());
+    let guarded = |router: Router<Asker>| {
+        let router = router.layer(from_fn(whole_body)).with_state(asker.clone());
+        if own_hosts_only { router.layer(from_fn(host::loopback_only)) } else { router }
+    };
+    let (router, busy) = (guarded(router()), guarded(busy()));
+    serve_within(listener, |_, address| client(*address), limits, router, busy).await;
+}
+
+/// The client of a connection: an IPv6 host may have all addresses of its /64 (RFC 4862).
+fn client(address: SocketAddr) -> IpAddr {
+    match address.ip().to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> 64 << 64).into(),
+    }
+}
+
+fn router() -> Router<Asker> {
     Router::new()
         .route("/", get(Html(LANDING)))
         .route("/metrics", get(scrape))
         .route("/healthz", get(liveness))
         .route("/readyz", get(readiness))
-        .with_state(asker)
+}
+
+/// What is answered without a place: liveness does not ask the loop.
+fn busy() -> Router<Asker> {
+    let busy = async || (StatusCode::SERVICE_UNAVAILABLE, "too many connections of this client\n");
+    Router::new().route("/healthz", get(liveness)).fallback(busy)
 }
 
 /// What a request gets when there is no answer.

@@ -22,7 +22,7 @@ mod tests;
 mod unit;
 
 pub use self::{
-    counters::{Count, Counters, DropKind, Forwarded, PortCounters, Traffic},
+    counters::{Count, Counters, DeviceDrops, DropKind, Forwarded, PortCounters, Traffic},
     desired::{
         Admit, Bond, Bridge, Desired, FastPath, Filtering, Host, Port, PriorityTags, RejectedPort,
         Role, Security, Storm,
@@ -34,7 +34,7 @@ pub use self::{
     neighbour::Neighbour,
     observed::{
         BondState, BridgeState, Kernel, Kind, Link, Member, Observed, ObservedDatapath,
-        ObservedPort, Order, PortFlag, VlanFlags,
+        ObservedPort, Order, PortFlag, UnnamedLink, VlanFlags,
     },
     original::{Original, Originals},
     outcome::Outcome,

@@ -1,8 +1,15 @@
 //! Bonds: created with all options, changed in place, repaired, deleted.
 
+use std::time::Instant;
+
 use serde_json::{Map, Value};
 
-use crate::{Feature, lab::Netns, needs, node::Node};
+use crate::{
+    Feature,
+    lab::{Netns, seen, succeeded, wait_for},
+    needs,
+    node::Node,
+};
 
 /// A node with the NICs eth2 to eth5. Their other ends are in the namespace of a switch.
 pub fn node() -> (Node, Netns) {
@@ -203,6 +210,36 @@ fn nics_join_and_leave_bonds_and_stay_up() {
     settle(&node, &two("eth2, eth5", "eth4, eth3"));
     assert_eq!(node.netns.members("oob-bo"), ["eth2", "eth5"]);
     assert_eq!(node.netns.members("lan-bo"), ["eth3", "eth4"]);
+}
+
+/// The bond sets its members up when they join. Who sets one down later takes it away.
+#[test]
+fn member_that_is_set_down_is_set_up_again() {
+    if !needs(&[Feature::Bonding]) {
+        return;
+    }
+    let (node, _switch) = node();
+    settle(&node, &file("eth2, eth3", "mode: active-backup"));
+    let is_up =
+        |nic: &str| node.netns.link(nic)["flags"].as_array().unwrap().contains(&"UP".into());
+    node.netns.sh("ip link set eth2 down");
+    assert_eq!(
+        node.ok(&format!("apply -c {}", node.config())).lines().next(),
+        Some("ip link set eth2 up")
+    );
+    assert!(is_up("eth2"));
+    let _daemon = node.start();
+    wait_for("the agent answers", || succeeded(&node.netagent("status")));
+    for nics in [&["eth2"][..], &["eth2", "eth3"]] {
+        nics.iter().for_each(|nic| drop(node.netns.sh(&format!("ip link set {nic} down"))));
+        let began = Instant::now();
+        wait_for("its members are up", || {
+            let up: Vec<bool> = nics.iter().map(|nic| is_up(nic)).collect();
+            let all = up.iter().all(|up| *up);
+            seen(up, all)
+        });
+        println!("bond: {nics:?} up again after {:?}", began.elapsed());
+    }
 }
 
 #[test]

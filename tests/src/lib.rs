@@ -14,6 +14,7 @@
 mod fence;
 mod frame;
 mod lab;
+mod names;
 mod node;
 mod program;
 mod rng;

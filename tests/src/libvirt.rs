@@ -107,8 +107,15 @@ fn set_link_down_and_up(lab: &host::Lab, host: &Host, guest: &Guest, device: &st
     assert_eq!(lab.node.ok("history"), history, "netagent has done nothing");
     host.virsh(&format!("domif-setlink one {MAC} up"));
     is_in_vlan_100(guest);
-    // A tap that is down is a fault that netagent repairs.
+    // A tap that somebody sets down stays down, until somebody sets it up.
     lab.node.netns.sh(&format!("ip link set {device} down"));
+    wait_for("the finding", || {
+        let text = lab.node.ok("status");
+        let found = text.contains("was set down after it was plugged in");
+        seen(text, found)
+    });
+    assert_ne!(flags(), up);
+    lab.node.netns.sh(&format!("ip link set {device} up"));
     wait_for("the tap is up", || seen(flags(), flags() == up));
     is_in_vlan_100(guest);
 }

@@ -186,6 +186,16 @@ impl Node {
         self.directory.join("log")
     }
 
+    /// What the daemons have logged.
+    pub fn log_text(&self) -> String {
+        fs::read_to_string(self.log()).unwrap_or_default()
+    }
+
+    /// Empties the daemons' log.
+    pub fn clear_log(&self) {
+        fs::write(self.log(), "").unwrap();
+    }
+
     /// `netagent ARGUMENTS` as a command of a shell line, with this node's environment.
     pub fn line(&self, arguments: &str) -> String {
         let netagent = std::env::var("NETAGENT").unwrap_or_else(|_| {

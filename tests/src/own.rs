@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::{
     Feature,
-    lab::{Netns, kernel_has, wait_until_eq},
+    lab::{Netns, kernel_has, seen, wait_for, wait_until_eq},
     needs,
     node::Node,
     once,
@@ -169,9 +169,10 @@ ports: [{{ device: {one}, network: one }}, {{ device: {other}, network: two }}]
     assert_eq!(masters(), ["one-br", "three-br"]);
 }
 
-/// A port and an uplink that are down are set up, and again whenever somebody sets them down.
+/// A port that is down is set up when it is plugged in, and stays as others set it afterwards. An
+/// uplink is set up again.
 #[test]
-fn ports_that_are_down_are_set_up() {
+fn ports_that_are_down_are_set_up_when_they_are_plugged_in() {
     once();
     let (node, _switch) = node(&["eth2", "vm-a"]);
     node.netns.sh("ip tuntap add dev tap1 mode tap");
@@ -188,9 +189,44 @@ fn ports_that_are_down_are_set_up() {
     node.configure(&file("eth2", "none", &["vm-a", "tap1"]));
     node.ok(&format!("apply -c {}", node.config()));
     assert_eq!(up(), [true; 3]);
-    let _daemon = node.run();
+    let daemon = node.run();
     down();
-    wait_until_eq("all are up again", &[true; 3], up);
+    wait_until_eq("the uplink is up again", &[true, false, false], up);
+    let status = || node.ok("status");
+    for port in ["vm-a", "tap1"] {
+        wait_until_contains(&format!("{port}: was set down after it was plugged in"), status);
+    }
+    // The next look, and another agent, leave them alone.
+    daemon.kill();
+    let printed = node.ok(&format!("apply -c {}", node.config()));
+    assert_eq!(printed.lines().last(), Some("nothing to do"), "{printed}");
+    let _daemon = node.run();
+    assert_eq!(up(), [true, false, false]);
+    // Somebody else sets one up, and another device is plugged in.
+    node.netns.sh("ip link set vm-a up; ip link del tap1; ip tuntap add dev tap1 mode tap");
+    wait_until_eq("all are up", &[true; 3], up);
+    wait_for("no finding is left", || {
+        let text = status();
+        let gone = !text.contains("was set down");
+        seen(text, gone)
+    });
+    // What leaves the file stays down, and one that comes back to its bridge is plugged in again.
+    down();
+    wait_until_eq("the uplink is up again", &[true, false, false], up);
+    node.netns.sh("ip link set vm-a nomaster");
+    wait_until_eq("vm-a is plugged in again", &[true, true, false], up);
+    node.configure(&file("eth2", "none", &["vm-a"]));
+    node.ok("reload");
+    assert_eq!(node.netns.link("tap1")["master"], Value::Null);
+    assert_eq!(up(), [true, true, false]);
+}
+
+fn wait_until_contains(text: &str, what: impl Fn() -> String) {
+    wait_for(text, || {
+        let now = what();
+        let contains = now.contains(text);
+        seen(now, contains)
+    });
 }
 
 /// Two interfaces of the node in one subnet: it would not know where to send.

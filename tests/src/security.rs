@@ -263,7 +263,49 @@ fn node_receives_link_local_frames_of_a_permitted_vm() {
     lab.a.send(&lldp);
     lab.b.send(&lldp);
     assert_eq!(lab.node.packets("vm-a", "link-local").0, 1);
-    assert_eq!((lab.drops("vm-a", "link-local"), lab.drops("vm-b", "link-local")), (0, 1));
+    // That of vm-b, and that of vm-a on its way to vm-b.
+    assert_eq!((lab.drops("vm-a", "link-local"), lab.drops("vm-b", "link-local")), (0, 2));
+}
+
+/// LLDP of a permitted VM passes in both directions, and that of no other VM.
+#[test]
+fn lldp_passes_between_a_permitted_vm_and_the_wire() {
+    let lab = Lab::new(["allowLinkLocal: true", ""]);
+    let lldp = |source, number: u8| Frame {
+        destination: [1, 0x80, 0xc2, 0, 0, 0xe],
+        ..frame(source, 0x88cc, &[number])
+    };
+    let mask = |link: &str| {
+        lab.node.netns.link(link)["linkinfo"]["info_slave_data"]["group_fwd_mask"].clone()
+    };
+    assert_eq!([mask("vm-a"), mask("vm-b")], ["0x4000", "0"]);
+    // The next LLDP frame, without tags, that comes out at this end.
+    let heard = |wire: &Wire| loop {
+        let bytes = wire.receive(Duration::from_secs(10)).expect("LLDP arrives");
+        let frame = Frame::from_bytes(&bytes).unwrap();
+        if frame.ethertype == 0x88cc {
+            assert!(frame.tags.is_empty(), "{frame:?}");
+            return frame.payload[0];
+        }
+    };
+    lab.a.send(&lldp(VM, 1));
+    assert_eq!(heard(&lab.wire), 1, "from the VM to the wire");
+    lab.wire.send(&lldp(STRANGER, 2));
+    assert_eq!(heard(&lab.a), 2, "from the wire to the VM");
+    // The VM without the key is not heard, and hears nothing: 1, 2 and 4 do not reach it.
+    lab.b.send(&lldp(VM, 3));
+    lab.wire.send(&lldp(STRANGER, 4));
+    lab.a.send(&lldp(VM, 5));
+    assert_eq!([heard(&lab.a), heard(&lab.wire)], [4, 5]);
+    assert_eq!(lab.drops("vm-b", "link-local"), 5);
+    // Drift is repaired, and what was found comes back when the key goes.
+    lab.node.netns.sh("ip link set vm-a type bridge_slave group_fwd_mask 0x8");
+    lab.node.ok(&format!("apply -c {}", lab.node.config()));
+    assert_eq!(mask("vm-a"), "0x4008");
+    lab.node.configure(&config(["", ""]));
+    lab.node.ok(&format!("apply -c {}", lab.node.config()));
+    assert_eq!([mask("vm-a"), mask("vm-b"), mask("eth2")], ["0x8", "0", "0"]);
+    lab.node.assert_settled();
 }
 
 /// Only the programs of ports with a check contain the code of the check.

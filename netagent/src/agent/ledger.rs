@@ -153,7 +153,10 @@ impl Ledger {
 
 /// Whether a finding says that the unit is not as desired though it has no steps.
 fn is_absent(finding: &Finding) -> bool {
-    matches!(finding.code, Code::DeviceMissing | Code::Refused | Code::ConfirmationNeeded)
+    matches!(
+        finding.code,
+        Code::DeviceMissing | Code::AlternativeName | Code::Refused | Code::ConfirmationNeeded
+    )
 }
 
 fn steps(unit: &Unit) -> Vec<String> {

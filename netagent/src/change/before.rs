@@ -56,6 +56,9 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         LinkChange::SetPortFlag(name, flag, on) => {
             vec![LinkChange::SetPortFlag(name.clone(), *flag, !on)]
         }
+        LinkChange::SetGroupForward(name, _) => {
+            one(link(name), |link| LinkChange::SetGroupForward(name.clone(), link.group_fwd_mask))
+        }
         LinkChange::SetFiltering(name, on) => vec![LinkChange::SetFiltering(name.clone(), !on)],
         LinkChange::SetDefaultPvid(name, _) => {
             link(name).map_or_else(Vec::new, |link| default_pvid(name, link))

@@ -55,6 +55,9 @@ impl fmt::Display for LinkChange {
                 let value = if *on { "on" } else { "off" };
                 write!(f, "bridge link set dev {name} {} {value}", flag.name())
             }
+            Self::SetGroupForward(name, mask) => {
+                write!(f, "ip link set {name} type bridge_slave group_fwd_mask {mask:#x}")
+            }
             Self::SetFiltering(name, on) => {
                 write!(f, "ip link set {name} type bridge vlan_filtering {}", u8::from(*on))
             }

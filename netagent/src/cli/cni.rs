@@ -12,7 +12,10 @@ use netagent_cni::{Attachment, Conf, call::Call};
 use serde_json::Value;
 
 use super::print::print;
-use crate::{config, daemon, state::Port};
+use crate::{config, daemon, input, regular_file, state::Port};
+
+/// Maximum size of a NetworkAttachmentDefinition in bytes: that of any object of Kubernetes.
+const MAX_BYTES: u64 = 2 << 20;
 
 /// The name of the plugin's program.
 const PLUGIN: &str = "netagent-cni";
@@ -39,7 +42,9 @@ pub fn check(path: &Path, file: Option<&Path>) -> Result<ExitCode> {
 
 /// Reads a NetworkAttachmentDefinition, or the configuration in it.
 pub fn attachment(path: &Path) -> Result<Nad> {
-    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    let bytes = input::read(path, MAX_BYTES).with_context(|| format!("read {}", path.display()))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| anyhow!("{}: is not UTF-8 text", path.display()))?;
     let conf_text = configuration(&text).with_context(|| path.display().to_string())?;
     if let Err(error) = serde_json::from_str::<Value>(&conf_text) {
         // YAML is JSON without these mistakes: a comma too many, a comment, a key without quotes.
@@ -113,7 +118,7 @@ pub fn install(directory: &Path, names: &[String], from: Option<PathBuf>) -> Res
         Some(from) => from,
         None => std::env::current_exe().context("find the own program")?.with_file_name(PLUGIN),
     };
-    let program = fs::read(&from)
+    let program = regular_file::read(&from)
         .with_context(|| format!("read {}; --from names the plugin", from.display()))?;
     for name in names {
         let (to, new) = (directory.join(name), directory.join(format!(".{name}.new")));

@@ -3,11 +3,7 @@
 
 mod domain;
 
-use std::{
-    io::{self, Read as _},
-    process::ExitCode,
-    time::Duration,
-};
+use std::{io, process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
@@ -18,6 +14,7 @@ use self::domain::DomainPort;
 use super::{Places, remote::required};
 use crate::{
     control::client::Form,
+    input,
     intent::{Origin, PortIntent, SecurityIntent},
     names::IfName,
     request::Answer,
@@ -89,8 +86,9 @@ pub async fn hook(places: &Places, hook: Hook) -> Result<ExitCode> {
 }
 
 async fn carry_out(places: &Places, task: Task) -> Result<()> {
-    let mut xml = String::new();
-    io::stdin().take(MAX_BYTES).read_to_string(&mut xml).context("read the XML on stdin")?;
+    let xml = input::read_stdin(MAX_BYTES)
+        .and_then(|xml| String::from_utf8(xml).map_err(|_| io::Error::other("is not UTF-8 text")));
+    let xml = xml.context("read the XML on stdin")?;
     let ports = domain::ports(&xml)?;
     if ports.is_empty() {
         return Ok(());

@@ -62,6 +62,7 @@ pub async fn show(places: &Places, what: What, json: bool) -> Result<ExitCode> {
     }
     let mut agent = Agent::open(&places.pins)?;
     agent.look().await?;
+    agent.look_at_drops().await?;
     let text = match what {
         What::Fdb => {
             let stations = Agent::stations(&places.pins)?;

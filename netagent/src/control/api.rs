@@ -12,7 +12,7 @@ use axum::{
         HeaderMap, HeaderName, Method, StatusCode,
         header::{ACCEPT, AGE, CONTENT_TYPE},
     },
-    middleware::map_response,
+    middleware::{from_fn, map_response},
     response::{IntoResponse, Response},
     routing::{self, MethodRouter},
 };
@@ -27,6 +27,7 @@ use super::{
 use crate::{
     agent::Agent,
     request::{Answer, Asker, Command, Refusal, Request, Unanswered, Waiting},
+    server::whole_body,
     show::{self, What},
     snapshot::Snapshot,
     status::Status,
@@ -153,7 +154,14 @@ pub fn router(asker: Asker, pins: PathBuf) -> Router {
         failed(StatusCode::METHOD_NOT_ALLOWED, "no such method here: see GET /v1/openapi.json")
     };
     let router = router.fallback(unknown).method_not_allowed_fallback(wrong);
-    router.layer(map_response(as_problem)).with_state(Context { asker, pins })
+    let router = router.layer(from_fn(whole_body)).layer(map_response(as_problem));
+    router.with_state(Context { asker, pins })
+}
+
+/// What is answered where there is no place for another connection.
+pub fn busy() -> Router {
+    let busy = async || failed(StatusCode::SERVICE_UNAVAILABLE, "too many requests at once");
+    Router::new().fallback(busy)
 }
 
 /// Errors of the HTTP library, such as a body that is too large, have the form of all errors.

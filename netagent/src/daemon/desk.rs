@@ -18,12 +18,14 @@ use tracing::{debug, error, info, warn};
 
 use super::{
     Journal, first_apply,
+    news::{Line, News},
     signals::{Arrived, Signals},
 };
 use crate::{
     agent::{Agent, Ledger, Progress},
     fdb::Moves,
     health::{self, Evidence, Health},
+    logging::Lasting,
     names::IfName,
     plan::Plan,
     request::{Answer, Command, Refusal, Request, Window},
@@ -61,6 +63,8 @@ pub struct Desk {
     plans: Vec<oneshot::Sender<Plan>>,
     waiters: Vec<Waiter>,
     answered: Option<Instant>,
+    /// Why requests cannot be answered.
+    unread: Lasting,
     stopping: bool,
     desired: Arc<Desired>,
     /// The interfaces of pods.
@@ -69,8 +73,10 @@ pub struct Desk {
     plan: Plan,
     /// Findings of the sources, the plan and the ledger.
     known: Vec<Finding>,
-    /// Findings as they were logged last.
+    /// Findings as they were last.
     logged: BTreeSet<Finding>,
+    /// What was logged of them.
+    news: News,
     /// Failures that were logged: a step that is tried again is not logged again.
     failed: BTreeSet<(UnitId, String)>,
     /// What has been done.
@@ -96,12 +102,14 @@ impl Desk {
             plans: Vec::new(),
             waiters: Vec::new(),
             answered: None,
+            unread: Lasting::new("read the node for a request"),
             stopping: false,
             desired: Arc::default(),
             attachments: Vec::new(),
             plan: Plan::default(),
             known: vec![first_apply()],
             logged: BTreeSet::new(),
+            news: News::default(),
             failed: BTreeSet::new(),
             activity: Activity::default(),
         }
@@ -165,9 +173,13 @@ impl Desk {
             return;
         }
         self.answered = Some(Instant::now());
-        let looked = agent.look_at_bonds().await;
+        let looked = match agent.look_at_bonds().await {
+            Ok(()) => agent.look_at_drops().await,
+            failed => failed,
+        };
         match looked.and_then(|()| self.snapshot(agent)) {
             Ok(snapshot) => {
+                self.unread.is_gone();
                 let snapshot = Arc::new(snapshot);
                 self.window.publish(Arc::clone(&snapshot));
                 for reply in self.snapshots.drain(..) {
@@ -175,7 +187,7 @@ impl Desk {
                 }
             }
             Err(error) => {
-                error!("read the node for a request: {error:#}");
+                self.unread.is(format!("{error:#}"));
                 // Dropping the senders tells those who asked.
                 self.snapshots.clear();
             }
@@ -313,16 +325,14 @@ impl Desk {
     /// Logs the findings that are new, and those that are gone. Returns whether there are any.
     fn log(&mut self, health: &Health) -> bool {
         let findings: BTreeSet<Finding> = health.findings.iter().cloned().collect();
-        for finding in findings.difference(&self.logged) {
-            match finding.code.severity() {
-                Severity::Info => info!("{finding}"),
-                Severity::Warning => warn!("{finding}"),
-                Severity::Error if finding.code.is_of_a_nic() => warn!("{finding}"),
-                Severity::Error | Severity::Critical => error!("{finding}"),
+        for line in self.news.update(&findings, std::time::Instant::now()) {
+            match line {
+                Line::New(finding) => log(&finding, ""),
+                Line::Restless(finding) => {
+                    log(&finding, " (it comes and goes: logged again when it stays or stays away)");
+                }
+                Line::Gone(finding) => info!("no longer: {}", finding.text),
             }
-        }
-        for finding in self.logged.difference(&findings) {
-            info!("no longer: {}", finding.text);
         }
         if self.activity.successes + self.activity.failures == 1 && health.is_well() {
             info!("the node is as desired");
@@ -367,6 +377,15 @@ impl Desk {
         for Waiter { subjects, reply } in done {
             let _gone = reply.send(Ok(answer(&health, &subjects)));
         }
+    }
+}
+
+fn log(finding: &Finding, remark: &str) {
+    match finding.code.severity() {
+        Severity::Info => info!("{finding}{remark}"),
+        Severity::Warning => warn!("{finding}{remark}"),
+        Severity::Error if finding.code.is_of_a_nic() => warn!("{finding}{remark}"),
+        Severity::Error | Severity::Critical => error!("{finding}{remark}"),
     }
 }
 

@@ -27,6 +27,7 @@ use crate::{
     clock::boot_seconds,
     dhcp::{self, Event, Interface, Lease, Line, Notice, Told, v4, v6},
     intent::{LeaseIntent, Origin, Sourced},
+    logging::Lasting,
     names::{Cidr, Family, IfName},
     netlink::Changes,
     plan::Plan,
@@ -41,6 +42,8 @@ pub struct Leases {
     known: BTreeMap<Key, Event>,
     /// Whether the leases of an earlier start are known.
     resumed: bool,
+    /// Why the file is not up to date.
+    unwritten: Lasting,
     sender: mpsc::Sender<Told>,
     receiver: mpsc::Receiver<Told>,
 }
@@ -93,6 +96,7 @@ impl Leases {
             clients: BTreeMap::new(),
             known: BTreeMap::new(),
             resumed: false,
+            unwritten: Lasting::new("the DHCP leases are not kept"),
             sender,
             receiver,
         })
@@ -132,10 +136,16 @@ impl Leases {
                 self.file.remove(&key);
             }
         }
-        if let Err(error) = self.file.save() {
-            warn!("{error:#}");
-        }
+        self.save();
         self.known.insert(key, event.clone()).as_ref() != Some(&event)
+    }
+
+    /// Writes the file.
+    fn save(&mut self) {
+        match self.file.save() {
+            Ok(()) => self.unwritten.is_gone(),
+            Err(error) => self.unwritten.is(format!("{error:#}")),
+        }
     }
 
     /// Tells clients that the kernel has found their address at another station.
@@ -236,10 +246,8 @@ impl Leases {
         });
         let before = self.known.len();
         self.known.retain(|key, _| is_needed(key));
-        if self.file.retain(is_needed)
-            && let Err(error) = self.file.save()
-        {
-            warn!("{error:#}");
+        if self.file.retain(is_needed) {
+            self.save();
         }
         let of_host = |(name, host): (&IfName, &Host)| {
             host.dhcp.keys().map(|family| Key(name.clone(), *family)).collect::<Vec<_>>()

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::{names::IfName, netlink::Changes, state::Observed};
 
@@ -88,7 +88,13 @@ impl Pace {
                 account.full_at = account.full_at.max(now) + REFILL;
             }
         }
-        self.accounts.retain(|_, account| account.waits.is_some() || account.full_at > now);
+        self.accounts.retain(|part, account| {
+            let changes = account.waits.is_some() || account.full_at > now;
+            if !changes && account.told {
+                info!("no longer: {part} changes all the time");
+            }
+            changes
+        });
         self.names.retain(|_, name| self.accounts.contains_key(&Part::Link(name.clone())));
         taken
     }

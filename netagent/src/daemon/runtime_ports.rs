@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
-use tracing::warn;
 
 use crate::{
     intent::PortIntent,
@@ -82,10 +81,9 @@ impl RuntimePorts {
     pub fn forget_gone(&mut self, links: &Observed) -> Vec<IfName> {
         let before = self.ports.clone();
         let gone = self.keep_present(links);
-        if self.ports != before
-            && let Err(error) = self.save()
-        {
-            warn!("{error:#}");
+        if self.ports != before {
+            // A failure is a finding of the file as long as it lasts.
+            let _lasts = self.save();
         }
         gone
     }

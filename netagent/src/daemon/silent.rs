@@ -1,7 +1,6 @@
 //! Silent ports in the daemon: the command that ends a silence, and the findings about them.
 
 use tokio::time::Instant;
-use tracing::warn;
 
 use super::Daemon;
 use crate::{
@@ -38,8 +37,8 @@ impl Daemon {
         match self.agent.ports_in_silence() {
             Ok(devices) => devices.into_iter().map(finding).collect(),
             Err(error) => {
-                warn!("silent ports: {error:#}");
-                Vec::new()
+                let text = format!("silent ports: {error:#}");
+                vec![Finding::new(Subject::Node, Code::LookFailed, text, "")]
             }
         }
     }

@@ -43,7 +43,7 @@ pub fn read(maps: &Maps, table: &Table) -> Result<Counters> {
         };
         counters.ports.insert(device.clone(), port);
     }
-    let Counters { ports, elsewhere, drop_keys } = &mut counters;
+    let Counters { ports, elsewhere, drop_keys, .. } = &mut counters;
     let mut add_drops = |key: RawDropKey, packets: u64, bytes: u64| {
         // Reserved keys and free slots have no packets.
         let Some(reason) = Reason::from_u16(key.reason).filter(|_| packets > 0) else { return };

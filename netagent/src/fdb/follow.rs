@@ -12,11 +12,12 @@ use tokio::{
     sync::watch,
     time::{Instant, interval, sleep},
 };
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::mirror::{Bridges, Mirror, Moves, Write};
 use crate::{
     datapath::{fdb::Stations, pins::Pins},
+    logging::Lasting,
     netlink::{FdbEvent, FdbWatch, Netlink},
     worker,
 };
@@ -48,17 +49,13 @@ pub fn spawn(pins: &Pins) -> Result<Fdb> {
 }
 
 async fn run(pins: &Pins, mut bridges: watch::Receiver<Bridges>, counted: &watch::Sender<Moves>) {
-    let mut reported = String::new();
+    let mut disabled = Lasting::new("fast path disabled");
     loop {
-        match follow(pins, &mut bridges, counted).await {
-            Ok(true) => reported.clear(),
+        match follow(pins, &mut bridges, counted, &mut disabled).await {
+            Ok(true) => {}
             Ok(false) => return,
             Err(error) => {
-                let text = format!("{error:#}");
-                if text != reported {
-                    warn!("fast path disabled: {text}");
-                }
-                reported = text;
+                disabled.is(format!("{error:#}"));
                 sleep(RETRY).await;
             }
         }
@@ -71,6 +68,7 @@ async fn follow(
     pins: &Pins,
     wanted: &mut watch::Receiver<Bridges>,
     counted: &watch::Sender<Moves>,
+    disabled: &mut Lasting,
 ) -> Result<bool> {
     let bridges = wanted.borrow_and_update().clone();
     let stations = if bridges.macs.is_empty() { None } else { Stations::open(pins)? };
@@ -112,6 +110,9 @@ async fn follow(
                 }
                 follower.stations.tidy();
                 follower.renew(&mut watch).await?;
+                if follower.up_to_date {
+                    disabled.is_gone();
+                }
                 if dumped.elapsed() >= COMPARE {
                     dumped = Instant::now();
                     follower.dump(&mut watch).await?;

@@ -20,7 +20,7 @@ impl Files {
             network_manager: by_index(entries(&root.join("run/NetworkManager/devices"))),
             network_manager_conf: entries(&root.join("etc/NetworkManager/conf.d"))
                 .into_values()
-                .chain(fs::read_to_string(root.join("etc/NetworkManager/NetworkManager.conf")))
+                .chain(text(&root.join("etc/NetworkManager/NetworkManager.conf")))
                 .collect(),
             networkd: by_index(entries(&root.join("run/systemd/netif/links"))),
             netplan: entries(&root.join("etc/netplan")).into_values().collect(),

@@ -13,7 +13,7 @@ use crate::{
     clock::boot_seconds,
     health::Health,
     names::{Family, IfName},
-    state::{Link, Member, Observed, ObservedDatapath, PodInterface, PortPolicy},
+    state::{Counters, Link, Member, Observed, ObservedDatapath, PodInterface, PortPolicy},
 };
 
 /// Writes the ports.
@@ -66,6 +66,20 @@ pub fn encode_ports(
             let up = links.link(device).is_some_and(|link| link.carrier);
             ([device_label(device)], u64::from(up))
         }),
+    )
+}
+
+/// Writes what the devices drop themselves.
+pub fn encode_device_drops(families: &mut Families<'_>, counters: &Counters) -> fmt::Result {
+    let series = counters.devices.iter().flat_map(|(device, drops)| {
+        [("receive", drops.receive), ("transmit", drops.transmit)].map(|(direction, packets)| {
+            ([device_label(device), ("direction", direction.into())], packets)
+        })
+    });
+    families.counters(
+        "netagent_device_drop_packets",
+        "Frames that the device of a port or a NIC of a bond has dropped itself; no other counter has them",
+        series,
     )
 }
 

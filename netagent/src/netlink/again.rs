@@ -14,7 +14,7 @@ use super::{Failure, Netlink, address, link::Header, request, skip_stats, socket
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName},
-    state::{Address, Kind, Link, Observed},
+    state::{Address, Kind, Link, Observed, UnnamedLink},
 };
 
 /// Reading all links takes fewer system calls than reading more than this many one by one.
@@ -43,7 +43,10 @@ impl Netlink {
         };
         let before: Vec<_> =
             observed.links.extract_if(.., |_, link| indexes.contains(&link.index)).collect();
-        observed.links.extend(fresh);
+        let Fresh { links, unnamed } = fresh;
+        observed.links.extend(links);
+        observed.unnamed.retain(|index, _| !indexes.contains(index));
+        observed.unnamed.extend(unnamed);
         if before.iter().any(|(name, link)| may_lose_routes(observed, name, link)) {
             self.observe_routes(observed).await?;
         }
@@ -55,7 +58,7 @@ impl Netlink {
         &self,
         observed: &Observed,
         indexes: &BTreeSet<u32>,
-    ) -> Result<Option<Vec<(IfName, Link)>>, Failure> {
+    ) -> Result<Option<Fresh>, Failure> {
         let mut replies = Vec::new();
         for index in indexes {
             replies.extend(self.link_reply(*index).await?);
@@ -63,16 +66,26 @@ impl Netlink {
         let headers: Vec<_> =
             replies.iter().filter_map(Reply::new_link).filter_map(Header::read).collect();
         let Some(mut links) = named(observed, indexes, &headers) else { return Ok(None) };
-        for (header, (name, link)) in &mut links {
+        let mut fresh = Fresh::default();
+        for (header, name, link) in &mut links {
             let is_bridge = matches!(link.kind, Kind::Bridge(_));
             if observed.kernel.vlan_filtering && (is_bridge || header.is_bridge_port()) {
                 link.vlans = self.vlans_of(link.index).await?;
             }
+            let Some(name) = name else { continue };
             link.addresses = self.addresses_of(link.index).await?;
             link.takes_xdp_frames = self.netdev.transmits(link.index).await?;
             self.read_rules(name, link).await?;
         }
-        Ok(Some(links.into_iter().map(|(_, named)| named).collect()))
+        for (header, name, link) in links {
+            if let Some(name) = name {
+                fresh.links.insert(name, link);
+            } else {
+                let name = header.escaped_name();
+                fresh.unnamed.insert(header.index, UnnamedLink { name, link });
+            }
+        }
+        Ok(Some(fresh))
     }
 
     /// `ip -details link show` for the link with this index; `None`: it does not exist.
@@ -111,13 +124,24 @@ impl Netlink {
     }
 }
 
+/// The links that were read again.
+#[derive(Default)]
+struct Fresh {
+    links: BTreeMap<IfName, Link>,
+    /// Those whose name no configuration can contain.
+    unnamed: BTreeMap<u32, UnnamedLink>,
+}
+
+/// A link with its message and its name, if a configuration can contain that.
+type Named<'a, 'b> = (&'a Header<'b>, Option<IfName>, Link);
+
 /// The links that these messages describe. `None` if a link was renamed, if the name of a link that
 /// they refer to is not known, or if another link refers to a link that does not exist any more.
 fn named<'a, 'b>(
     observed: &Observed,
     indexes: &BTreeSet<u32>,
     headers: &'a [Header<'b>],
-) -> Option<Vec<(&'a Header<'b>, (IfName, Link))>> {
+) -> Option<Vec<Named<'a, 'b>>> {
     let before: HashMap<u32, &IfName> =
         observed.links.iter().map(|(name, link)| (link.index, name)).collect();
     let fresh: BTreeMap<u32, IfName> =
@@ -155,10 +179,7 @@ fn named<'a, 'b>(
     };
     let links: Vec<_> = headers
         .iter()
-        .filter_map(|header| {
-            let name = fresh.get(&header.index)?.clone();
-            Some((header, (name, header.link(&name_of))))
-        })
+        .map(|header| (header, fresh.get(&header.index).cloned(), header.link(&name_of)))
         .collect();
     (!unknown.get()).then_some(links)
 }

@@ -63,6 +63,24 @@ impl Netlink {
         self.change(port.build()).await
     }
 
+    /// `ip link set PORT type bridge_slave group_fwd_mask MASK`
+    async fn set_group_forward(&self, port: &IfName, mask: u16) -> Result<(), Failure> {
+        let port = LinkBridgePort::new(self.index(port).await?);
+        self.change(port.group_fwd_mask(mask).build()).await
+    }
+
+    /// `ip link set NAME nomaster`
+    async fn release(&self, name: &IfName) -> Result<(), Failure> {
+        let found = self.find(name).await?;
+        self.set(name, LinkMessageBuilder::nocontroller).await?;
+        // A bond sets a member down when it releases it.
+        if found.up || found.is_member {
+            self.set(name, LinkMessageBuilder::up).await
+        } else {
+            Ok(())
+        }
+    }
+
     async fn set_bridge(&self, port: u32, bridge: &IfName) -> Result<(), Failure> {
         let bridge = self.index(bridge).await?;
         self.change(LinkUnspec::new_with_index(port).controller(bridge).build()).await
@@ -108,14 +126,11 @@ impl Netlink {
             }
             LinkChange::SetPromiscuous(name, on) => self.set_promiscuous(name, *on).await,
             LinkChange::SetPortFlag(port, flag, on) => self.set_port_flag(port, *flag, *on).await,
+            LinkChange::SetGroupForward(port, mask) => self.set_group_forward(port, *mask).await,
             LinkChange::SetUp(name) => self.set(name, LinkMessageBuilder::up).await,
             LinkChange::SetDown(name) => self.set(name, LinkMessageBuilder::down).await,
             LinkChange::AddMember(nic, bond) => self.add_member(nic, bond).await,
-            LinkChange::Release(name) => {
-                self.set(name, LinkMessageBuilder::nocontroller).await?;
-                // A bond sets a member down when it releases it.
-                self.set(name, LinkMessageBuilder::up).await
-            }
+            LinkChange::Release(name) => self.release(name).await,
             LinkChange::AddPort(port, bridge) => {
                 let index = self.index(port).await?;
                 self.set_bridge(index, bridge).await

@@ -16,6 +16,7 @@ const STATE: u16 = 1;
 const MODE: u16 = 4;
 const LEARNING: u16 = 8;
 const VLAN_TUNNEL: u16 = 29;
+const GROUP_FWD_MASK: u16 = 31;
 const ISOLATED: u16 = 33;
 const LOCKED: u16 = 39;
 /// `BR_STATE_FORWARDING`
@@ -76,6 +77,12 @@ pub(super) fn flags(info: &[u8]) -> BTreeSet<PortFlag> {
     let is_on = |kind| wire::find(data, kind).and_then(|value| value.first()) == Some(&1);
     let flags = [(PortFlag::Hairpin, MODE), (PortFlag::Isolated, ISOLATED)];
     flags.into_iter().filter(|(_, kind)| is_on(*kind)).map(|(flag, _)| flag).collect()
+}
+
+/// The link-local groups that are forwarded from a port, from its IFLA_LINKINFO.
+pub(super) fn group_fwd_mask(info: &[u8]) -> u16 {
+    let data = wire::find(info, IFLA_INFO_SLAVE_DATA).unwrap_or_default();
+    wire::find(data, GROUP_FWD_MASK).and_then(|mask| wire::u16_at(mask, 0)).unwrap_or_default()
 }
 
 /// The bridge of a port that forwards and learns without restriction.

@@ -26,6 +26,10 @@ const IFLA_INET6_CONF: u16 = 2;
 /// `DEVCONF_ACCEPT_RA` (include/uapi/linux/ipv6.h): an index of the array.
 const DEVCONF_ACCEPT_RA: usize = 3;
 
+/// `IFLA_PROP_LIST`, `IFLA_ALT_IFNAME` (include/uapi/linux/if_link.h, Linux 5.5), which libc lacks.
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
+
 /// `IFLA_XDP_PROG_ID`, `.._DRV_..`, `.._SKB_..`, `.._HW_..` (include/uapi/linux/if_link.h), which
 /// libc lacks.
 const XDP_PROGRAMS: [u16; 4] = [4, 5, 6, 7];
@@ -59,6 +63,22 @@ impl<'a> Header<'a> {
         wire::find_text(self.attributes, IFLA_IFNAME)?.parse().ok()
     }
 
+    /// The name, escaped.
+    pub(super) fn escaped_name(&self) -> String {
+        let name = wire::find(self.attributes, IFLA_IFNAME).unwrap_or_default();
+        let end = name.iter().position(|byte| *byte == 0).unwrap_or(name.len());
+        name[..end].escape_ascii().to_string()
+    }
+
+    /// The alternative names. One that is longer than a name can be is in no configuration.
+    fn altnames(&self) -> BTreeSet<IfName> {
+        let list = wire::find(self.attributes, IFLA_PROP_LIST).unwrap_or_default();
+        let names = wire::attributes(list).filter(|property| property.kind() == IFLA_ALT_IFNAME);
+        let text =
+            |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.trim_end_matches('\0').parse().ok();
+        names.filter_map(|name| text(wire::value(name))).collect()
+    }
+
     /// The address; all zero for an address that is not an Ethernet address.
     pub(super) fn mac(&self) -> Mac {
         let address = wire::find(self.attributes, IFLA_ADDRESS).and_then(|a| a.try_into().ok());
@@ -90,6 +110,8 @@ impl<'a> Header<'a> {
             xdp: self.xdp(),
             promiscuous: self.is(IFF_PROMISC),
             port_flags: self.port_flags(info),
+            group_fwd_mask: self.group_fwd_mask(info),
+            altnames: self.altnames(),
             // A device with noop is down, and gets noqueue when it is set up.
             leads_elsewhere: wire::find(attributes, IFLA_LINK_NETNSID).is_some()
                 && wire::find_text(info, IFLA_INFO_KIND).as_deref() == Some("veth")
@@ -115,6 +137,10 @@ impl<'a> Header<'a> {
 
     fn port_flags(&self, info: &[u8]) -> BTreeSet<PortFlag> {
         if self.is_bridge_port() { bridge_port::flags(info) } else { BTreeSet::new() }
+    }
+
+    fn group_fwd_mask(&self, info: &[u8]) -> u16 {
+        if self.is_bridge_port() { bridge_port::group_fwd_mask(info) } else { 0 }
     }
 
     /// The state of a member of a bond.

@@ -18,27 +18,27 @@ use super::{
 };
 use crate::{
     names::IfName,
-    state::{Link, Neighbour, Observed},
+    state::{Link, Neighbour, Observed, UnnamedLink},
 };
 
 impl Netlink {
     /// Reads the links with their addresses and VLANs, the default routes, and the optional parts
-    /// of the kernel. A link whose name no configuration can contain is left out.
+    /// of the kernel. A link whose name no configuration can contain has an entry of its own.
     pub async fn observe(&self) -> anyhow::Result<Observed> {
         let kernel = self.probe().await.context("find out which parts this kernel has")?;
         let links = self.links().await.context("list links")?;
-        let mut links = named(&links);
+        let (mut links, mut unnamed) = named(&links);
         let transmitters = self.netdev.transmitters().await;
         for index in transmitters.context("list devices that support XDP_REDIRECT")? {
             if let Some((_, link)) = links.get_mut(&index) {
                 link.takes_xdp_frames = true;
             }
         }
-        self.add_vlans(&mut links).await.context("list the VLANs of bridge ports")?;
+        self.add_vlans(&mut links, &mut unnamed).await.context("list the VLANs of bridge ports")?;
         self.add_addresses(&mut links).await.context("list addresses")?;
         self.add_rules(&mut links).await.context("list rules of others on ports")?;
         let mut observed =
-            Observed { links: links.into_values().collect(), kernel, ..Observed::default() };
+            Observed { links: links.into_values().collect(), unnamed, kernel, ..<_>::default() };
         observed.bridge_netfilter = sysctl::bridge_netfilter();
         self.observe_routes(&mut observed).await?;
         Ok(observed)
@@ -51,7 +51,7 @@ impl Netlink {
     }
 
     /// `bridge -compressvlans vlan show`
-    async fn add_vlans(&self, links: &mut Links) -> Result<(), Failure> {
+    async fn add_vlans(&self, links: &mut Links, unnamed: &mut Unnamed) -> Result<(), Failure> {
         let mask = LinkAttribute::ExtMask(vec![LinkExtentMask::BrvlanCompressed]);
         let message = LinkMessageBuilder::<LinkUnspec>::new()
             .interface_family(AddressFamily::Bridge)
@@ -59,9 +59,11 @@ impl Netlink {
             .build();
         let replies = self.socket.dump(RouteNetlinkMessage::GetLink(message)).await?;
         for header in replies.iter().filter_map(Reply::new_link).filter_map(Header::read) {
-            if let (Some((_, link)), Some(vlans)) =
-                (links.get_mut(&header.index), vlan::read(header.attributes))
-            {
+            let link = match links.get_mut(&header.index) {
+                Some((_, link)) => Some(link),
+                None => unnamed.get_mut(&header.index).map(|unnamed| &mut unnamed.link),
+            };
+            if let (Some(link), Some(vlans)) = (link, vlan::read(header.attributes)) {
                 link.vlans = vlans;
             }
         }
@@ -127,16 +129,25 @@ impl Netlink {
 
 /// Links with their names, by index.
 pub(super) type Links = BTreeMap<u32, (IfName, Link)>;
+/// Links whose names no configuration can contain, by index.
+type Unnamed = BTreeMap<u32, UnnamedLink>;
 
 /// Takes two passes: a link may refer to a link that comes later.
-fn named(replies: &[Reply]) -> Links {
+fn named(replies: &[Reply]) -> (Links, Unnamed) {
     let headers: Vec<_> =
         replies.iter().filter_map(Reply::new_link).filter_map(Header::read).collect();
     let names: HashMap<u32, IfName> =
         headers.iter().filter_map(|header| Some((header.index, header.name()?))).collect();
     let name_of = |index| names.get(&index).cloned();
-    headers
-        .iter()
-        .filter_map(|header| Some((header.index, (name_of(header.index)?, header.link(&name_of)))))
-        .collect()
+    let (mut links, mut unnamed) = (Links::new(), Unnamed::new());
+    for header in &headers {
+        let link = header.link(&name_of);
+        if let Some(name) = name_of(header.index) {
+            links.insert(header.index, (name, link));
+        } else {
+            let name = header.escaped_name();
+            unnamed.insert(header.index, UnnamedLink { name, link });
+        }
+    }
+    (links, unnamed)
 }

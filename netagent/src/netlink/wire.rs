@@ -60,6 +60,11 @@ pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
     bytes.get(offset..)?.first_chunk().copied().map(u16::from_ne_bytes)
 }
 
+/// The number at this offset, in host byte order.
+pub(super) fn u64_at(bytes: &[u8], offset: usize) -> Option<u64> {
+    bytes.get(offset..)?.first_chunk().copied().map(u64::from_ne_bytes)
+}
+
 /// `struct nlmsghdr`
 pub(super) const HEADER_BYTES: usize = 16;
 

@@ -42,6 +42,9 @@ fn release(view: &View<'_>, name: &IfName, bond: &Bond, plan: &mut Plan) {
 }
 
 fn create(view: &View<'_>, name: &IfName, bond: &Bond, unit: &mut Unit) {
+    if let Some(device) = view.observed.of_altname(name) {
+        return unit.refuse_altname(name, device);
+    }
     if !view.observed.kernel.bonding {
         unit.refuse(
             format!("{name}: this kernel has no bonding (CONFIG_BONDING)"),
@@ -83,6 +86,13 @@ pub fn change(
     if view.detaches_xdp(name) {
         // The driver refuses the change while an XDP program is attached.
         unit.datapath(view, DatapathChange::Detach(name.clone(), Hook::UplinkXdp));
+    }
+    // The bond sets a member up when it joins, and never again.
+    let down = members.iter().filter(|nic| view.observed.link(nic).is_some_and(|nic| !nic.up));
+    if needs != Changeable::NoMembers {
+        for nic in down {
+            unit.link(view, LinkChange::SetUp(nic.clone()));
+        }
     }
     let remaining = match needs {
         Changeable::Live => members,
@@ -175,7 +185,7 @@ fn add_members(
 ) {
     for nic in bond.members.difference(present) {
         if view.observed.link(nic).is_none() {
-            unit.findings.push(missing(unit.subject.clone(), Code::NicMissing, nic));
+            unit.findings.push(missing(view, unit.subject.clone(), Code::NicMissing, nic));
             continue;
         }
         if let Some(controller) = view.in_use(nic, name) {
@@ -226,7 +236,7 @@ impl View<'_> {
     pub fn refuses_bond(&self, name: &IfName) -> Option<String> {
         self.desired.bonds.get(name)?;
         let refused = match self.observed.link(name) {
-            None => !self.observed.kernel.bonding,
+            None => !self.observed.kernel.bonding || self.observed.of_altname(name).is_some(),
             Some(link) => !matches!(link.kind, Kind::Bond(_)),
         };
         refused.then(|| "the bond is refused".to_owned())

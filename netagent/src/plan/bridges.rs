@@ -72,7 +72,8 @@ impl View<'_> {
         let cannot = bridge.filtering == Filtering::On && !self.observed.kernel.vlan_filtering;
         let taken =
             self.observed.link(name).is_some_and(|link| !matches!(link.kind, Kind::Bridge(_)));
-        (cannot || taken).then(|| format!("its bridge {name} is refused"))
+        let is_altname = self.observed.of_altname(name).is_some();
+        (cannot || taken || is_altname).then(|| format!("its bridge {name} is refused"))
     }
 }
 
@@ -83,6 +84,9 @@ fn create(
     filtering: Option<bool>,
     unit: &mut Unit,
 ) {
+    if let Some(device) = view.observed.of_altname(name) {
+        return unit.refuse_altname(name, device);
+    }
     unit.link(view, LinkChange::AddBridge(name.clone(), filtering));
     // A bridge without an address of its own takes the lowest of its ports, which changes with VMs.
     let uplink = bridge.mac_of.as_ref().filter(|uplink| {

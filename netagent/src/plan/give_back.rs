@@ -7,7 +7,7 @@ use netagent_common::{
     vlan::Vid,
 };
 
-use super::{Plan, Unit, View, bonds, hand_back::HandBack, ports::set_vlans};
+use super::{Plan, Unit, View, bonds, hand_back::HandBack, link_local, ports::set_vlans};
 use crate::{
     bond::BondOption,
     change::{DatapathChange, LinkChange},
@@ -59,10 +59,18 @@ pub fn port(view: &View<'_>, name: &IfName, device: &IfName, link: &Link, unit: 
     let hand_back = HandBack::over(view, name);
     hand_back.before(view, unit);
     let vlans = original.map(Original::vlans).unwrap_or_default();
+    if stays {
+        link_local::give_back(view, device, original, link.group_fwd_mask, unit);
+    }
     if stays && home.is_some_and(|home| !view.filters_anew(home)) {
         set_vlans(view, device, &link.vlans, &vlans, unit);
     } else if !stays && matches!(kind(link.controller.as_ref()), Some(Kind::Bridge(_))) {
         unit.link(view, LinkChange::Release(device.clone()));
+        let is_uplink =
+            view.datapath.ports.get(name).is_some_and(|port| port.policy.mode() == "uplink");
+        if is_uplink && !link.up {
+            unit.link(view, LinkChange::SetUp(device.clone()));
+        }
     }
     hand_back.after(view, unit);
     unit.datapath(view, DatapathChange::Forget(name.clone()));
@@ -72,6 +80,7 @@ pub fn port(view: &View<'_>, name: &IfName, device: &IfName, link: &Link, unit: 
         let given =
             pvid.and_then(Vid::new).map(|vid| (vid, VlanFlags { pvid: true, untagged: true }));
         set_vlans(view, device, &given.into_iter().collect(), &vlans, unit);
+        link_local::give_back(view, device, original, 0, unit);
     }
 }
 

@@ -165,6 +165,7 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::SetAlias(..)
         | LinkChange::SetPromiscuous(..)
         | LinkChange::SetPortFlag(..)
+        | LinkChange::SetGroupForward(..)
         | LinkChange::SetUp(_)
         | LinkChange::AddVids(..)
         | LinkChange::AddSelfVid(..)

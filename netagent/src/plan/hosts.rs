@@ -71,7 +71,9 @@ pub fn former_vids(view: &View<'_>, plan: &mut Plan) {
 
 fn vlan_interface(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) {
     let Some(link) = view.observed.link(name) else {
-        if view.observed.kernel.vlan_devices {
+        if let Some(device) = view.observed.of_altname(name) {
+            unit.refuse_altname(name, device);
+        } else if view.observed.kernel.vlan_devices {
             unit.link(view, LinkChange::AddVlan(name.clone(), host.bridge.clone(), host.vid));
         } else {
             unit.refuse(

@@ -6,9 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use netagent_common::{policy::BRIDGE_STRIPS, vlan::Vid};
 
 use super::{
-    Plan, Unit, View, missing,
+    Plan, Unit, View, link_local, missing,
     policy::{Surroundings, compile, differences},
-    removals, rules, strangers, takeover, xdp,
+    removals, rules, strangers, takeover, up, xdp,
 };
 use crate::{
     change::{DatapathChange, LinkChange},
@@ -41,7 +41,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
                 Role::Uplink { .. } => Code::NicMissing,
                 Role::Access | Role::Trunk | Role::Tunnel => Code::DeviceMissing,
             };
-            unit.findings.push(missing(unit.subject.clone(), code, name));
+            unit.findings.push(missing(view, unit.subject.clone(), code, name));
             if let Some((device, _)) = view.device_of(name) {
                 unit.finding(
                     Code::Renamed,
@@ -139,10 +139,12 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     if taken_over {
         takeover::before(view, name, &port.bridge, unit);
     }
+    up::plan(view, name, port, link, unit);
     if moves {
         unit.link(view, LinkChange::AddPort(name.clone(), port.bridge.clone()));
     }
     flags(view, name, port, link.filter(|_| !moves), unit);
+    link_local::plan(view, name, port, link.filter(|_| !moves), unit);
     if aware || will_be_aware {
         let joined = || {
             let flags = VlanFlags { pvid: true, untagged: true };
@@ -158,10 +160,6 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
         takeover::after(view, name, &port.bridge, unit);
     } else if matches!(port.role, Role::Uplink { .. }) && !moves {
         takeover::leftovers(view, name, &port.bridge, unit);
-    }
-    // A bond is set up together with its members.
-    if link.is_some_and(|link| !link.up) && !view.desired.bonds.contains_key(name) {
-        unit.link(view, LinkChange::SetUp(name.clone()));
     }
     if let (Role::Uplink { nics, .. }, true) = (&port.role, view.wants_xdp(name, port)) {
         xdp::attach(view, name, port, nics, aware, unit);

@@ -15,14 +15,19 @@ use netagent_common::vlan::Vid;
 use super::{Plan, Unit, View};
 use crate::{
     names::IfName,
-    state::{BridgeState, Code, Finding, Kind, Link, Part, Port, Role, VlanFlags},
+    state::{BridgeState, Code, Finding, Kind, Link, Part, Port, Role, UnnamedLink, VlanFlags},
     vids::VidSet,
 };
 
 /// Adds a finding for each stranger: the VLANs that it keeps, and why.
 pub fn report(view: &View<'_>, plan: &mut Plan) {
     for bridge in view.desired.bridges.keys() {
-        for (name, link) in view.strangers(bridge) {
+        for Stranger { name, is_nameable, link } in view.strangers(bridge) {
+            let remedy = if is_nameable {
+                format!("add it to `ports`, or ip link set {name} nomaster")
+            } else {
+                format!("{}, or ip link set $'{name}' nomaster", rename(name))
+            };
             plan.findings.push(Finding::new(
                 view.desired.segment_of(bridge),
                 Code::UnmanagedPort,
@@ -31,10 +36,35 @@ pub fn report(view: &View<'_>, plan: &mut Plan) {
                      it; {}",
                     view.what_it_has(bridge, link)
                 ),
-                format!("add it to `ports`, or ip link set {name} nomaster"),
+                remedy,
             ));
         }
     }
+    // Members with other names are released.
+    for bond in view.desired.bonds.keys() {
+        for UnnamedLink { name, .. } in view.observed.unnamed_of(bond) {
+            plan.findings.push(Finding::new(
+                view.segment_of_bond(bond),
+                Code::UnmanagedPort,
+                format!("{name} is a member of {bond} that no source can name"),
+                format!("{}, or ip link set $'{name}' nomaster", rename(name)),
+            ));
+        }
+    }
+}
+
+/// How an escaped name gets one that a source can have.
+fn rename(name: &str) -> String {
+    format!("rename it (ip link set $'{name}' down name NAME up) and name it in the file")
+}
+
+/// A port of a managed bridge that is not in the desired state.
+pub struct Stranger<'a> {
+    /// Its name; escaped if no source can have it.
+    name: &'a str,
+    /// Whether a source can name it.
+    is_nameable: bool,
+    link: &'a Link,
 }
 
 impl View<'_> {
@@ -55,7 +85,7 @@ impl View<'_> {
         if !aware && strangers.peek().is_some() {
             vids.extend((1..=4094).filter_map(Vid::new));
         } else if aware {
-            vids.extend(strangers.flat_map(|(_, link)| link.vlans.keys().copied()));
+            vids.extend(strangers.flat_map(|it| it.link.vlans.keys().copied()));
             let carried = self.carried(name, &port.bridge);
             vids.retain(|vid| carried.contains_key(vid));
         }
@@ -100,7 +130,7 @@ impl View<'_> {
             return was && untagged.is_none();
         }
         let held: BTreeSet<Vid> =
-            self.strangers(&port.bridge).flat_map(|(_, link)| link.vlans.keys().copied()).collect();
+            self.strangers(&port.bridge).flat_map(|it| it.link.vlans.keys().copied()).collect();
         let flags = |vid: Vid| {
             let is_native = untagged == Some(vid);
             VlanFlags { pvid: is_native, untagged: is_native }
@@ -147,15 +177,16 @@ impl View<'_> {
     }
 
     /// Ports of a managed bridge that are not in the desired state.
-    pub fn strangers<'a>(
-        &'a self,
-        bridge: &'a IfName,
-    ) -> impl Iterator<Item = (&'a IfName, &'a Link)> {
-        self.observed.ports_of(bridge).filter(|(name, link)| {
-            let is_filtered =
-                || self.datapath.ports.values().any(|port| port.ifindex == link.index);
-            !self.desired.ports.contains_key(*name) && !is_filtered()
-        })
+    pub fn strangers<'a>(&'a self, bridge: &'a IfName) -> impl Iterator<Item = Stranger<'a>> {
+        let is_filtered =
+            |link: &Link| self.datapath.ports.values().any(|port| port.ifindex == link.index);
+        let named = self.observed.ports_of(bridge);
+        let named = named.filter(|(name, _)| !self.desired.ports.contains_key(*name));
+        let named = named.map(|(name, link)| (name.as_str(), true, link));
+        let unnamed = self.observed.unnamed_of(bridge);
+        let unnamed = unnamed.map(|it| (it.name.as_str(), false, &it.link));
+        let all = named.chain(unnamed).filter(move |(.., link)| !is_filtered(link));
+        all.map(|(name, is_nameable, link)| Stranger { name, is_nameable, link })
     }
 }
 

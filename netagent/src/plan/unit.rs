@@ -110,6 +110,14 @@ impl Unit {
         self.findings.push(Finding::new(self.subject.clone(), code, text, remedy));
     }
 
+    /// Refuses a unit whose link cannot be created: a device has its name as an alternative one.
+    pub(super) fn refuse_altname(&mut self, name: &IfName, device: &IfName) {
+        self.refuse(
+            format!("{name} is an alternative name of {device}"),
+            format!("choose another name, or ip link property del dev {device} altname {name}"),
+        );
+    }
+
     /// Refuses the unit: this node cannot have it.
     pub(super) fn refuse(&mut self, text: impl Into<String>, remedy: impl Into<String>) {
         self.steps.clear();

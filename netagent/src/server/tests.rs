@@ -43,19 +43,33 @@ async fn start_with_window(agent_loop: Loop) -> (SocketAddr, Window) {
             }
         }
     });
-    let bounded = Bounded::new(listener, 2, Duration::from_secs(60));
-    let router = router(asker.hurried());
-    tokio::spawn(async move { axum::serve(bounded, router).await });
+    tokio::spawn(serve_with(listener, asker.hurried(), SMALL));
     (address, window)
 }
 
+const SMALL: Limits = Limits {
+    places: 4,
+    share: 2,
+    reserve: 2,
+    headers: Duration::from_millis(400),
+    exchange: Duration::from_millis(800),
+};
+
 /// Returns the status line, headers and body.
 async fn get(address: SocketAddr, path: &'static str, accept: &'static str) -> String {
+    get_of(address, "localhost", path, accept).await
+}
+
+/// [`get`], with this `Host`.
+async fn get_of(
+    address: SocketAddr,
+    host: &'static str,
+    path: &'static str,
+    accept: &'static str,
+) -> String {
     let exchange = move || {
         let mut stream = TcpStream::connect(address).unwrap();
-        let request = format!(
-            "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\nConnection: close\r\n\r\n"
-        );
+        let request = format!("GET {path} HTTP/1.1\r\nHost: {host}\r\nAccept: {accept}\r\n\r\n");
         stream.write_all(request.as_bytes()).unwrap();
         let mut answer = String::new();
         stream.read_to_string(&mut answer).unwrap();
@@ -155,39 +169,86 @@ async fn node_that_cannot_be_read_is_alive_and_not_ready() {
     }
 }
 
-#[tokio::test]
-async fn half_requests_keep_nobody_away() {
-    let address = start(daemon(&[])).await;
-    let half = move |_| {
+/// Connects so often, and sends this.
+async fn connect(address: SocketAddr, count: usize, bytes: &'static str) -> Vec<TcpStream> {
+    let one = move |_| {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
+        stream.write_all(bytes.as_bytes()).unwrap();
         stream
     };
-    let connect = move || (0..140).map(half).collect::<Vec<TcpStream>>();
-    let halves = tokio::task::spawn_blocking(connect).await.unwrap();
-    assert!(get(address, "/readyz", "*/*").await.starts_with("HTTP/1.1 200 "));
-    drop(halves);
+    let all = move || (0..count).map(one).collect();
+    tokio::task::spawn_blocking(all).await.unwrap()
+}
+
+/// How long until the server closes a connection.
+async fn closed_after(mut stream: TcpStream) -> Duration {
+    let closed = move || {
+        let began = std::time::Instant::now();
+        let _reset = stream.read_to_end(&mut Vec::new());
+        began.elapsed()
+    };
+    tokio::task::spawn_blocking(closed).await.unwrap()
 }
 
 #[tokio::test]
-async fn idle_connections_are_closed() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let bounded = Bounded::new(listener, 2, Duration::from_millis(100));
-    tokio::spawn(async move { axum::serve(bounded, Router::new()).await });
+async fn idle_connections_and_half_requests_keep_nobody_away() {
+    let address = start(daemon(&[])).await;
+    for bytes in ["", "GET /healthz HTTP/1.1\r\nHost:"] {
+        let idle = connect(address, 140, bytes).await;
+        assert!(get(address, "/readyz", "*/*").await.starts_with("HTTP/1.1 200 "));
+        drop(idle);
+    }
+}
+
+#[tokio::test]
+async fn headers_and_bodies_and_answers_have_deadlines() {
+    let address = start(daemon(&[])).await;
+    let slow = SMALL.headers + Duration::from_millis(300);
+    for bytes in ["", "GET /healthz HTTP/1.1\r\nHost:"] {
+        let idle = connect(address, 1, bytes).await.pop().unwrap();
+        let closed = closed_after(idle).await;
+        assert!(closed < slow, "{bytes:?}: {closed:?}");
+    }
+    // Some bytes from time to time are no progress.
+    let mut trickle = connect(address, 1, "GET /healthz HTTP/1.1\r\n").await.pop().unwrap();
     let closed = move || {
-        let mut stream = TcpStream::connect(address).unwrap();
-        stream.write_all(b"GET /healthz HTTP/1.1\r\nHost:").unwrap();
-        stream.read(&mut [0; 100])
+        let began = std::time::Instant::now();
+        while trickle.write_all(b"A: b\r\n").is_ok() && began.elapsed() < Duration::from_secs(9) {
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        began.elapsed()
     };
     let closed = tokio::task::spawn_blocking(closed).await.unwrap();
-    assert!(!matches!(closed, Ok(read) if read > 0), "{closed:?}");
+    assert!(closed < slow, "{closed:?}");
+    let body = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n";
+    let half = connect(address, 1, body).await.pop().unwrap();
+    let closed = closed_after(half).await;
+    assert!(closed < SMALL.exchange + Duration::from_millis(500), "{closed:?}");
 }
 
 #[tokio::test]
-async fn idle_connections_are_closed_for_new_ones() {
+async fn liveness_is_answered_without_a_place() {
+    let address = start(Loop::Hangs).await;
+    let asks = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n";
+    let _busy = connect(address, SMALL.share, asks).await;
+    // They have asked: the server has read their headers.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let answer = get(address, "/readyz", "*/*").await;
+    assert!(answer.contains("too many connections of this client"), "{answer}");
+    let _idle = connect(address, 9, "").await;
+    let answer = get(address, "/healthz", "*/*").await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn a_loopback_listener_answers_to_its_own_names_only() {
     let address = start(daemon(&[])).await;
-    let idle: Vec<TcpStream> = (0..4).map(|_| TcpStream::connect(address).unwrap()).collect();
-    assert!(get(address, "/healthz", "*/*").await.starts_with("HTTP/1.1 200 "));
-    drop(idle);
+    for path in ["/metrics", "/healthz", "/other"] {
+        let answer = get_of(address, "rebound.example:9469", path, "*/*").await;
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{path}: {answer}");
+        let answer = get_of(address, "127.0.0.1:9469", path, "*/*").await;
+        assert!(!answer.starts_with("HTTP/1.1 421 "), "{path}: {answer}");
+    }
+    let answer = get_of(address, "localhost", "http://rebound.example/metrics", "*/*").await;
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
 }

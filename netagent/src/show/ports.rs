@@ -25,6 +25,10 @@ pub struct Row {
     checks: Vec<&'static str>,
     /// `missing`: no such device; `down`: administratively down; `no-carrier`; `up`.
     link: &'static str,
+    /// Frames from the VM or the wire that the device itself has dropped; `null`: not known.
+    device_rx_dropped: Option<u64>,
+    /// Frames to the VM or the wire that the device itself has dropped; `null`: not known.
+    device_tx_dropped: Option<u64>,
     bridge: Option<String>,
     programs: Vec<&'static str>,
     /// The `programs` that another build of netagent attached.
@@ -47,6 +51,7 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
             let is_its = |link: &&Link| link.index == port.ifindex;
             let link = snapshot.links.link(device);
             let link = link.or_else(|| snapshot.links.links.values().find(is_its));
+            let drops = snapshot.counters.devices.get(device);
             let PortPolicy { network, pvid, allowed, .. } = &port.policy;
             let (current, other) = (&port.attached, &port.outdated);
             // The XDP program is optional and has its own column.
@@ -63,6 +68,8 @@ pub fn rows(snapshot: &Snapshot) -> Vec<Row> {
                 admit: port.policy.admit().name(),
                 checks: checks(port.policy.flags).collect(),
                 link: link_state(link),
+                device_rx_dropped: drops.map(|drops| drops.receive),
+                device_tx_dropped: drops.map(|drops| drops.transmit),
                 bridge: link.and_then(|link| link.controller.as_ref()).map(ToString::to_string),
                 programs: programs(&|hook| current.contains(hook) || other.contains(hook)),
                 outdated: programs(&|hook| other.contains(hook)),
@@ -86,6 +93,8 @@ pub fn table(rows: &[Row]) -> String {
         Text("ADMIT"),
         Text("CHECKS"),
         Text("LINK"),
+        Number("RX-DROPPED"),
+        Number("TX-DROPPED"),
         Text("BRIDGE"),
         Text("PROGRAMS"),
         Text("XDP"),
@@ -105,6 +114,8 @@ pub fn table(rows: &[Row]) -> String {
             row.admit.to_owned(),
             or_dash(Some(row.checks.join(", "))),
             row.link.to_owned(),
+            or_dash(row.device_rx_dropped.map(|drops| drops.to_string())),
+            or_dash(row.device_tx_dropped.map(|drops| drops.to_string())),
             or_dash(row.bridge.clone()),
             programs.collect::<Vec<_>>().join(", "),
             or_dash(row.xdp.map(str::to_owned)),

@@ -44,7 +44,9 @@ pub fn link(kind: Kind, controller: Option<&str>) -> Link {
         xdp: None,
         promiscuous: false,
         port_flags: <_>::default(),
+        group_fwd_mask: 0,
         leads_elsewhere: false,
+        altnames: <_>::default(),
     }
 }
 

@@ -4,7 +4,7 @@ use super::{sample::*, *};
 use crate::{
     bond::Mode,
     names::Mac,
-    state::{Counters, Hook, Kind},
+    state::{Counters, DeviceDrops, Hook, Kind},
 };
 
 mod screens;
@@ -20,11 +20,22 @@ fn json(what: What, snapshot: &Snapshot) -> serde_json::Value {
 #[test]
 fn ports_table() {
     assert_snapshot!(text(What::Ports, &node()), @"
-    PORT    NETWORK   MODE    PVID  VIDS               ADMIT                  CHECKS  LINK     BRIDGE  PROGRAMS                   XDP
-    oob-bo  oob       uplink     1  1,100,200-299,500  all                    -       up       oob-br  uplink_in, uplink_out      native
-    tap7    corp-net  access   100  100                untagged-and-priority  -       up       oob-br  port_in, port_out          -
-    tap8    lab       trunk      -  200-299,500        tagged                 -       missing  -       port_in, port_out MISSING  -
+    PORT    NETWORK   MODE    PVID  VIDS               ADMIT                  CHECKS  LINK     RX-DROPPED  TX-DROPPED  BRIDGE  PROGRAMS                   XDP
+    oob-bo  oob       uplink     1  1,100,200-299,500  all                    -       up                -           -  oob-br  uplink_in, uplink_out      native
+    tap7    corp-net  access   100  100                untagged-and-priority  -       up                -           -  oob-br  port_in, port_out          -
+    tap8    lab       trunk      -  200-299,500        tagged                 -       missing           -           -  -       port_in, port_out MISSING  -
     ");
+}
+
+#[test]
+fn what_a_device_drops_itself_is_in_the_row_of_its_port() {
+    let mut node = node();
+    let drops = DeviceDrops { receive: 3, transmit: 59_008 };
+    node.counters.devices.insert(name("tap7"), drops);
+    let ports = json(What::Ports, &node);
+    let row = ports.as_array().unwrap().iter().find(|row| row["device"] == "tap7").unwrap();
+    assert_eq!((&row["device_rx_dropped"], &row["device_tx_dropped"]), (&3.into(), &59_008.into()));
+    assert!(text(What::Ports, &node).contains("up                3       59008  oob-br"));
 }
 
 #[test]
@@ -108,8 +119,8 @@ fn bonds_table() {
 fn json_has_one_object_per_port_bond_or_kind_of_drop() {
     let node = node();
     let ports = json(What::Ports, &node);
-    assert_snapshot!(ports[0], @r#"{"admit":"all","bridge":"oob-br","checks":[],"device":"oob-bo","link":"up","missing":[],"mode":"uplink","network":"oob","outdated":[],"programs":["uplink_in","uplink_out"],"pvid":1,"vids":"1,100,200-299,500","xdp":"native"}"#);
-    assert_snapshot!(ports[2], @r#"{"admit":"tagged","bridge":null,"checks":[],"device":"tap8","link":"missing","missing":["port_out"],"mode":"trunk","network":"lab","outdated":[],"programs":["port_in"],"pvid":null,"vids":"200-299,500","xdp":null}"#);
+    assert_snapshot!(ports[0], @r#"{"admit":"all","bridge":"oob-br","checks":[],"device":"oob-bo","device_rx_dropped":null,"device_tx_dropped":null,"link":"up","missing":[],"mode":"uplink","network":"oob","outdated":[],"programs":["uplink_in","uplink_out"],"pvid":1,"vids":"1,100,200-299,500","xdp":"native"}"#);
+    assert_snapshot!(ports[2], @r#"{"admit":"tagged","bridge":null,"checks":[],"device":"tap8","device_rx_dropped":null,"device_tx_dropped":null,"link":"missing","missing":["port_out"],"mode":"trunk","network":"lab","outdated":[],"programs":["port_in"],"pvid":null,"vids":"200-299,500","xdp":null}"#);
     let vlans = json(What::Vlans, &node);
     assert_snapshot!(vlans[1], @r#"{"device":"tap7","drops":[{"bytes":2560,"device":"tap7","direction":"receive","packets":40,"reason":"vlan-not-allowed","vlan":"300"},{"bytes":768,"device":"tap7","direction":"receive","packets":12,"reason":"vlan-not-allowed","vlan":"200"},{"bytes":192,"device":"tap7","direction":"receive","packets":3,"reason":"tagged-on-access","vlan":"100"},{"bytes":64,"device":"tap7","direction":"transmit","packets":1,"reason":"link-local","vlan":"none"}],"mode":"access","network":"corp-net","pvid":100,"vlans":[{"pvid":true,"rx_bytes":400000,"rx_packets":4000,"tx_bytes":500000,"tx_packets":5000,"untagged":true,"vlan":"100"}]}"#);
     assert_eq!(vlans[0]["vlans"].as_array().unwrap().len(), 104, "every VID, and link-local");
@@ -123,8 +134,8 @@ fn only_the_table_shortens_allow_lists() {
     node.datapath.ports = [(name("tap1"), port("odd", 0, 0, "1,3,5,7,9,11,13", &[]))].into();
     node.datapath.ports.get_mut(&name("tap1")).unwrap().outdated = [Hook::PortOut].into();
     assert_snapshot!(text(What::Ports, &node), @"
-    PORT  NETWORK  MODE    PVID  VIDS                    ADMIT   CHECKS  LINK     BRIDGE  PROGRAMS                            XDP
-    tap1  odd      access     -  1,3,5,7,9,... (7 VIDs)  tagged  -       missing  -       port_out OUTDATED, port_in MISSING  -
+    PORT  NETWORK  MODE    PVID  VIDS                    ADMIT   CHECKS  LINK     RX-DROPPED  TX-DROPPED  BRIDGE  PROGRAMS                            XDP
+    tap1  odd      access     -  1,3,5,7,9,... (7 VIDs)  tagged  -       missing           -           -  -       port_out OUTDATED, port_in MISSING  -
     ");
     assert_eq!(json(What::Ports, &node)[0]["vids"], "1,3,5,7,9,11,13");
 }

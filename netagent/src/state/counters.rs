@@ -70,6 +70,15 @@ pub struct Forwarded {
     pub xdp: u64,
 }
 
+/// Frames that a device drops itself, before the programs receive them or after they have sent them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceDrops {
+    /// From the VM or the wire.
+    pub receive: u64,
+    /// To the VM or the wire.
+    pub transmit: u64,
+}
+
 /// All counters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -77,6 +86,8 @@ pub struct Counters {
     pub ports: BTreeMap<IfName, PortCounters>,
     /// Drops on devices without a policy, and drops beyond the size of the map.
     pub elsewhere: BTreeMap<DropKind, Count>,
+    /// Drops by the devices of ports, and by the NICs of their bonds.
+    pub devices: BTreeMap<IfName, DeviceDrops>,
     /// Number of drops with a counter of their own.
     pub drop_keys: usize,
 }

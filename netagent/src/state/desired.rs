@@ -255,7 +255,7 @@ pub struct Security {
     pub ra_guard: bool,
     /// The VM reaches only the uplink and the node.
     pub isolated: bool,
-    /// The node receives the VM's link-local frames.
+    /// The VM speaks LLDP with the switch, and the node receives its other link-local frames.
     pub allow_link_local: bool,
     /// Limits of flooded frames.
     pub storm: Storm,

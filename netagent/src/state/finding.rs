@@ -154,6 +154,8 @@ codes! {
     ReloadFailed = "reload-failed" Degraded Warning,
     /// The file asks for something that takes a restart of the agent.
     RestartNeeded = "restart-needed" Waiting Warning,
+    /// The address of the metrics listener cannot be used.
+    NotListening = "not-listening" Degraded Error,
     /// A file in which the agent keeps what it knows could not be read, and was set aside.
     StateDamaged = "state-damaged" Degraded Error,
     /// A file in which the agent keeps what it knows could not be written.
@@ -174,6 +176,8 @@ codes! {
     DeviceMissing = "device-missing" Waiting Info,
     /// A NIC does not exist.
     NicMissing = "nic-missing" Degraded Error,
+    /// A source names a device by an alternative name, which stands for no device here.
+    AlternativeName = "alternative-name" Degraded Error,
     /// A NIC belongs to a bond or bridge that is not ours.
     NicInUse = "nic-in-use" Degraded Error,
     /// A bond's member has no link.
@@ -214,6 +218,10 @@ codes! {
     UnmanagedPort = "unmanaged-port" Ready Warning,
     /// A device matches a pattern, which leaves it alone.
     LeftAlone = "left-alone" Ready Info,
+    /// A VM may speak LLDP with the switch, and the bridge cannot forward it.
+    LinkLocalKept = "link-local-kept" Ready Info,
+    /// The port of a VM was set down after it was plugged in, and stays down.
+    PortDown = "port-down" Ready Info,
     /// A port stays silent until its VM runs here.
     Silent = "silent" Ready Info,
     /// A bridge port has an address of its own.

@@ -76,6 +76,8 @@ impl Order {
 pub struct Observed {
     /// Links by name.
     pub links: BTreeMap<IfName, Link>,
+    /// Links by index whose name no configuration can contain.
+    pub unnamed: BTreeMap<u32, UnnamedLink>,
     /// Unicast routes over one device.
     pub routes: BTreeSet<Route>,
     /// Devices of multipath routes, which netagent does not move.
@@ -130,6 +132,9 @@ pub struct Link {
     pub promiscuous: bool,
     /// Flags of a bridge port that are on.
     pub port_flags: BTreeSet<PortFlag>,
+    /// The link-local groups (01:80:C2:00:00:00 to 0F, a bit each) that the bridge forwards from this
+    /// port as any other group.
+    pub group_fwd_mask: u16,
     /// ifalias; [`OWNED`] on links of the agent.
     pub alias: Option<String>,
     /// The kind of link.
@@ -153,6 +158,18 @@ pub struct Link {
     pub xdp: Option<u32>,
     /// A veth without a transmit queue whose peer is in another namespace.
     pub leads_elsewhere: bool,
+    /// Alternative names (`ip link property`), as far as a configuration can contain them.
+    pub altnames: BTreeSet<IfName>,
+}
+
+/// A link whose name no configuration can contain: the kernel allows any byte but NUL, '/', ':' and
+/// white space (`dev_valid_name` in net/core/dev.c).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnnamedLink {
+    /// The name, escaped as `$'...'` of a shell has it.
+    pub name: String,
+    /// The link.
+    pub link: Link,
 }
 
 /// A flag of a bridge port, by the name that `bridge link set` has for it.
@@ -249,6 +266,11 @@ impl Observed {
         self.links.get(name)
     }
 
+    /// The link that has this alternative name.
+    pub fn of_altname(&self, name: &IfName) -> Option<&IfName> {
+        self.links.iter().find(|(_, link)| link.altnames.contains(name)).map(|(name, _)| name)
+    }
+
     /// The name of the link with this index.
     pub fn name(&self, index: u32) -> Option<&IfName> {
         self.links.iter().find(|(_, link)| link.index == index).map(|(name, _)| name)
@@ -300,6 +322,14 @@ impl Observed {
         name: &'a IfName,
     ) -> impl Iterator<Item = (&'a IfName, &'a Link)> {
         self.links.iter().filter(move |(_, link)| link.controller.as_ref() == Some(name))
+    }
+}
+
+impl Observed {
+    /// The links that belong to a bond or bridge, and whose names no configuration can contain.
+    pub fn unnamed_of<'a>(&'a self, name: &'a IfName) -> impl Iterator<Item = &'a UnnamedLink> {
+        let unnamed = self.unnamed.values();
+        unnamed.filter(move |unnamed| unnamed.link.controller.as_ref() == Some(name))
     }
 }
 

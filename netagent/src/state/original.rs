@@ -42,6 +42,9 @@ pub struct Original {
     pub routes: BTreeSet<Route>,
     /// A VLAN interface: its lower link and VID. A takeover deletes it.
     pub vlan: Option<(IfName, u16)>,
+    /// The link-local groups that the bridge forwards from this port.
+    #[serde(default)]
+    pub group_fwd_mask: u16,
     /// Its alias.
     pub alias: Option<String>,
 }
@@ -79,6 +82,7 @@ impl Original {
             addresses: link.addresses.iter().map(|(cidr, known)| (*cidr, known.clone())).collect(),
             routes: BTreeSet::new(),
             vlan,
+            group_fwd_mask: link.group_fwd_mask,
             alias: link.alias.clone(),
         }
     }

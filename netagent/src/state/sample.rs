@@ -27,6 +27,8 @@ pub fn link(index: u32, kind: Kind) -> Link {
         xdp: None,
         promiscuous: false,
         port_flags: <_>::default(),
+        group_fwd_mask: 0,
         leads_elsewhere: false,
+        altnames: <_>::default(),
     }
 }

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::lab::{Lab, Tags, station};
 use crate::{
     Feature,
     frame::{BROADCAST, C, S},
+    lab::wait_until_eq,
     needs, once,
 };
 
@@ -89,4 +92,44 @@ fn drops_have_the_bytes_of_their_frames_on_an_aware_bridge() {
 fn drops_have_the_bytes_of_their_frames_at_xdp() {
     once();
     drops_have_the_bytes_of_their_frames("off", "auto");
+}
+
+/// What a device drops itself is counted by nobody else: here by a veth whose other end takes
+/// shorter frames only, as a tap whose VM is paused.
+#[test]
+fn drops_of_the_device_itself_are_shown_beside_ours() {
+    once();
+    let lab = Lab::new(&["eth2", "vm-a", "vm-b"]);
+    lab.node.configure(
+        "
+clusterNetworks: { oob: { vlanFiltering: off, uplink: { nics: [eth2], bond: { mode: none } } } }
+networks: { v100: { clusterNetwork: oob, vlan: 100 } }
+metrics: { listen: \"127.0.0.1:9469\" }
+ports: [{ device: vm-a, network: v100 }, { device: vm-b, network: v100 }]
+",
+    );
+    let daemon = lab.node.run();
+    let shown = || {
+        let rows: Value = serde_json::from_str(&lab.node.ok("show ports -j")).unwrap();
+        let row = rows.as_array().unwrap().iter().find(|row| row["device"] == "vm-b").unwrap();
+        [row["device_rx_dropped"].as_u64().unwrap(), row["device_tx_dropped"].as_u64().unwrap()]
+    };
+    let ours = || lab.node.packets("vm-b", "100").1;
+    let (dropped, sent) = (shown(), ours());
+    lab.others.sh("ip link set vm-b mtu 576");
+    for _ in 0..20 {
+        lab.send_long("vm-a", &[], [station(1), BROADCAST], 1000);
+    }
+    wait_until_eq("netagent has sent all", &(sent + 20), ours);
+    wait_until_eq("the device has dropped all", &[dropped[0], dropped[1] + 20], shown);
+    let line = |direction: &str| {
+        let labels = format!("{{device=\"vm-b\",direction=\"{direction}\"}}");
+        format!("netagent_device_drop_packets_total{labels} ")
+    };
+    let metrics = daemon.get("metrics");
+    let value = metrics.lines().find_map(|text| text.strip_prefix(&line("transmit")));
+    assert_eq!(value, Some((dropped[1] + 20).to_string().as_str()), "{metrics}");
+    daemon.kill();
+    // Without the daemon as well.
+    assert_eq!(shown()[1], dropped[1] + 20);
 }

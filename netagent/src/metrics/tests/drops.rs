@@ -2,7 +2,10 @@ use insta::assert_snapshot;
 use netagent_common::counters::{Direction, Reason};
 
 use super::{classic, samples};
-use crate::show::sample::{drops, name, node};
+use crate::{
+    show::sample::{drops, name, node},
+    state::DeviceDrops,
+};
 
 #[test]
 fn drop_series_exist_before_the_first_drop() {
@@ -52,4 +55,18 @@ fn counted_drop_replaces_its_zero() {
         "netagent_receive_drop_packets_total{device=\"tap8\",vlan=\"other\",reason=\"vlan-not",
     );
     assert_snapshot!(found, @r#"netagent_receive_drop_packets_total{device="tap8",vlan="other",reason="vlan-not-allowed"} 9"#);
+}
+
+#[test]
+fn drops_of_devices_have_a_family_of_their_own() {
+    let mut node = node();
+    for (device, receive, transmit) in [("eth2", 5, 0), ("tap7", 0, 59_008)] {
+        node.counters.devices.insert(name(device), DeviceDrops { receive, transmit });
+    }
+    assert_snapshot!(samples(&classic(node), "netagent_device_drop_packets_total"), @r#"
+    netagent_device_drop_packets_total{device="eth2",direction="receive"} 5
+    netagent_device_drop_packets_total{device="eth2",direction="transmit"} 0
+    netagent_device_drop_packets_total{device="tap7",direction="receive"} 0
+    netagent_device_drop_packets_total{device="tap7",direction="transmit"} 59008
+    "#);
 }

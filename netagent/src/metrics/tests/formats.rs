@@ -127,6 +127,7 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="warning",code="no-answer"} 0
     netagent_problems{severity="warning",code="reload-failed"} 0
     netagent_problems{severity="warning",code="restart-needed"} 0
+    netagent_problems{severity="error",code="not-listening"} 0
     netagent_problems{severity="error",code="state-damaged"} 0
     netagent_problems{severity="warning",code="state-not-written"} 0
     netagent_problems{severity="error",code="rejected"} 0
@@ -137,6 +138,7 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="info",code="released"} 0
     netagent_problems{severity="info",code="device-missing"} 0
     netagent_problems{severity="error",code="nic-missing"} 0
+    netagent_problems{severity="error",code="alternative-name"} 0
     netagent_problems{severity="error",code="nic-in-use"} 0
     netagent_problems{severity="warning",code="member-down"} 0
     netagent_problems{severity="error",code="lacp-no-partner"} 0
@@ -157,6 +159,8 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="info",code="rules-of-others"} 0
     netagent_problems{severity="warning",code="unmanaged-port"} 0
     netagent_problems{severity="info",code="left-alone"} 0
+    netagent_problems{severity="info",code="link-local-kept"} 0
+    netagent_problems{severity="info",code="port-down"} 0
     netagent_problems{severity="info",code="silent"} 0
     netagent_problems{severity="warning",code="address-on-port"} 0
     netagent_problems{severity="warning",code="other-manager"} 0

@@ -65,11 +65,22 @@ fn flags_of_a_bridge_port_are_set_if_they_are_asked_for_and_differ() {
 }
 
 #[test]
-fn a_port_that_is_down_is_set_up_and_a_bond_with_its_members() {
-    let (text, _) = of_tap(|_, observed| {
+fn a_port_that_was_set_down_stays_down_and_a_bond_is_set_up_with_its_members() {
+    let (text, plan) = of_tap(|_, observed| {
         observed.links.get_mut(&name("tap7")).unwrap().up = false;
     });
-    assert_eq!(text, "ip link set tap7 up");
+    assert_eq!((text.as_str(), found(&plan, Code::PortDown).len()), ("", 1));
+    // It is plugged in again.
+    let (text, plan) = of_tap(|_, observed| {
+        let tap = observed.links.get_mut(&name("tap7")).unwrap();
+        (tap.up, tap.controller) = (false, None);
+    });
+    assert!(text.starts_with("ip link set tap7 up\nip link set tap7 master oob-br"), "{text}");
+    assert!(found(&plan, Code::PortDown).is_empty());
+    let (text, _) = of_tap(|_, observed| {
+        observed.links.get_mut(&name("eth3")).unwrap().up = false;
+    });
+    assert_eq!(text, "ip link set eth3 up");
     let (text, _) = of_tap(|_, observed| {
         observed.links.get_mut(&name("oob-bo")).unwrap().up = false;
     });
@@ -304,4 +315,37 @@ fn a_change_of_a_policy_is_told_by_network_and_vlans() {
     assert_eq!(told(&access, &empty), ["tap7: VLAN 100 → none"]);
     let other = PortPolicy { network: "b".to_owned(), ..access.clone() };
     assert_eq!(told(&access, &other), ["tap7: network corp-net → b"]);
+}
+
+#[test]
+fn lldp_passes_where_it_is_asked_for_and_keeps_its_form() {
+    let lldp = |native: bool, asked: bool, mask: u16| {
+        let (mut observed, datapath) = settled();
+        let mut desired = desired(OOB);
+        let port = desired.ports.get_mut(&name("tap7")).unwrap();
+        port.security.allow_link_local = asked;
+        if native {
+            port.pvid = desired.bridges[&name("oob-br")].native;
+        }
+        for device in ["tap7", "oob-bo"] {
+            observed.links.get_mut(&name(device)).unwrap().group_fwd_mask = mask;
+        }
+        let plan = planned(&desired, &observed, &datapath);
+        let steps = steps(&desired, &observed, &datapath);
+        let steps = steps.lines().filter(|step| step.contains("group_fwd_mask"));
+        let steps: Vec<String> = steps.map(str::to_owned).collect();
+        (steps, found(&plan, Code::LinkLocalKept).len())
+    };
+    let set = |device: &str, mask: &str| {
+        format!("ip link set {device} type bridge_slave group_fwd_mask {mask}")
+    };
+    let both = |mask| vec![set("oob-bo", mask), set("tap7", mask)];
+    assert_eq!(lldp(true, true, 0), (both("0x4000"), 0));
+    assert_eq!(lldp(true, true, 8), (both("0x4008"), 0));
+    assert_eq!(lldp(true, true, 0x4000), (vec![], 0));
+    // The bond is netagent's; of the tap nobody knows how it was found.
+    assert_eq!(lldp(true, false, 0x4008), (vec![set("oob-bo", "0x8")], 0));
+    // The bridge filters VLANs: the frames would leave with the tag of VLAN 100.
+    assert_eq!(lldp(false, true, 0), (vec![], 1));
+    assert_eq!(lldp(false, false, 0), (vec![], 0));
 }
