@@ -17,6 +17,7 @@ mod lab;
 mod node;
 mod program;
 mod rng;
+mod tap;
 mod unpacked;
 mod wire;
 
