@@ -122,8 +122,8 @@ impl fmt::Display for DatapathChange {
                 }
             }
             Self::Detach(name, hook) => write!(f, "detach {} from {name}", hook.program()),
-            Self::RxVlanOn(nic) => write!(f, "ethtool -K {nic} rxvlan on"),
-            Self::RxVlanOff(_, nic) => write!(f, "ethtool -K {nic} rxvlan off"),
+            Self::RxVlanOn(nic, tags) => write!(f, "ethtool -K {nic}{}", tags.option("on")),
+            Self::RxVlanOff(_, nic, tags) => write!(f, "ethtool -K {nic}{}", tags.option("off")),
         }
     }
 }
