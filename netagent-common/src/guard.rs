@@ -2,20 +2,27 @@
 //!
 //! A sender hides behind tags, LLC/SNAP (VU#855201), IPv6 extension headers and fragments (RFC
 //! 7113): the walk goes through all of them, within bounds, and what is beyond the bounds is
-//! refused.
+//! refused. Receivers differ in frames whose lengths and headers contradict each other: such a
+//! frame is refused, as no stack sends it.
 
 use core::ops::ControlFlow;
 
 use crate::{
     counters::Reason,
     policy::{DHCP_GUARD, MAC_GUARD, RA_GUARD},
-    vlan::is_tpid,
 };
 
+mod arp;
+mod ethernet;
+mod ipv4;
 mod ipv6;
 
-pub(crate) use self::ipv6::{
-    ICMPV6, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, ROUTER_SOLICITATION, upper_layer,
+pub(crate) use self::{
+    arp::sender as arp_sender,
+    ethernet::packet,
+    ipv6::{
+        ICMPV6, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, ROUTER_SOLICITATION, upper_layer,
+    },
 };
 
 /// Flags of ports whose frames are looked into.
@@ -26,21 +33,23 @@ pub(crate) const ARP: u16 = 0x0806;
 pub(crate) const RARP: u16 = 0x8035;
 pub(crate) const IPV6: u16 = 0x86dd;
 
-const UDP: u8 = 17;
-
-/// Length of an Ethernet address pair, behind which the Ethertype is.
-const ADDRESSES: usize = 12;
-/// Largest value of the field behind the addresses that is a length (IEEE 802.3 §3.2.6).
-const MAX_LENGTH: u16 = 1500;
-/// LLC header of SNAP with the OUI of RFC 1042, or of bridge tunnels (IEEE 802.1H).
-const SNAP: [[u8; 6]; 2] = [[0xaa, 0xaa, 3, 0, 0, 0], [0xaa, 0xaa, 3, 0, 0, 0xf8]];
-/// Most tags and LLC headers before a protocol.
-const MAX_LAYERS: u32 = 4;
+pub(crate) const TCP: u8 = 6;
+pub(crate) const UDP: u8 = 17;
 
 /// The bytes of a frame.
 pub trait Bytes {
+    /// Their number, without a tag in the metadata.
+    fn length(&self) -> usize;
+
     /// Those at an offset; `None` where the frame ends before.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
+
+    /// The number. The programs have it without what the verifier knows of it: otherwise no two steps
+    /// of a walk look alike to the verifier, and it gives up.
+    #[inline(always)]
+    fn unknown(&self, number: usize) -> usize {
+        number
+    }
 
     /// Takes at most so many steps, until one breaks. The programs do it by `bpf_loop`: without
     /// CAP_PERFMON the verifier gives up on a loop, as it follows each branch as if the CPU took
@@ -62,6 +71,10 @@ pub trait Walk {
 }
 
 impl Bytes for [u8] {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.get(offset..)?.first_chunk().copied()
     }
@@ -69,6 +82,17 @@ impl Bytes for [u8] {
 
 /// An Ethernet address.
 pub type Mac = [u8; 6];
+
+/// A packet in a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packet {
+    /// Its Ethertype; 0: none.
+    pub protocol: u16,
+    /// Offset of its first byte.
+    pub start: usize,
+    /// Offset behind its last byte, and behind padding where the frame has no length field.
+    pub end: usize,
+}
 
 /// Looks into a frame from a VM; the error is why it is refused. `flags` as in
 /// [`crate::decide::decide`]; `owns` tells whether the VM may use an address.
@@ -78,95 +102,38 @@ pub fn check(
     frame: &(impl Bytes + ?Sized),
     owns: impl Fn(Mac) -> bool + Copy,
 ) -> Result<(), Reason> {
-    if flags & MAC_GUARD != 0 && !owns(read(frame, 6)?) {
+    if flags & MAC_GUARD != 0 && !owns(frame.read(6).ok_or(Reason::Malformed)?) {
         return Err(Reason::MacSpoofed);
     }
-    let (protocol, offset) = protocol(frame)?;
-    match protocol {
-        ARP | RARP if flags & MAC_GUARD != 0 => arp(frame, offset, owns),
-        IPV4 if flags & DHCP_GUARD != 0 => ipv4(frame, offset),
-        IPV6 => ipv6::check(flags, frame, offset, owns),
+    let packet = packet(frame)?;
+    match packet.protocol {
+        ARP | RARP if flags & MAC_GUARD != 0 => arp::check(frame, packet, owns),
+        IPV4 if flags & DHCP_GUARD != 0 => ipv4::check(frame, packet),
+        IPV6 => ipv6::check(flags, frame, packet, owns),
         _ => Ok(()),
     }
 }
 
-/// What the frame carries, and where that begins.
+/// The bytes at an offset, all of which must be before an end.
+///
+/// Without a comparison, from which the verifier would learn; see [`Bytes::unknown`]. Beyond the
+/// end, the offset is one that no frame has.
 #[inline(always)]
-pub(crate) fn protocol(frame: &(impl Bytes + ?Sized)) -> Result<(u16, usize), Reason> {
-    let mut layers = Layers { offset: ADDRESSES, result: Err(Reason::StackedTag) };
-    frame.walk(MAX_LAYERS, &mut layers);
-    layers.result
-}
-
-/// The tags and LLC headers before a protocol.
-struct Layers {
-    /// The offset of an Ethertype or length.
-    offset: usize,
-    result: Result<(u16, usize), Reason>,
-}
-
-impl Walk for Layers {
-    #[inline(always)]
-    fn step(&mut self, frame: &(impl Bytes + ?Sized)) -> ControlFlow<()> {
-        let offset = self.offset;
-        let Some(ethertype) = frame.read(offset).map(u16::from_be_bytes) else {
-            self.result = Err(Reason::Malformed);
-            return ControlFlow::Break(());
-        };
-        let protocol = if is_tpid(ethertype) {
-            self.offset += 4;
-            return ControlFlow::Continue(());
-        } else if ethertype > MAX_LENGTH {
-            ethertype
-        } else {
-            match frame.read::<6>(offset + 2) {
-                // The Ethertype of SNAP is where that of a frame without it would be.
-                Some(llc) if SNAP.contains(&llc) => {
-                    self.offset += 8;
-                    return ControlFlow::Continue(());
-                }
-                _ => 0,
-            }
-        };
-        self.result = Ok((protocol, offset + 2));
-        ControlFlow::Break(())
-    }
-}
-
-/// ARP and RARP over Ethernet (RFC 826, RFC 903): the sender's hardware address.
-#[inline(always)]
-fn arp(
+pub(crate) fn before<const N: usize>(
+    end: usize,
     frame: &(impl Bytes + ?Sized),
     offset: usize,
-    owns: impl Fn(Mac) -> bool,
-) -> Result<(), Reason> {
-    if owns(read(frame, offset + 8)?) { Ok(()) } else { Err(Reason::ArpSpoofed) }
+) -> Result<[u8; N], Reason> {
+    let left = end.wrapping_sub(offset + N).cast_signed();
+    let beyond = (left >> (isize::BITS - 1)).cast_unsigned();
+    frame.read(offset | beyond).ok_or(Reason::Malformed)
 }
 
-/// DHCP over IPv4 (RFC 2131 §4.1): a server sends from port 67, and to port 68.
+/// The ports of a UDP header (RFC 768), which must be whole.
 #[inline(always)]
-fn ipv4(frame: &(impl Bytes + ?Sized), offset: usize) -> Result<(), Reason> {
-    let [version_and_length] = read(frame, offset)?;
-    let fragment = u16::from_be_bytes(read(frame, offset + 6)?) & 0x1fff;
-    let [protocol] = read(frame, offset + 9)?;
-    // Ports are in the first fragment only, and without it the others come to nothing.
-    if protocol != UDP || fragment != 0 {
-        return Ok(());
-    }
-    let offset = offset + usize::from(version_and_length & 0xf) * 4;
-    let (from, to) = ports(frame, offset)?;
-    if from == 67 || to == 68 { Err(Reason::DhcpServer) } else { Ok(()) }
-}
-
-#[inline(always)]
-fn ports(frame: &(impl Bytes + ?Sized), offset: usize) -> Result<(u16, u16), Reason> {
-    let [a, b, c, d] = read(frame, offset)?;
+fn ports(end: usize, frame: &(impl Bytes + ?Sized), offset: usize) -> Result<(u16, u16), Reason> {
+    let [a, b, c, d, ..] = before::<8>(end, frame, offset)?;
     Ok((u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
-}
-
-#[inline(always)]
-fn read<const N: usize>(frame: &(impl Bytes + ?Sized), offset: usize) -> Result<[u8; N], Reason> {
-    frame.read(offset).ok_or(Reason::Malformed)
 }
 
 #[cfg(test)]

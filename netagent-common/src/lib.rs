@@ -8,6 +8,7 @@
 //! - [`forward`]: the FDB map, and the decision whether a frame may bypass the bridge.
 //! - [`guard`]: the checks against spoofing, rogue DHCP servers and rogue routers.
 //! - [`silence`]: ports that stay silent until their VM runs.
+//! - [`segments`]: the frames that a device sends for a GSO frame.
 //! - [`limit`]: the limits of addresses and of broadcast, multicast and unknown unicast.
 //! - [`counters`]: traffic by (port, VID), drops by (port, VID, direction, reason).
 //! - [`fnv`]: the hash of names that persist.
@@ -27,6 +28,7 @@ pub mod limit;
 pub mod mac;
 pub mod policy;
 pub mod sample;
+pub mod segments;
 pub mod silence;
 pub mod vlan;
 

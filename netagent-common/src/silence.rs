@@ -3,7 +3,7 @@
 
 use crate::guard::{
     ARP, Bytes, ICMPV6, IPV4, IPV6, NEIGHBOUR_ADVERTISEMENT, NEIGHBOUR_SOLICITATION, RARP,
-    ROUTER_SOLICITATION, protocol, upper_layer,
+    ROUTER_SOLICITATION, arp_sender, before, packet, upper_layer,
 };
 
 const IGMP: u8 = 2;
@@ -49,10 +49,12 @@ pub fn is_unprompted(frame: &(impl Bytes + ?Sized)) -> bool {
 fn read(frame: &(impl Bytes + ?Sized)) -> Option<bool> {
     let [first] = frame.read(0)?;
     let is_group = first & 1 != 0;
-    let (protocol, offset) = protocol(frame).ok()?;
-    Some(match protocol {
+    let packet = packet(frame).ok()?;
+    let offset = packet.start;
+    Some(match packet.protocol {
         // A sender that is its own target, or has no address yet.
         ARP => {
+            arp_sender(frame, packet).ok()?;
             let (sender, target): ([u8; 4], [u8; 4]) =
                 (frame.read(offset + 14)?, frame.read(offset + 24)?);
             sender == target || sender == [0; 4]
@@ -64,13 +66,11 @@ fn read(frame: &(impl Bytes + ?Sized)) -> Option<bool> {
         }
         IPV6 => {
             // A later fragment without the first one says nothing.
-            let Some((protocol, message)) = upper_layer(frame, offset).ok()? else {
-                return Some(true);
-            };
-            if protocol != ICMPV6 {
+            let Some(upper) = upper_layer(frame, packet).ok()? else { return Some(true) };
+            if upper.protocol != ICMPV6 {
                 return Some(false);
             }
-            let [kind, _, _, _, flags] = frame.read(message)?;
+            let [kind, _, _, _, flags] = before(upper.end, frame, upper.start).ok()?;
             if LISTENERS.contains(&kind) || kind == ROUTER_SOLICITATION {
                 return Some(true);
             }
@@ -128,6 +128,8 @@ mod tests {
     /// With these headers before the ICMPv6 message.
     fn icmpv6(source: u8, headers: &[u8], kind: u8, flags: u8) -> Vec<u8> {
         let mut payload = vec![0; 40];
+        payload[0] = 0x60;
+        payload[5] = u8::try_from(headers.len() + 35).unwrap();
         payload[6] = if headers.is_empty() { ICMPV6 } else { 0 };
         payload[8 + 15] = source;
         payload.extend(headers);
@@ -139,6 +141,8 @@ mod tests {
     #[test]
     fn what_makes_an_address_known_is_unprompted() {
         let mine = [10, 0, 0, 1];
+        let mut long_addresses = arp(EVERYBODY, 1, mine, [10, 0, 0, 2]);
+        long_addresses[18] = 8;
         let hop_by_hop = [ICMPV6, 0, 5, 2, 0, 0, 1, 0];
         let mut lldp = frame([1, 0x80, 0xc2, 0, 0, 0xe], 0x88cc, &[0; 46]);
         for bytes in [
@@ -155,6 +159,8 @@ mod tests {
             icmpv6(0, &[], NEIGHBOUR_SOLICITATION, 0),
             icmpv6(1, &[], ROUTER_SOLICITATION, 0),
             icmpv6(1, &hop_by_hop, 143, 0),
+            // The addresses are elsewhere.
+            long_addresses,
             lldp.clone(),
             lldp.drain(..20).collect(),
             Vec::new(),

@@ -1,20 +1,27 @@
 //! The checks of a VM's port besides VLANs. Each check is behind its flag: see `FLAGS`.
 
-use core::{mem::offset_of, ops::ControlFlow};
+use core::{
+    mem::{offset_of, transmute},
+    ops::ControlFlow,
+};
 
-use aya_ebpf::helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns};
+use aya_ebpf::{
+    bindings::__sk_buff,
+    helpers::{bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
+};
 use netagent_common::{
     counters::Reason,
     guard::{self, GUARDS},
     limit::{Admission, MAC_SLOTS, MacSlot, StormState, admit_rate},
     mac::is_group,
     policy::{ISOLATED, ISOLATION, MAC_LIMIT, Policy, SILENT, STORM, UPLINK, load},
+    segments::Frames,
     silence::{TOLD, is_unprompted},
 };
 
 use crate::{
-    forward, maps,
-    packet::{Skb, addresses},
+    FLAGS, forward, maps,
+    packet::{Skb, addresses, context},
     repeat::{Body, repeat},
 };
 
@@ -22,12 +29,21 @@ const BROADCAST: u64 = 0xffff_ffff_ffff;
 
 /// Checks a frame from a VM. Returns the reason to drop it.
 #[inline(always)]
-pub fn from_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, vid: u16) -> Option<Reason> {
+pub fn from_vm(
+    skb: &Skb<'_>,
+    policy: &Policy,
+    flags: u32,
+    vid: u16,
+    packets: Frames,
+) -> Option<Reason> {
     let record = policy.record;
-    if flags & GUARDS != 0
-        && let Err(reason) = guard::check(flags, skb, move |mac| maps::owns(record, mac))
-    {
-        return Some(reason);
+    if flags & GUARDS != 0 {
+        // SAFETY: the context.
+        let refused = unsafe { guards(skb.raw(), flags, u32::from(record)) };
+        if refused != 0 {
+            // SAFETY: what `guards` returns.
+            return Some(unsafe { transmute::<u16, Reason>(refused as u16) });
+        }
     }
     if flags & SILENT != 0 && is_silent(skb, policy) {
         return Some(Reason::Silent);
@@ -35,12 +51,55 @@ pub fn from_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, vid: u16) -> Option<R
     if flags & MAC_LIMIT != 0 && !may_use_address(skb, policy) {
         return Some(Reason::MacLimit);
     }
-    if flags & STORM != 0 { storm(skb, policy, vid) } else { None }
+    if flags & STORM != 0 { storm(skb, policy, vid, packets) } else { None }
+}
+
+/// The reason why a guard refuses a frame; 0: none does.
+///
+/// # Safety
+///
+/// The pointer is the context.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn guards(skb: *mut __sk_buff, flags: u32, record: u32) -> u32 {
+    const { assert!(Reason::Malformed as u16 != 0) };
+    let flags = flags & FLAGS.load();
+    if flags & GUARDS == 0 {
+        return 0;
+    }
+    // SAFETY: the context.
+    let skb = unsafe { context(skb) };
+    match guard::check(flags, &Skb(&skb), move |mac| maps::owns(record as u16, mac)) {
+        Ok(()) => 0,
+        Err(reason) => reason as u32,
+    }
+}
+
+/// Whether a frame is unprompted, otherwise 0.
+///
+/// # Safety
+///
+/// The pointer is the context.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn unprompted(skb: *mut __sk_buff) -> u32 {
+    if FLAGS.load() & SILENT == 0 {
+        return 0;
+    }
+    // SAFETY: the context.
+    let skb = unsafe { context(skb) };
+    u32::from(is_unprompted(&Skb(&skb)))
 }
 
 /// Checks a frame to a VM. Returns the reason to drop it.
 #[inline(always)]
-pub fn to_vm(skb: &Skb<'_>, policy: &Policy, flags: u32, _vid: u16) -> Option<Reason> {
+pub fn to_vm(
+    skb: &Skb<'_>,
+    policy: &Policy,
+    flags: u32,
+    _vid: u16,
+    _packets: Frames,
+) -> Option<Reason> {
     if flags & ISOLATION == 0 {
         return None;
     }
@@ -64,7 +123,8 @@ fn is_silent(skb: &Skb<'_>, policy: &Policy) -> bool {
     let Some([_, source]) = addresses(skb.linear()) else { return true };
     // SAFETY: as above.
     unsafe { mac.write_volatile(source) };
-    if over == 0 && is_unprompted(skb) {
+    // SAFETY: the context.
+    if over == 0 && unsafe { unprompted(skb.raw()) } != 0 {
         return true;
     }
     // SAFETY: as above.
@@ -100,7 +160,7 @@ impl Body for Slots {
 }
 
 #[inline(always)]
-fn storm(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<Reason> {
+fn storm(skb: &Skb<'_>, policy: &Policy, vid: u16, packets: Frames) -> Option<Reason> {
     let [destination, _] = addresses(skb.linear())?;
     if !is_group(destination)
         && (policy.unknown_limit == 0 || forward::knows(policy, vid, destination))
@@ -126,7 +186,7 @@ fn storm(skb: &Skb<'_>, policy: &Policy, vid: u16) -> Option<Reason> {
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_ns() };
     // SAFETY: one word of a map element.
-    match admit_rate(unsafe { due.read_volatile() }, limit, skb.packets(), now) {
+    match admit_rate(unsafe { due.read_volatile() }, limit, packets.most(), now) {
         Some(later) => {
             // SAFETY: one word of a map element.
             unsafe { due.write_volatile(later) };

@@ -13,12 +13,13 @@ use netagent_common::{
     MAX_PORTS,
     counters::add,
     sample::{RING_BYTES, Sample, SampleFilter, Unsampled, WINDOWS, Window, window},
+    segments::Frames,
 };
 
 use crate::{
     log,
     maps::{self, Drop},
-    packet::{Copied, copy_skb, copy_xdp, skb_size},
+    packet::{Copied, copy_skb, copy_xdp, skb_bytes},
 };
 
 /// The samples.
@@ -41,10 +42,9 @@ static MONITOR_MISSED: PerCpuArray<Unsampled, 1> = PerCpuArray::new();
 // Not inlined, with few arguments: the code for frames that pass keeps its registers.
 #[cold]
 #[inline(never)]
-pub fn skb(skb: *mut __sk_buff, ifindex: u32, drop: Drop) {
+pub fn skb(skb: *mut __sk_buff, ifindex: u32, packets: Frames, drop: Drop) {
     log::fault(ifindex, &drop);
-    let (packets, bytes) = skb_size(skb);
-    maps::count_drop(drop, packets, bytes);
+    maps::count_drop(drop, packets.count(), skb_bytes(skb));
     let Some(time) = wanted(&drop) else { return };
     take(time, &drop, |to| copy_skb(skb, ifindex, to));
 }

@@ -26,6 +26,7 @@ use netagent_common::{
     },
     mac::is_group,
     policy::{FAST, FAST_XDP, PER_VLAN, Policy, SERVICES, TUNNEL},
+    segments::Frames,
 };
 
 use crate::{
@@ -164,18 +165,19 @@ fn is_settled(fdb: FdbState, policy: &Policy, vid: u16, source: u64, epoch: u32)
 /// Sends a frame to its egress port: by a redirect to the port's egress hook, or by the bridge. The
 /// frame must be tagged as inside the bridge. Returns the TC action.
 #[inline(always)]
-pub fn send(skb: &Skb<'_>, policy: &Policy, vid: u16, egress: Egress) -> i32 {
+pub fn send(skb: &Skb<'_>, policy: &Policy, vid: u16, egress: Egress, packets: Frames) -> i32 {
     let to = egress.port;
     if !skb.fits(to.ifindex) {
         // The bridge drops such a frame before the egress hook, and does not count it.
         let (direction, reason) = (Direction::Transmit, Reason::TooLong);
-        drops::skb(skb.raw(), to.ifindex, Drop { port: to.port, vid, direction, reason });
+        let drop = Drop { port: to.port, vid, direction, reason };
+        drops::skb(skb.raw(), to.ifindex, packets, drop);
         return if egress.bypass { TC_ACT_SHOT } else { TC_ACT_UNSPEC };
     }
     if !egress.bypass {
         return TC_ACT_UNSPEC;
     }
-    count(policy.port, offset_of!(PathStats, tc), skb.packets());
+    count(policy.port, offset_of!(PathStats, tc), packets.count());
     // SAFETY: an interface index and no flags.
     unsafe { bpf_redirect(to.ifindex, 0) as i32 }
 }
@@ -191,6 +193,7 @@ pub fn into_peer(
     headers: Headers,
     vid: u16,
     tagging: Tagging,
+    packets: Frames,
 ) -> Option<Result<i32, Reason>> {
     if !may_enter_peer(policy, to) || !skb.fits(to.ifindex) {
         return None;
@@ -200,7 +203,7 @@ pub fn into_peer(
     if let Err(reason) = skb.retag(retag) {
         return Some(Err(reason));
     }
-    let packets = skb.packets();
+    let packets = packets.count();
     maps::count(policy, vid, Direction::Receive, packets, bytes);
     maps::count(to, vid, Direction::Transmit, packets, bytes);
     count(policy.port, offset_of!(PathStats, tc), packets);

@@ -34,6 +34,7 @@ use netagent_common::{
     counters::{ANY_PORT, ANY_VID, Direction, Reason},
     decide::{Verdict, decide},
     policy::{FAST_XDP, OPTIONAL, Policy, TAGS_IN_BYTES},
+    segments::Frames,
 };
 
 use crate::{forward::Egress, maps::Drop, packet::Skb};
@@ -108,9 +109,9 @@ pub fn closed(_ctx: TcContext) -> i32 {
 }
 
 /// The checks of a port besides VLANs, for a port with these flags and a frame in this VLAN.
-type Checks = fn(&Skb<'_>, &Policy, u32, u16) -> Option<Reason>;
+type Checks = fn(&Skb<'_>, &Policy, u32, u16, Frames) -> Option<Reason>;
 
-fn no_checks(_: &Skb<'_>, _: &Policy, _: u32, _: u16) -> Option<Reason> {
+fn no_checks(_: &Skb<'_>, _: &Policy, _: u32, _: u16, _: Frames) -> Option<Reason> {
     None
 }
 
@@ -119,17 +120,18 @@ fn no_checks(_: &Skb<'_>, _: &Policy, _: u32, _: u16) -> Option<Reason> {
 #[inline(always)]
 fn filter(ctx: &TcContext, direction: Direction, checks: Checks) -> i32 {
     let skb = Skb(ctx);
+    let packets = skb.packets();
     let Some(policy) = maps::policy(skb.ifindex()) else {
         let reason = Reason::NoPolicy;
         let drop = Drop { port: ANY_PORT, vid: ANY_VID, direction, reason };
-        drops::skb(skb.raw(), skb.ifindex(), drop);
+        drops::skb(skb.raw(), skb.ifindex(), packets, drop);
         return TC_ACT_SHOT;
     };
-    match pass(&skb, policy, direction, checks) {
+    match pass(&skb, policy, direction, checks, packets) {
         Ok(action) => action,
         Err((vid, reason)) => {
             let drop = Drop { port: policy.port, vid, direction, reason };
-            drops::skb(skb.raw(), skb.ifindex(), drop);
+            drops::skb(skb.raw(), skb.ifindex(), packets, drop);
             TC_ACT_SHOT
         }
     }
@@ -142,6 +144,7 @@ fn pass(
     policy: &Policy,
     direction: Direction,
     checks: Checks,
+    packets: Frames,
 ) -> Result<i32, (u16, Reason)> {
     let bytes = skb.bytes();
     let flags = flags(policy);
@@ -149,7 +152,7 @@ fn pass(
     match decide(policy, flags, headers, direction) {
         Verdict::Pass(vid, tagging) => {
             // Before the tag is changed: that moves bytes.
-            if let Some(reason) = checks(skb, policy, flags, vid) {
+            if let Some(reason) = checks(skb, policy, flags, vid, packets) {
                 return Err((vid, reason));
             }
             let egress = match direction {
@@ -157,14 +160,15 @@ fn pass(
                 Direction::Transmit => None,
             };
             if let Some(Egress { port: to, bypass: true }) = egress
-                && let Some(sent) = forward::into_peer(skb, policy, to, headers, vid, tagging)
+                && let Some(sent) =
+                    forward::into_peer(skb, policy, to, headers, vid, tagging, packets)
             {
                 return sent.map_err(|reason| (vid, reason));
             }
             skb.tag(tagging).map_err(|reason| (vid, reason))?;
-            maps::count(policy, vid, direction, skb.packets(), bytes);
+            maps::count(policy, vid, direction, packets.count(), bytes);
             Ok(match egress {
-                Some(egress) => forward::send(skb, policy, vid, egress),
+                Some(egress) => forward::send(skb, policy, vid, egress, packets),
                 None => TC_ACT_UNSPEC,
             })
         }

@@ -1,5 +1,7 @@
 //! Reads the headers of a frame and changes its tag. All unsafe access to packets is here.
 
+use core::{num::NonZeroU32, ptr::NonNull};
+
 use aya_ebpf::{
     EbpfContext as _, Global,
     bindings::{__sk_buff, xdp_md},
@@ -17,6 +19,7 @@ use netagent_common::{
     mac::is_link_local,
     policy::TUNNEL,
     sample::CAPTURE,
+    segments::{Frames, segments},
     vlan::{TPID_C, TPID_S, is_tpid},
 };
 
@@ -65,8 +68,10 @@ impl Skb<'_> {
     }
 
     /// Number of frames: the segments of a GSO frame, otherwise one.
-    pub fn packets(&self) -> u64 {
-        packets(self.raw())
+    #[inline(always)]
+    pub fn packets(&self) -> Frames {
+        // SAFETY: the context.
+        Frames::from_word(unsafe { count_frames(self.raw()) })
     }
 
     /// Bytes, with the Ethernet header, without the tag in the metadata.
@@ -248,18 +253,43 @@ fn word<T: Copy>(start: usize, end: usize, offset: usize) -> Result<T, Reason> {
     Ok(unsafe { *((start + offset) as *const T) })
 }
 
+/// The context of a global function.
+///
+/// The verifier follows a global function once, by itself, and knows nothing of what it returns.
+/// Without CAP_PERFMON it follows the code behind a check again for each number that it knows
+/// (`explore_alu_limits`), and gives up: what has many branches is in a global function.
+///
+/// # Safety
+///
+/// The pointer is the argument of such a function.
 #[inline(always)]
-fn packets(skb: *mut __sk_buff) -> u64 {
-    // SAFETY: the verifier checks field reads of the context.
-    let segments = unsafe { (*skb).gso_segs };
-    if segments > 1 { u64::from(segments) } else { 1 }
+pub unsafe fn context(skb: *mut __sk_buff) -> TcContext {
+    // The verifier refuses a comparison with 0.
+    // SAFETY: a context.
+    TcContext::new(unsafe { NonNull::new_unchecked(skb) })
 }
 
-/// Packets and bytes of a frame for the counters.
-#[inline(always)]
-pub fn skb_size(skb: *mut __sk_buff) -> (u64, u64) {
+/// [`Skb::packets`], as a global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn count_frames(skb: *mut __sk_buff) -> u64 {
     // SAFETY: the verifier checks field reads of the context.
-    (packets(skb), u64::from(unsafe { (*skb).len }))
+    let (size, counted, length) = unsafe { ((*skb).gso_size, (*skb).gso_segs, (*skb).len) };
+    let frames = match NonZeroU32::new(size) {
+        None => Frames::ONE,
+        // The kernel counts modulo 65,536: that a short frame does not reach.
+        Some(_) if counted != 0 && u16::try_from(length).is_ok() => Frames::counted(counted),
+        // SAFETY: as above.
+        Some(size) => segments(&Skb(&unsafe { context(skb) }), size),
+    };
+    frames.word()
+}
+
+/// Bytes of a frame for the counters.
+#[inline(always)]
+pub fn skb_bytes(skb: *mut __sk_buff) -> u64 {
+    // SAFETY: the verifier checks field reads of the context.
+    u64::from(unsafe { (*skb).len })
 }
 
 /// Whether XDP can transmit a frame by a device after a change of its tag. The frame must be in one

@@ -11,10 +11,23 @@ use crate::{
 };
 
 impl Bytes for Skb<'_> {
+    #[inline(always)]
+    fn length(&self) -> usize {
+        self.0.len() as usize
+    }
+
     /// Reads beyond the linear part, too.
     #[inline(always)]
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]> {
         self.0.load(offset).ok()
+    }
+
+    /// By two reads of one field, of which the verifier does not know that they are equal.
+    #[inline(always)]
+    fn unknown(&self, number: usize) -> usize {
+        // SAFETY: the verifier checks field reads of the context.
+        let length = || unsafe { (&raw const (*self.raw()).len).read_volatile() };
+        number ^ (length() ^ length()) as usize
     }
 
     #[inline(always)]

@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
-    state::{Address, Hook, Lifetime, Neighbour, PortFlag, PortPolicy, Route, VlanFlags},
+    state::{
+        Address, HiddenTags, Hook, Lifetime, Neighbour, PortFlag, PortPolicy, Route, VlanFlags,
+    },
 };
 
 /// A change.
@@ -114,10 +116,11 @@ pub enum DatapathChange {
     MoveToFront(IfName, Hook, u32),
     /// Detaches a program.
     Detach(IfName, Hook),
-    /// Switches off VLAN receive offload on an uplink's NIC, so that XDP sees tags: uplink, NIC.
-    RxVlanOff(IfName, IfName),
-    /// Switches VLAN receive offload of a NIC on again.
-    RxVlanOn(IfName),
+    /// Switches off VLAN receive offloads on an uplink's NIC, so that XDP sees these tags: uplink,
+    /// NIC.
+    RxVlanOff(IfName, IfName, HiddenTags),
+    /// Switches VLAN receive offloads of a NIC on again.
+    RxVlanOn(IfName, HiddenTags),
 }
 
 impl LinkChange {
@@ -277,13 +280,13 @@ impl Change {
         match self {
             Self::Link(change) => change.devices(),
             Self::Datapath(change) => match change {
-                DatapathChange::RxVlanOff(uplink, nic) => vec![uplink, nic],
+                DatapathChange::RxVlanOff(uplink, nic, _) => vec![uplink, nic],
                 DatapathChange::SetPolicy(name, _)
                 | DatapathChange::Forget(name)
                 | DatapathChange::Attach(name, ..)
                 | DatapathChange::MoveToFront(name, ..)
                 | DatapathChange::Detach(name, _)
-                | DatapathChange::RxVlanOn(name) => vec![name],
+                | DatapathChange::RxVlanOn(name, _) => vec![name],
             },
         }
     }
@@ -298,21 +301,21 @@ impl DatapathChange {
             | Self::MoveToFront(..)
             | Self::Detach(..)
             | Self::RxVlanOff(..)
-            | Self::RxVlanOn(_) => "program",
+            | Self::RxVlanOn(..) => "program",
         }
     }
 
     /// The uplink of a change that concerns XDP only: the node works without it.
     pub fn uplink_with_xdp(&self) -> Option<&IfName> {
         match self {
-            Self::Attach(uplink, Hook::UplinkXdp, _) | Self::RxVlanOff(uplink, _) => Some(uplink),
+            Self::Attach(uplink, Hook::UplinkXdp, _) | Self::RxVlanOff(uplink, ..) => Some(uplink),
             Self::SetPolicy(uplink, policy) if policy.has(TAGS_IN_BYTES) => Some(uplink),
             Self::SetPolicy(..)
             | Self::Attach(..)
             | Self::MoveToFront(..)
             | Self::Detach(..)
             | Self::Forget(_)
-            | Self::RxVlanOn(_) => None,
+            | Self::RxVlanOn(..) => None,
         }
     }
 }

@@ -214,8 +214,8 @@ impl Datapath {
             }
             if links.links.contains_key(device) {
                 // A device that cannot be asked has no such offload.
-                let hides_tags = offload::rx_vlan(device).unwrap_or(false);
-                observed.rx_vlan.insert(device.clone(), hides_tags);
+                let hidden = offload::hidden_tags(device).unwrap_or_default();
+                observed.rx_vlan.insert(device.clone(), hidden);
             } else {
                 observed.rx_vlan.remove(device);
             }
@@ -335,8 +335,8 @@ impl Datapath {
                 self.programs.move_to_front(name, index(name)?, *hook, *flags)
             }
             DatapathChange::Detach(name, hook) => self.programs.detach(name, index_of(name), *hook),
-            DatapathChange::RxVlanOff(_, nic) => offload::set_rx_vlan(nic, false),
-            DatapathChange::RxVlanOn(nic) => offload::set_rx_vlan(nic, true),
+            DatapathChange::RxVlanOff(_, nic, tags) => offload::set(nic, *tags, false),
+            DatapathChange::RxVlanOn(nic, tags) => offload::set(nic, *tags, true),
         }
     }
 

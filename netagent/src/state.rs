@@ -5,6 +5,7 @@ mod counters;
 mod desired;
 mod filter;
 mod finding;
+mod hidden_tags;
 mod hook;
 mod lease;
 mod neighbour;
@@ -29,6 +30,7 @@ pub use self::{
     },
     filter::{ClsactSide, TcFilter, TcFilters},
     finding::{Code, Finding, Severity, State, Subject},
+    hidden_tags::HiddenTags,
     hook::Hook,
     lease::{Dhcp, LEASED_METRIC, Lease, Lifetime},
     neighbour::Neighbour,

@@ -7,3 +7,4 @@ mod gso;
 pub mod lab;
 mod processors;
 pub mod segments;
+mod tap;

@@ -18,6 +18,7 @@ mod names;
 mod node;
 mod program;
 mod rng;
+mod tap;
 mod unpacked;
 mod wire;
 

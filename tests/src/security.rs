@@ -195,6 +195,42 @@ fn vm_is_neither_a_dhcp_server_nor_a_router() {
     assert_eq!(lab.drops("vm-a", "router-advertisement"), 2);
 }
 
+/// Lengths that hide a message: behind the IPv6 payload, behind a length that is none, and in ARP
+/// with long addresses.
+#[test]
+fn frames_that_contradict_themselves_are_dropped() {
+    let checks = r#"macs: ["02:00:00:00:00:0a"], dhcpGuard: true, raGuard: true"#;
+    let lab = Lab::new([checks, ""]);
+    // A first fragment with eight bytes of options, and an echo behind its payload.
+    let mut fragment = ipv6(44, &[60, 0, 0, 1, 0, 0, 0, 1, 58, 0, 1, 4, 0, 0, 0, 0, 128, 0, 0, 0]);
+    fragment.payload[5] = 16;
+    let router = ipv6(58, &[134, 0, 0, 0]);
+    let snap = [&[0xaa, 0xaa, 3, 0, 0, 0, 0x86, 0xdd][..], &router.payload].concat();
+    let mut long = arp(0x0806, VM, VM);
+    long.payload[4] = 8;
+    // Discovery in a fragment (RFC 6980), and a jumbogram.
+    let alone = ipv6(44, &[58, 0, 0, 0, 0, 0, 0, 1, 133, 0, 0, 0, 0, 0, 0, 0]);
+    let mut jumbo = ipv6(17, &[0; 8]);
+    jumbo.payload[5] = 0;
+    let mut short = udp4(1000, 1000);
+    short.payload[3] = 24;
+    let frames = [
+        fragment,
+        frame(VM, 1501, &snap),
+        frame(VM, 1535, &snap),
+        long,
+        alone,
+        jumbo,
+        short,
+        frame(VM, TEST, &[1]),
+        arp(0x0806, VM, VM),
+        udp4(1000, 1000),
+        udp6(1000, 1000),
+    ];
+    assert_eq!(passed(&lab, &lab.wire, &frames), [7, 8, 9, 10]);
+    assert_eq!(lab.drops("vm-a", "malformed"), 7);
+}
+
 #[test]
 fn isolated_ports_reach_the_uplink_only() {
     let lab = Lab::new(["isolated: true", ""]);

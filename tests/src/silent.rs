@@ -63,6 +63,7 @@ pub fn arp(mac: [u8; 6], sender: [u8; 4], target: [u8; 4]) -> Frame {
 /// A message of ICMPv6, behind a hop-by-hop header if it is a report of multicast listeners.
 fn icmpv6(mac: [u8; 6], from: u8, kind: u8) -> Frame {
     let mut payload = vec![0; 40];
+    (payload[0], payload[5]) = (0x60, 50);
     payload[6] = if kind == 143 { 0 } else { 58 };
     payload[23] = from;
     if kind == 143 {

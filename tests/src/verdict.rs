@@ -192,11 +192,13 @@ fn frame(rng: &mut Rng, length: usize) -> Vec<u8> {
         &[0, 80, 0xaa, 0xaa, 3, 0, 0, 0],
         &[8, 0],
     ];
-    let payloads: [&[u8]; 5] = [
+    let payloads: [&[u8]; 7] = [
         &[],
         &[0x88, 0xb5],
         &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, 58, 255],
-        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 0, 0, 255],
+        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 58, 255],
+        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 16, 0, 255],
+        &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 16, 44, 255],
         &[8, 0, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 17],
     ];
     let head = [rng.pick(&beginnings), rng.pick(&payloads)].concat();

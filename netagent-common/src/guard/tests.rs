@@ -5,6 +5,7 @@ extern crate std;
 use super::*;
 
 mod kinds;
+mod refused;
 
 const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 9];
@@ -27,9 +28,13 @@ fn frame<const N: usize>(source: [u8; 6], parts: &[&[u8]]) -> [u8; N] {
 }
 
 const ARP_REQUEST: &[u8] = &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1];
-/// An IPv6 header up to the next header, less the Ethertype; then addresses of no interest.
-const V6: [u8; 8] = [0x86, 0xdd, 0x60, 0, 0, 0, 0, 64];
-const V6_REST: [u8; 33] = [0xff; 33];
+
+/// An Ethertype and an IPv6 header, with addresses of no interest.
+fn v6(length: u8, next: u8) -> [u8; 42] {
+    let mut header = [0xff; 42];
+    header[..9].copy_from_slice(&[0x86, 0xdd, 0x60, 0, 0, 0, 0, length, next]);
+    header
+}
 
 #[test]
 fn the_source_address_is_one_of_the_ports() {
@@ -42,12 +47,13 @@ fn the_source_address_is_one_of_the_ports() {
 
 #[test]
 fn arp_names_the_ports_address_however_it_is_wrapped() {
+    // The frame has 80 bytes.
     let wraps: [&[u8]; 5] = [
         &[],
         &[0x81, 0, 0, 100],
         &[0x81, 0, 0, 0, 0x81, 0, 0, 0],
-        &[0, 36, 0xaa, 0xaa, 3, 0, 0, 0],
-        &[0, 36, 0xaa, 0xaa, 3, 0, 0, 0, 0x81, 0, 0, 5],
+        &[0, 66, 0xaa, 0xaa, 3, 0, 0, 0],
+        &[0, 66, 0xaa, 0xaa, 3, 0, 0, 0, 0x81, 0, 0, 5],
     ];
     for wrap in wraps {
         let honest = frame::<80>(OWN, &[wrap, ARP_REQUEST, &OWN]);
@@ -55,7 +61,7 @@ fn arp_names_the_ports_address_however_it_is_wrapped() {
         let spoofed = frame::<80>(OWN, &[wrap, ARP_REQUEST, &OTHER]);
         assert_eq!(verdict(MAC_GUARD, &spoofed), Some(Reason::ArpSpoofed), "{wrap:x?}");
     }
-    let reverse = frame::<80>(OWN, &[&[0x80, 0x35], &ARP_REQUEST[2..], &OTHER]);
+    let reverse = frame::<80>(OWN, &[&[0x80, 0x35], &ARP_REQUEST[2..9], &[3], &OTHER]);
     assert_eq!(verdict(MAC_GUARD, &reverse), Some(Reason::ArpSpoofed));
     let cut = frame::<80>(OWN, &[ARP_REQUEST, &OWN]);
     assert_eq!(verdict(MAC_GUARD, &cut[..27]), Some(Reason::Malformed));
@@ -71,7 +77,7 @@ fn more_layers_than_anyone_sends_are_refused() {
 #[test]
 fn dhcp_of_a_server_is_told_from_that_of_a_client() {
     let udp = |ports: [u8; 4], fragment: u8| {
-        let header = [8, 0, 0x46, 0, 0, 0, 0, 0, 0, fragment, 64, 17];
+        let header = [8, 0, 0x46, 0, 0, 32, 0, 0, 0, fragment, 64, 17];
         frame::<80>(OWN, &[&header, &[0; 14], &ports])
     };
     assert_eq!(verdict(DHCP_GUARD, &udp([0, 67, 0, 68], 0)), Some(Reason::DhcpServer));
@@ -80,26 +86,24 @@ fn dhcp_of_a_server_is_told_from_that_of_a_client() {
     assert_eq!(verdict(DHCP_GUARD, &udp([0, 68, 0, 67], 0)), None);
     assert_eq!(verdict(DHCP_GUARD, &udp([0, 67, 0, 68], 9)), None);
     assert_eq!(verdict(RA_GUARD, &udp([0, 67, 0, 68], 0)), None);
-    let v6 = |ports: [u8; 4]| frame::<80>(OWN, &[&V6, &[17], &V6_REST, &ports]);
-    assert_eq!(verdict(DHCP_GUARD, &v6([2, 0x23, 2, 0x22])), Some(Reason::DhcpServer));
-    assert_eq!(verdict(DHCP_GUARD, &v6([9, 9, 2, 0x22])), Some(Reason::DhcpServer));
-    assert_eq!(verdict(DHCP_GUARD, &v6([2, 0x22, 2, 0x23])), None);
+    let udp = |ports: [u8; 4]| frame::<80>(OWN, &[&v6(8, 17), &ports]);
+    assert_eq!(verdict(DHCP_GUARD, &udp([2, 0x23, 2, 0x22])), Some(Reason::DhcpServer));
+    assert_eq!(verdict(DHCP_GUARD, &udp([9, 9, 2, 0x22])), Some(Reason::DhcpServer));
+    assert_eq!(verdict(DHCP_GUARD, &udp([2, 0x22, 2, 0x23])), None);
 }
 
 #[test]
 fn a_router_advertisement_is_found_behind_extension_headers() {
     let advertisement = [134, 0, 0, 0];
-    let plain = frame::<80>(OWN, &[&V6, &[58], &V6_REST, &advertisement]);
+    let plain = frame::<80>(OWN, &[&v6(16, 58), &advertisement]);
     assert_eq!(verdict(RA_GUARD, &plain), Some(Reason::RouterAdvertisement));
     assert_eq!(verdict(DHCP_GUARD, &plain), None);
-    let redirect = frame::<80>(OWN, &[&V6, &[58], &V6_REST, &[137, 0]]);
+    let redirect = frame::<80>(OWN, &[&v6(16, 58), &[137, 0]]);
     assert_eq!(verdict(RA_GUARD, &redirect), Some(Reason::RouterAdvertisement));
     let hidden = frame::<128>(
         OWN,
         &[
-            &V6,
-            &[0],
-            &V6_REST,
+            &v6(64, 0),
             &[60, 1],
             &[0; 14],
             &[44, 0, 0, 0, 0, 0, 0, 0],
@@ -108,12 +112,11 @@ fn a_router_advertisement_is_found_behind_extension_headers() {
         ],
     );
     assert_eq!(verdict(RA_GUARD, &hidden), Some(Reason::RouterAdvertisement));
-    let later =
-        frame::<128>(OWN, &[&V6, &[44], &V6_REST, &[58, 0, 0, 8, 0, 0, 0, 7], &advertisement]);
+    let later = frame::<128>(OWN, &[&v6(24, 44), &[58, 0, 0, 8, 0, 0, 0, 7], &advertisement]);
     assert_eq!(verdict(RA_GUARD, &later), None);
-    let cut = frame::<128>(OWN, &[&V6, &[60], &V6_REST, &[58, 200]]);
+    let cut = frame::<128>(OWN, &[&v6(64, 60), &[58, 200]]);
     assert_eq!(verdict(RA_GUARD, &cut), Some(Reason::Malformed));
-    let endless = frame::<256>(OWN, &[&V6, &[0], &V6_REST]);
+    let endless = frame::<256>(OWN, &[&v6(200, 60), &[60; 200]]);
     assert_eq!(verdict(RA_GUARD, &endless), Some(Reason::Malformed));
 }
 
@@ -125,7 +128,7 @@ fn neighbour_discovery_names_the_ports_address() {
             message[0] = kind;
             message[header..header + option.len()].copy_from_slice(option);
             let end = header + option.len();
-            (frame::<128>(OWN, &[&V6, &[58], &V6_REST, &message[..end]]), 54 + end)
+            (frame::<128>(OWN, &[&v6(u8::try_from(end).unwrap(), 58), &message[..end]]), 54 + end)
         };
         for (mac, expected) in [(OWN, None), (OTHER, Some(Reason::NdSpoofed))] {
             for option in [1, 2] {

@@ -114,10 +114,10 @@ pub fn first_changed(plan: &Plan, links: &Observed, datapath: &ObservedDatapath)
         let link = links.link(name)?;
         let known = links.originals.get(name).is_some_and(|known| known.index == link.index);
         let is_ours = link.is_owned() || link.controller.as_ref().is_some_and(is_owned);
-        let rx_vlan = datapath.rx_vlan.get(name) == Some(&true);
+        let hidden = datapath.rx_vlan.get(name).copied().unwrap_or_default();
         let routes = || links.routes_of(name).cloned().collect();
         (!known && !is_ours && !is_managed(name, link))
-            .then(|| Original::of(link, rx_vlan).with_routes(routes()))
+            .then(|| Original::of(link, hidden).with_routes(routes()))
     };
     let found = devices.into_iter().filter_map(|name| Some((name.clone(), original(name)?)));
     found.collect()
@@ -137,7 +137,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::state::{Kind, sample::link};
+    use crate::state::{HiddenTags, Kind, sample::link};
 
     #[test]
     fn devices_are_remembered_until_they_are_dropped_or_the_node_boots() {
@@ -146,7 +146,7 @@ mod tests {
         let open = |boot: &str| OriginalsFile::of_boot(&directory, boot.to_owned());
         let device = |name: &str, index| {
             let link = link(index, Kind::Other("tun".to_owned()));
-            (name.parse().unwrap(), Original::of(&link, false))
+            (name.parse().unwrap(), Original::of(&link, HiddenTags::NONE))
         };
         let mut file = open("one");
         assert!(file.devices().is_empty());

@@ -152,8 +152,12 @@ pub fn of_datapath(change: &DatapathChange, datapath: &ObservedDatapath) -> Vec<
                 None => vec![DatapathChange::Detach(name.clone(), *hook)],
             }
         }
-        DatapathChange::RxVlanOff(_, nic) => vec![DatapathChange::RxVlanOn(nic.clone())],
-        DatapathChange::RxVlanOn(nic) => vec![DatapathChange::RxVlanOff(nic.clone(), nic.clone())],
+        DatapathChange::RxVlanOff(_, nic, tags) => {
+            vec![DatapathChange::RxVlanOn(nic.clone(), *tags)]
+        }
+        DatapathChange::RxVlanOn(nic, tags) => {
+            vec![DatapathChange::RxVlanOff(nic.clone(), nic.clone(), *tags)]
+        }
     };
     back.into_iter().map(Change::Datapath).collect()
 }

@@ -128,8 +128,8 @@ impl fmt::Display for DatapathChange {
                 write!(f, "move {} before the other programs of {name}", hook.program())
             }
             Self::Detach(name, hook) => write!(f, "detach {} from {name}", hook.program()),
-            Self::RxVlanOn(nic) => write!(f, "ethtool -K {nic} rxvlan on"),
-            Self::RxVlanOff(_, nic) => write!(f, "ethtool -K {nic} rxvlan off"),
+            Self::RxVlanOn(nic, tags) => write!(f, "ethtool -K {nic}{}", tags.option("on")),
+            Self::RxVlanOff(_, nic, tags) => write!(f, "ethtool -K {nic}{}", tags.option("off")),
         }
     }
 }

@@ -142,8 +142,10 @@ fn mtu(view: &View<'_>, name: &IfName, link: &Link, original: &Original, unit: &
 }
 
 fn offload(view: &View<'_>, name: &IfName, original: &Original, unit: &mut Unit) {
-    if original.rx_vlan && view.datapath.rx_vlan.get(name) == Some(&false) {
-        unit.datapath(view, DatapathChange::RxVlanOn(name.clone()));
+    let Some(now) = view.datapath.rx_vlan.get(name) else { return };
+    let tags = original.hidden_tags().except(*now);
+    if tags.any() {
+        unit.datapath(view, DatapathChange::RxVlanOn(name.clone(), tags));
     }
 }
 

@@ -11,10 +11,13 @@ use crate::{
     config,
     names::Mac,
     state::{
-        Address, BondState, BridgeState, Hook, Kernel, Kind, Link, ObservedPort, Part, Route,
-        UnitId, VlanFlags, sample::link,
+        Address, BondState, BridgeState, HiddenTags, Hook, Kernel, Kind, Link, ObservedPort, Part,
+        Route, UnitId, VlanFlags, sample::link,
     },
 };
+
+/// Of a NIC with all offloads.
+const HIDDEN: HiddenTags = HiddenTags { c: true, s: true };
 
 mod adopted;
 mod bonds;
@@ -22,6 +25,7 @@ mod bridges;
 mod given_back;
 mod guarded;
 mod held_back;
+mod hidden_tags;
 mod hosts;
 mod ids;
 mod leases;

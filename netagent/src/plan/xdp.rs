@@ -12,7 +12,7 @@ use crate::{
     bond::{BondOption, XmitHashPolicy},
     change::DatapathChange,
     names::IfName,
-    state::{Code, FastPath, Hook, Port, Role},
+    state::{Code, FastPath, HiddenTags, Hook, Port, Role},
 };
 
 /// Attaches XDP after TC. The policy lets XDP drop frames only if every NIC leaves tags in the
@@ -28,8 +28,10 @@ pub fn attach(
     if view.xdp_sees_tags(name, nics) {
         return;
     }
-    for nic in nics.iter().filter(|nic| view.datapath.rx_vlan.get(nic) == Some(&true)) {
-        unit.datapath(view, DatapathChange::RxVlanOff(name.clone(), nic.clone()));
+    for (nic, tags) in nics.iter().map(|nic| (nic, view.hidden_tags(nic))) {
+        if tags.any() {
+            unit.datapath(view, DatapathChange::RxVlanOff(name.clone(), nic.clone(), tags));
+        }
     }
     let around =
         Surroundings { tags_in_bytes: true, xdp_frames: true, ..view.around(name, port, aware) };
@@ -108,9 +110,18 @@ impl View<'_> {
         let known = self.datapath.ports.get(name)?;
         // Another set of NICs may accept the program.
         let refused = known.xdp_refused && known.policy.nics == self.nics(port);
-        let text = || "the driver of a NIC refused the program".to_owned();
+        let text = || match self.hiding(port) {
+            Some((nic, tags)) => format!("{nic} hides tags from XDP: {} stays on", tags.text()),
+            None => "the driver of a NIC refused the program".to_owned(),
+        };
         let remedy = "set `fastPath: tc`, or `netagent reload` to try again";
         refused.then(|| (text(), remedy))
+    }
+
+    /// A NIC that hides tags, and which.
+    fn hiding<'a>(&self, port: &'a Port) -> Option<(&'a IfName, HiddenTags)> {
+        let Role::Uplink { nics, .. } = &port.role else { return None };
+        nics.iter().map(|nic| (nic, self.hidden_tags(nic))).find(|(_, tags)| tags.any())
     }
 
     /// An XDP program of others on an uplink or one of its NICs. While ours is attached there is
@@ -129,6 +140,11 @@ impl View<'_> {
         [name].into_iter().chain(nics).find_map(|device| Some((device.clone(), program(device)?)))
     }
 
+    /// The tags that a NIC hides from XDP.
+    fn hidden_tags(&self, nic: &IfName) -> HiddenTags {
+        self.datapath.rx_vlan.get(nic).copied().unwrap_or_default()
+    }
+
     fn attached(&self, name: &IfName, hook: Hook) -> bool {
         let index = self.observed.link(name).map(|link| link.index);
         let known = self.datapath.ports.get(name);
@@ -138,7 +154,7 @@ impl View<'_> {
     /// Whether XDP is attached and no NIC hides tags from it.
     pub fn xdp_sees_tags(&self, name: &IfName, nics: &BTreeSet<IfName>) -> bool {
         self.attached(name, Hook::UplinkXdp)
-            && nics.iter().all(|nic| self.datapath.rx_vlan.get(nic) != Some(&true))
+            && nics.iter().all(|nic| !self.hidden_tags(nic).any())
             && self.datapath.ports.get(name).is_some_and(|known| known.policy.has(TAGS_IN_BYTES))
     }
 }

@@ -32,8 +32,9 @@ pub const fn of(reason: Reason) -> [&'static str; 3] {
             "Find the sender by its source address (`netagent monitor --reason reserved-vid`).",
         ],
         Reason::Malformed => [
-            "truncated inside its headers",
-            "A faulty or hostile sender, or a NIC or driver that damages frames.",
+            "truncated inside its headers; with a guard: its lengths or headers disagree",
+            "A faulty or hostile sender, or a NIC or driver that damages frames. With a guard: \
+             neighbour discovery in fragments, jumbograms, ARP for other addresses.",
             "Port: look at the guest's frames (`netagent monitor --reason malformed`). Uplink: \
              look at the NIC's error counters (`ethtool -S`), its driver and its cable.",
         ],

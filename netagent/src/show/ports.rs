@@ -35,8 +35,8 @@ pub struct Row {
     outdated: Vec<&'static str>,
     /// Required programs that are not attached.
     missing: Vec<&'static str>,
-    /// XDP on an uplink: `off`, `native`, `native, rxvlan hides the tags`, `off: there is another
-    /// program`, or `refused by the driver`.
+    /// XDP on an uplink: `off`, `native`, `native, an offload hides the tags`, `off: there is
+    /// another program`, or `refused by the driver`.
     xdp: Option<&'static str>,
     #[serde(skip)]
     short_vids: String,
@@ -145,7 +145,7 @@ fn xdp(snapshot: &Snapshot, device: &IfName, port: &ObservedPort) -> Option<&'st
         Some("native")
     } else if attached {
         // The program then passes all frames to TC.
-        Some("native, rxvlan hides the tags")
+        Some("native, an offload hides the tags")
     } else if foreign() {
         Some("off: there is another program")
     } else if port.xdp_refused {

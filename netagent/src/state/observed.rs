@@ -8,7 +8,7 @@ use std::{
 use netagent_common::vlan::Vid;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, Hook, Neighbour, OWNED, Originals, PortPolicy, Route, Rule};
+use super::{Address, HiddenTags, Hook, Neighbour, OWNED, Originals, PortPolicy, Route, Rule};
 use crate::{
     bond::{BondOption, Mode},
     names::{Cidr, IfName, Mac},
@@ -19,9 +19,8 @@ use crate::{
 pub struct ObservedDatapath {
     /// Ports that have a policy.
     pub ports: BTreeMap<IfName, ObservedPort>,
-    /// Whether a NIC moves tags from received frames to the metadata (`ethtool -k`:
-    /// rx-vlan-offload).
-    pub rx_vlan: BTreeMap<IfName, bool>,
+    /// The tags that a NIC moves from received frames to the metadata.
+    pub rx_vlan: BTreeMap<IfName, HiddenTags>,
     /// Whether the receiving device counts frames of `bpf_redirect_peer` (6.7, commit
     /// 024ee930cb3c).
     pub counted_peers: bool,

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netagent_common::vlan::Vid;
 use serde::{Deserialize, Serialize};
 
-use super::{Address, BondState, BridgeState, Kind, Link, Route, VlanFlags};
+use super::{Address, BondState, BridgeState, HiddenTags, Kind, Link, Route, VlanFlags};
 use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
@@ -34,8 +34,11 @@ pub struct Original {
     pub bridge: Option<BridgeState>,
     /// A bond: its options.
     pub bond: Option<Vec<BondOption>>,
-    /// Whether the NIC moves VLAN tags from received frames to the metadata.
-    pub rx_vlan: bool,
+    /// Whether the NIC moves C-tags from received frames to the metadata.
+    rx_vlan: bool,
+    /// Whether it does so with S-tags. Earlier files do not say.
+    #[serde(default)]
+    rx_vlan_stag: bool,
     /// Its addresses.
     pub addresses: Vec<(Cidr, Address)>,
     /// The routes over it.
@@ -51,7 +54,7 @@ pub struct Original {
 
 impl Original {
     /// A device as it is now.
-    pub fn of(link: &Link, rx_vlan: bool) -> Self {
+    pub fn of(link: &Link, hidden: HiddenTags) -> Self {
         let flags = |vid: &Vid| link.vlans[vid];
         let vids: Vec<Vid> = link.vlans.keys().copied().collect();
         let ranges =
@@ -78,13 +81,19 @@ impl Original {
             vlans: ranges.filter_map(range).collect(),
             bridge,
             bond,
-            rx_vlan,
+            rx_vlan: hidden.c,
+            rx_vlan_stag: hidden.s,
             addresses: link.addresses.iter().map(|(cidr, known)| (*cidr, known.clone())).collect(),
             routes: BTreeSet::new(),
             vlan,
             group_fwd_mask: link.group_fwd_mask,
             alias: link.alias.clone(),
         }
+    }
+
+    /// The tags that the NIC moved to the metadata.
+    pub const fn hidden_tags(&self) -> HiddenTags {
+        HiddenTags { c: self.rx_vlan, s: self.rx_vlan_stag }
     }
 
     /// The device with the routes over it.
@@ -119,7 +128,7 @@ mod tests {
         let pvid = VlanFlags { pvid: true, untagged: true };
         tap.vlans = [2, 3, 4, 9, 4094].map(|vid| (Vid::new(vid).unwrap(), <_>::default())).into();
         tap.vlans.insert(Vid::MIN, pvid);
-        let original = Original::of(&tap, true);
+        let original = Original::of(&tap, HiddenTags { c: true, s: true });
         let text = serde_json::to_string(&original).unwrap();
         let read: Original = serde_json::from_str(&text).unwrap();
         assert_eq!((&read, read.vlans()), (&original, tap.vlans));

@@ -272,7 +272,7 @@ fn an_original_knows_its_addresses_and_its_vlan() {
     let mut link = sample::link(7, kind);
     let cidr = "10.0.0.5/24".parse().unwrap();
     link.addresses = BTreeMap::from([(cidr, Address::default())]);
-    let original = Original::of(&link, false);
+    let original = Original::of(&link, HiddenTags::NONE);
     assert_eq!(original.address(&cidr), Some(&Address::default()));
     assert_eq!(original.address(&"10.0.0.6/24".parse().unwrap()), None);
     assert_eq!(original.vlan, Some((name("eth2"), 1)));

@@ -17,7 +17,7 @@ fn state(lab: &Lab) -> String {
     let netns = &lab.node.netns;
     let bridge = netns.link("vmbr0");
     let info = &bridge["linkinfo"]["info_data"];
-    let offload = netns.sh("ethtool -k nic | grep rx-vlan-offload");
+    let offload = netns.sh("ethtool -k nic | grep -E 'rx-vlan-(offload|stag-hw-parse)'");
     let mtus = ["vmbr0", "nic", "tap1"].map(|name| netns.link(name)["mtu"].clone());
     format!(
         "{:?} filtering {} default_pvid {} mtu {mtus:?} {offload}{}",

@@ -80,7 +80,7 @@ fn permitted() -> Vec<Frame> {
         advertisement(VM),
         udp4(68, 67),
         udp6(546, 547),
-        ipv6(58, &[133, 0, 0, 0]),
+        ipv6(58, &[133, 0, 0, 0, 0, 0, 0, 0]),
     ]
 }
 

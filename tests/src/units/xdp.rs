@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{Lab, status};
 use crate::{
-    lab::{seen, wait_for},
+    lab::{seen, wait_for, wait_until_eq},
     node::Node,
     once,
 };
@@ -44,6 +44,30 @@ fn a_program_of_others_is_named_and_ours_follows_it() {
     net("detach xdpdrv");
     wait_for_xdp(node, "native");
     assert!(!status(node)["findings"].to_string().contains("XDP"));
+}
+
+/// The offloads that hide tags from XDP.
+fn hiding(node: &Node) -> String {
+    node.netns.sh("ethtool -k eth2 | grep -E 'rx-vlan-(offload|stag-hw-parse)'")
+}
+
+/// They are switched off, and again when somebody switches one on.
+#[test]
+fn offloads_that_hide_tags_from_xdp_stay_off() {
+    once();
+    let lab = Lab::new(0);
+    let node = &lab.node;
+    let all = |state: &str| format!("rx-vlan-offload: {state}\nrx-vlan-stag-hw-parse: {state}\n");
+    assert_eq!(hiding(node), all("on"));
+    node.configure(&file("eth2", "fastPath: xdp,"));
+    let _daemon = node.run();
+    wait_for_xdp(node, "native");
+    assert_eq!(hiding(node), all("off"));
+    for option in ["rxvlan", "rx-vlan-stag-hw-parse"] {
+        node.netns.sh(&format!("ethtool -K eth2 {option} on"));
+        wait_until_eq("it is off again", &all("off"), || hiding(node));
+        wait_for_xdp(node, "native");
+    }
 }
 
 /// The driver of a veth refuses a program while its peer has more queues to send than it has to

@@ -40,7 +40,7 @@ struct Case {
 /// Behind the tag: what a guard looks into.
 const ARP: &[u8] = &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 2, 2, 2, 2, 2];
 const UDP: &[u8] = &[8, 0, 0x45, 0, 0, 46, 0, 0, 0, 0, 64, 17];
-const ND: &[u8] = &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 32, 58, 255];
+const ND: &[u8] = &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 6, 58, 255];
 pub const TEST: &[u8] = &[0x88, 0xb5];
 
 /// Tagged: a program that adds a tag would find it there at its next call.

@@ -5,41 +5,43 @@ extern crate std;
 
 use std::{vec, vec::Vec};
 
-use super::*;
+use super::{refused, *};
 
 /// What no guard, and the guards of addresses, DHCP and router advertisements each alone say.
-type Verdicts = [Option<Reason>; 4];
+pub type Verdicts = [Option<Reason>; 4];
 
-const FINE: Verdicts = [None; 4];
+pub const FINE: Verdicts = [None; 4];
 const SOURCE: Verdicts = [None, Some(Reason::MacSpoofed), None, None];
 const ARP_OF_OTHER: Verdicts = [None, Some(Reason::ArpSpoofed), None, None];
 const ND_OF_OTHER: Verdicts = [None, Some(Reason::NdSpoofed), None, None];
 const SERVER: Verdicts = [None, None, Some(Reason::DhcpServer), None];
 const ROUTER: Verdicts = [None, None, None, Some(Reason::RouterAdvertisement)];
 /// IPv6 whose extension headers cannot be read is refused whatever the guards.
-const UNREADABLE: Verdicts = [Some(Reason::Malformed); 4];
+pub const UNREADABLE: Verdicts = [Some(Reason::Malformed); 4];
 
-const TCP: u8 = 6;
+/// What gives addresses cannot be read.
+pub const UNREADABLE_ADDRESSES: Verdicts = [None, Some(Reason::Malformed), None, None];
 
 /// A frame behind its addresses, from the Ethertype on.
-type Frame = (&'static str, Vec<u8>, Verdicts);
+pub type Frame = (&'static str, Vec<u8>, Verdicts);
 
-fn arp(ethertype: u16, sender: Mac) -> Vec<u8> {
-    let head = [0, 1, 8, 0, 6, 4, 0, 2];
+pub fn arp(ethertype: u16, sender: Mac) -> Vec<u8> {
+    let operation = if ethertype == RARP { 4 } else { 2 };
+    let head = [0, 1, 8, 0, 6, 4, 0, operation];
     [&ethertype.to_be_bytes()[..], &head, &sender, &[10, 0, 0, 1], &OTHER, &[10, 0, 0, 2]].concat()
 }
 
 /// With a header of so many words, and the field of the fragment.
-fn v4(words: u8, fragment: u16, protocol: u8, ports: [u16; 2]) -> Vec<u8> {
+pub fn v4(words: u8, fragment: u16, protocol: u8, ports: [u16; 2]) -> Vec<u8> {
     let mut header = vec![0xff; usize::from(words) * 4];
-    header[0] = 0x40 | words;
+    header[..4].copy_from_slice(&[0x40 | words, 0, 0, words * 4 + 8]);
     header[6..8].copy_from_slice(&fragment.to_be_bytes());
     header[9] = protocol;
-    [&IPV4.to_be_bytes()[..], &header, &ports.map(u16::to_be_bytes).concat()].concat()
+    [&IPV4.to_be_bytes()[..], &header, &udp(ports[0], ports[1])].concat()
 }
 
 /// Behind these extension headers, each with its type.
-fn v6(extensions: &[(u8, Vec<u8>)], protocol: u8, message: &[u8]) -> Vec<u8> {
+pub fn v6(extensions: &[(u8, Vec<u8>)], protocol: u8, message: &[u8]) -> Vec<u8> {
     let kinds = extensions.iter().map(|(kind, _)| *kind).chain([protocol]);
     let mut kinds = kinds.collect::<Vec<_>>().into_iter();
     let mut packet = vec![0xff; 40];
@@ -48,36 +50,40 @@ fn v6(extensions: &[(u8, Vec<u8>)], protocol: u8, message: &[u8]) -> Vec<u8> {
         packet.push(next);
         packet.extend(&header[1..]);
     }
-    [&IPV6.to_be_bytes()[..], &packet, message].concat()
+    packet.extend(message);
+    let length = u16::try_from(packet.len() - 40).unwrap();
+    packet[4..6].copy_from_slice(&length.to_be_bytes());
+    [&IPV6.to_be_bytes()[..], &packet].concat()
 }
 
 /// An extension header: its length field, and the bytes that it has.
-fn extension(kind: u8, length: u8, bytes: usize) -> (u8, Vec<u8>) {
+pub fn extension(kind: u8, length: u8, bytes: usize) -> (u8, Vec<u8>) {
     let mut header = vec![0xff; bytes];
     header[1] = length;
     (kind, header)
 }
 
 /// The reserved byte is where other headers have their length.
-fn fragment(field: u16) -> (u8, Vec<u8>) {
+pub fn fragment(field: u16) -> (u8, Vec<u8>) {
     let [high, low] = field.to_be_bytes();
     (44, vec![0, 9, high, low, 0, 0, 0, 7])
 }
 
-fn udp(from: u16, to: u16) -> [u8; 4] {
+/// Ports, with the rest of a header of UDP.
+pub fn udp(from: u16, to: u16) -> [u8; 8] {
     let ([a, b], [c, d]) = (from.to_be_bytes(), to.to_be_bytes());
-    [a, b, c, d]
+    [a, b, c, d, 0, 8, 0, 0]
 }
 
 /// An ICMPv6 message with a header of so many bytes, and options.
-fn icmp(kind: u8, header: usize, options: &[&[u8]]) -> Vec<u8> {
+pub fn icmp(kind: u8, header: usize, options: &[&[u8]]) -> Vec<u8> {
     let mut message = vec![0; header];
     message[0] = kind;
     [message, options.concat()].concat()
 }
 
 /// An option with a link-layer address.
-fn address(option: u8, mac: Mac) -> [u8; 8] {
+pub fn address(option: u8, mac: Mac) -> [u8; 8] {
     let mut bytes = [option, 1, 0, 0, 0, 0, 0, 0];
     bytes[2..].copy_from_slice(&mac);
     bytes
@@ -87,8 +93,7 @@ fn address(option: u8, mac: Mac) -> [u8; 8] {
 fn chains() -> Vec<Vec<(u8, Vec<u8>)>> {
     let mut chains = vec![
         vec![],
-        vec![fragment(0), extension(51, 4, 24)],
-        vec![extension(0, 0, 8), extension(60, 1, 16), extension(43, 2, 24), fragment(1)],
+        vec![extension(0, 0, 8), extension(60, 1, 16), extension(43, 2, 24)],
         // One less than too many.
         vec![extension(60, 0, 8); 7],
     ];
@@ -105,46 +110,63 @@ fn chains() -> Vec<Vec<(u8, Vec<u8>)>> {
     chains
 }
 
-fn ipv6(chain: &[(u8, Vec<u8>)]) -> Vec<Frame> {
-    let behind = |protocol, message: &[u8]| v6(chain, protocol, message);
+/// What is behind the extension headers: its protocol, and its bytes.
+fn messages() -> Vec<(&'static str, u8, Vec<u8>, Verdicts)> {
     let own = address(1, OWN);
     let other = address(1, OTHER);
     let prefix = [3, 4].into_iter().chain([1; 30]).collect::<Vec<u8>>();
     let nothing = [5, 1, 0, 0, 0, 0, 0, 0];
     let seven = nothing.repeat(7);
     vec![
-        ("DHCPv6 of a server", behind(17, &udp(547, 1000)), SERVER),
-        ("DHCPv6 of a server to a relay", behind(17, &udp(547, 547)), SERVER),
-        ("DHCPv6 to a client", behind(17, &udp(1000, 546)), SERVER),
-        ("DHCPv6 of a client", behind(17, &udp(546, 547)), FINE),
-        ("TCP with these ports", behind(TCP, &udp(547, 546)), FINE),
+        ("DHCPv6 of a server", 17, udp(547, 1000).to_vec(), SERVER),
+        ("DHCPv6 of a server to a relay", 17, udp(547, 547).to_vec(), SERVER),
+        ("DHCPv6 to a client", 17, udp(1000, 546).to_vec(), SERVER),
+        ("DHCPv6 of a client", 17, udp(546, 547).to_vec(), FINE),
+        ("TCP with these ports", TCP, [&udp(547, 546)[..], &[0; 12]].concat(), FINE),
         // Its checksum is the port of a client.
-        ("echo", behind(58, &[&[128, 0, 2, 0x22], &other[..], &other, &other].concat()), FINE),
-        ("advertisement", behind(58, &icmp(134, 16, &[&own, &prefix])), ROUTER),
+        ("echo", 58, [&[128, 0, 2, 0x22], &other[..], &other, &other].concat(), FINE),
+        ("advertisement", 58, icmp(134, 16, &[&own, &prefix]), ROUTER),
         (
             "advertisement with the address of another",
-            behind(58, &icmp(134, 16, &[&prefix, &other])),
+            58,
+            icmp(134, 16, &[&prefix, &other]),
             [None, ND_OF_OTHER[1], None, ROUTER[3]],
         ),
-        ("advertisement, no more", behind(58, &icmp(134, 16, &[])), ROUTER),
-        ("redirect about another", behind(58, &icmp(137, 40, &[&address(2, OTHER)])), ROUTER),
-        ("router solicitation", behind(58, &icmp(133, 8, &[&own])), FINE),
-        ("router solicitation of another", behind(58, &icmp(133, 8, &[&other])), ND_OF_OTHER),
-        ("solicitation", behind(58, &icmp(135, 24, &[&own])), FINE),
-        ("solicitation of another", behind(58, &icmp(135, 24, &[&other])), ND_OF_OTHER),
-        ("own, then another", behind(58, &icmp(136, 24, &[&own, &prefix, &other])), ND_OF_OTHER),
-        ("seven options", behind(58, &icmp(136, 24, &[&seven])), FINE),
-        ("seven options and more", behind(58, &icmp(136, 24, &[&seven, &own])), ND_OF_OTHER),
-        ("nothing behind padding", behind(58, &icmp(136, 24, &[&[5, 0], &other])), FINE),
-        (
-            "an address that is cut",
-            behind(58, &icmp(136, 24, &[&other[..7]])),
-            [None, Some(Reason::Malformed), None, None],
-        ),
+        ("advertisement, no more", 58, icmp(134, 16, &[]), ROUTER),
+        ("redirect about another", 58, icmp(137, 40, &[&address(2, OTHER)]), ROUTER),
+        ("router solicitation", 58, icmp(133, 8, &[&own]), FINE),
+        ("router solicitation of another", 58, icmp(133, 8, &[&other]), ND_OF_OTHER),
+        ("solicitation", 58, icmp(135, 24, &[&own]), FINE),
+        ("solicitation of another", 58, icmp(135, 24, &[&other]), ND_OF_OTHER),
+        ("own, then another", 58, icmp(136, 24, &[&own, &prefix, &other]), ND_OF_OTHER),
+        ("seven options", 58, icmp(136, 24, &[&seven]), FINE),
+        ("seven options and more", 58, icmp(136, 24, &[&seven, &own]), ND_OF_OTHER),
+        ("an address that is cut", 58, icmp(136, 24, &[&other[..7]]), UNREADABLE_ADDRESSES),
     ]
 }
 
-fn frames() -> Vec<Frame> {
+/// Neighbour discovery in fragments: nodes do not send it, and ignore it (RFC 6980).
+const IN_FRAGMENT: Verdicts = [None, Some(Reason::Malformed), None, Some(Reason::Malformed)];
+
+fn in_fragments() -> Vec<Frame> {
+    let chains = [
+        vec![fragment(0)],
+        vec![fragment(1), extension(51, 4, 24)],
+        vec![extension(0, 0, 8), extension(60, 1, 16), extension(43, 2, 24), fragment(1)],
+    ];
+    let frame = |chain: &[_], (kind, protocol, message, expected): (_, u8, Vec<u8>, _)| {
+        let expected = match (protocol, message[0]) {
+            (58, 134 | 137) => [None, IN_FRAGMENT[1], None, ROUTER[3]],
+            (58, 133..137) => IN_FRAGMENT,
+            _ => expected,
+        };
+        (kind, v6(chain, protocol, &message), expected)
+    };
+    let of_chain = |chain: &Vec<_>| messages().into_iter().map(|it| frame(chain, it)).collect();
+    chains.iter().flat_map(|chain| -> Vec<Frame> { of_chain(chain) }).collect()
+}
+
+pub fn frames() -> Vec<Frame> {
     let mut frames = vec![
         ("ARP", arp(ARP, OWN), FINE),
         ("ARP of another", arp(ARP, OTHER), ARP_OF_OTHER),
@@ -172,32 +194,38 @@ fn frames() -> Vec<Frame> {
         ("a cut header", v6(&[], 60, &[58, 0, 0]), UNREADABLE),
         ("behind a header that says more", v6(&[], 60, &[0, 200, 0, 0]), UNREADABLE),
     ];
-    frames.extend(chains().iter().flat_map(|chain| ipv6(chain)));
+    for chain in chains() {
+        let behind = |(kind, protocol, message, expected): (_, _, Vec<u8>, _)| {
+            (kind, v6(&chain, protocol, &message), expected)
+        };
+        frames.extend(messages().into_iter().map(behind));
+    }
+    frames.extend(in_fragments());
+    frames.extend(refused::frames());
     frames
 }
 
-/// Between the addresses and the Ethertype.
-fn wraps() -> [&'static [u8]; 6] {
+/// Between the addresses and the Ethertype of so many bytes.
+fn wraps(bytes: usize) -> [Vec<u8>; 5] {
+    let [high, low] = u16::try_from(6 + bytes).unwrap().to_be_bytes();
     [
-        &[],
-        &[0x81, 0, 0, 100],
-        &[0x88, 0xa8, 0x2b, 0xb8, 0x81, 0, 0, 0, 0x81, 0, 0, 5],
-        // SNAP, with the least and the greatest length.
-        &[0, 0, 0xaa, 0xaa, 3, 0, 0, 0],
-        &[0x05, 0xdc, 0xaa, 0xaa, 3, 0, 0, 0],
-        &[0x81, 0, 0, 5, 0, 60, 0xaa, 0xaa, 3, 0, 0, 0xf8],
+        vec![],
+        vec![0x81, 0, 0, 100],
+        vec![0x88, 0xa8, 0x2b, 0xb8, 0x81, 0, 0, 0, 0x81, 0, 0, 5],
+        vec![high, low, 0xaa, 0xaa, 3, 0, 0, 0],
+        vec![0x81, 0, 0, 5, high, low, 0xaa, 0xaa, 3, 0, 0, 0xf8],
     ]
 }
 
-fn verdicts(frame: &[u8]) -> Verdicts {
+pub fn verdicts(frame: &[u8]) -> Verdicts {
     [0, MAC_GUARD, DHCP_GUARD, RA_GUARD].map(|guard| verdict(guard, frame))
 }
 
 #[test]
 fn each_guard_finds_what_it_is_for_and_nothing_else() {
     for (kind, bytes, expected) in frames() {
-        for wrap in wraps() {
-            let from = |source: Mac| [&[0xff; 6][..], &source, wrap, &bytes].concat();
+        for wrap in wraps(bytes.len()) {
+            let from = |source: Mac| [&[0xff; 6][..], &source, &wrap, &bytes].concat();
             let frame = from(OWN);
             assert_eq!(verdicts(&frame), expected, "{kind}: {frame:02x?}");
             let any = expected.iter().any(Option::is_some);
@@ -208,25 +236,6 @@ fn each_guard_finds_what_it_is_for_and_nothing_else() {
             assert_eq!(verdicts(&from(OTHER)), of_other, "{kind} from another");
         }
     }
-}
-
-/// Frames of IEEE 802.3 with other LLC headers than SNAP carry none of these protocols.
-#[test]
-fn what_is_no_snap_header_hides_no_protocol() {
-    let advertisement = v6(&[], 58, &icmp(134, 16, &[]));
-    for llc in [[0x42, 0x42, 3, 0, 0, 0], [0xaa, 0xaa, 3, 0, 0, 1], [0xaa, 0xaa, 0, 0, 0, 0]] {
-        let behind = |length: u16, rest: &[u8]| {
-            [&[0xff; 6][..], &OWN, &length.to_be_bytes(), &llc, rest].concat()
-        };
-        assert_eq!(verdicts(&behind(60, &advertisement)), FINE, "{llc:02x?}");
-        assert_eq!(verdicts(&behind(60, &arp(ARP, OTHER))), FINE, "{llc:02x?}");
-    }
-    // The first Ethertype above the lengths.
-    let snap = [0xaa, 0xaa, 3, 0, 0, 0];
-    let frame = [&[0xff; 6][..], &OWN, &[0x05, 0xdd], &snap, &advertisement].concat();
-    assert_eq!(verdicts(&frame), FINE);
-    // A length without the bytes.
-    assert_eq!(verdicts(&[&[0xff; 6][..], &OWN, &[0, 3, 0xaa, 0xaa, 3]].concat()), FINE);
 }
 
 #[test]

@@ -107,11 +107,11 @@ fn a_foreign_bond_is_given_back_with_the_members_that_it_had() {
     let bond = |options| Kind::Bond(BondState { options, ..BondState::default() });
     let mut observed = fresh();
     let was = Link { mtu: 1400, ..link(30, bond(vec![mode.clone(), BondOption::Miimon(50)])) };
-    observed.originals.insert(name("bond0"), Original::of(&was, false));
+    observed.originals.insert(name("bond0"), Original::of(&was, HiddenTags::NONE));
     for nic in ["eth2", "eth3"] {
         let link = observed.links.get_mut(&name(nic)).unwrap();
         link.controller = Some(name("bond0"));
-        observed.originals.insert(name(nic), Original::of(link, false));
+        observed.originals.insert(name(nic), Original::of(link, HiddenTags::NONE));
         link.mtu = 9000;
     }
     observed.links.get_mut(&name("eth3")).unwrap().controller = None;

@@ -11,7 +11,7 @@ fn managed(filtering: bool, file: &str) -> (Observed, ObservedDatapath) {
     let mut observed = node(filtering);
     let found = observed.links.iter();
     observed.originals =
-        found.map(|(name, link)| (name.clone(), Original::of(link, true))).collect();
+        found.map(|(name, link)| (name.clone(), Original::of(link, HIDDEN))).collect();
     let datapath = carried_out(&desired(file), &observed);
     (observed, datapath)
 }
@@ -21,14 +21,14 @@ fn port_stays_on_the_bridge_that_it_was_found_on() {
     let (mut observed, mut datapath) = managed(true, FILE);
     let nic = observed.links.get_mut(&name("eth2")).unwrap();
     (nic.vlans, nic.mtu) = (BTreeMap::from([(vid(100), VlanFlags::default())]), 1400);
-    datapath.rx_vlan.insert(name("eth2"), false);
+    datapath.rx_vlan.insert(name("eth2"), HiddenTags::NONE);
     insta::assert_snapshot!(steps(&desired("{}"), &observed, &datapath), @"
     bridge vlan del dev eth2 vid 100
     bridge vlan add dev eth2 vid 1 pvid untagged
     policy eth2: remove, with its programs
     policy tap7: remove, with its programs
     ip link set eth2 mtu 1500
-    ethtool -K eth2 rxvlan on
+    ethtool -K eth2 rxvlan on rx-vlan-stag-hw-parse on
     # guarded: eth2
     # guarded: vmbr0
     ");
@@ -142,8 +142,8 @@ fn vlan_interface_of_a_nic_is_made_again() {
     let mut former = link(30, Kind::Vlan { parent: Some(nic.clone()), vid: vid(10) });
     former.addresses.insert(cidr("10.0.0.5/24"), Address::default());
     let routes = BTreeSet::from([default_route("eth2.10")]);
-    observed.originals.insert(nic.clone(), Original::of(&observed.links[&nic], true));
-    let original = Original::of(&former, false).with_routes(routes);
+    observed.originals.insert(nic.clone(), Original::of(&observed.links[&nic], HIDDEN));
+    let original = Original::of(&former, HiddenTags::NONE).with_routes(routes);
     observed.originals.insert(name("eth2.10"), original);
     let ours = |index, kind| Link { alias: Some("netagent".to_owned()), ..link(index, kind) };
     let state = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) };
@@ -209,7 +209,7 @@ fn each_former_device_gets_back_what_is_its_own() {
         ("eth2.10", with(link(30, vlan(&nic, 10)), &[("10.9.0.5/24", false)])),
         ("eth2.20", link(31, vlan(&nic, 20))),
     ] {
-        observed.originals.insert(name(device), Original::of(&link, true));
+        observed.originals.insert(name(device), Original::of(&link, HIDDEN));
     }
     let ours = |index, kind| Link { alias: Some("netagent".to_owned()), ..link(index, kind) };
     let state = || Kind::Bridge(BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) });

@@ -115,7 +115,7 @@ fn only_ports_of_vms_are_kept_while_a_source_is_damaged() {
     for nic in ["eth2", "tap7", "oob-bo"] {
         let link = observed.links.get_mut(&name(nic)).unwrap();
         link.alias = None;
-        observed.originals.insert(name(nic), Original::of(link, false));
+        observed.originals.insert(name(nic), Original::of(link, HiddenTags::NONE));
     }
     for nic in ["eth2", "tap7"] {
         observed.links.get_mut(&name(nic)).unwrap().controller = None;

@@ -175,9 +175,9 @@ fn ports_stay_while_a_source_is_damaged() {
     assert_eq!(unplugged(&plan), ["former port tap7"]);
     // What netagent knows of how a port was found is for a port that is given back.
     let link = observed.link(&name("tap7")).unwrap();
-    let original = Original::of(&Link { mtu: 1400, ..link.clone() }, false);
+    let original = Original::of(&Link { mtu: 1400, ..link.clone() }, HiddenTags::NONE);
     observed.originals.insert(name("tap7"), original);
-    datapath.rx_vlan.insert(name("tap7"), false);
+    datapath.rx_vlan.insert(name("tap7"), HiddenTags::NONE);
     assert_eq!(unplugged(&planned(&without, &observed, &datapath)), Vec::<String>::new());
     observed.links.remove(&name("tap7"));
     assert_eq!(unplugged(&planned(&without, &observed, &datapath)), ["former port tap7"]);
