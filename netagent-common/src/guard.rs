@@ -44,8 +44,8 @@ pub trait Bytes {
     /// Those at an offset; `None` where the frame ends before.
     fn read<const N: usize>(&self, offset: usize) -> Option<[u8; N]>;
 
-    /// The number. The programs have it without what the verifier knows of it: otherwise no two steps
-    /// of a walk look alike to the verifier, and it gives up.
+    /// The number. The programs have it without what the verifier knows of it: otherwise no two
+    /// steps of a walk look alike to the verifier, and it gives up.
     #[inline(always)]
     fn unknown(&self, number: usize) -> usize {
         number

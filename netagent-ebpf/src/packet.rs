@@ -253,19 +253,11 @@ fn word<T: Copy>(start: usize, end: usize, offset: usize) -> Result<T, Reason> {
     Ok(unsafe { *((start + offset) as *const T) })
 }
 
-/// The context of a global function.
-///
-/// The verifier follows a global function once, by itself, and knows nothing of what it returns.
-/// Without CAP_PERFMON it follows the code behind a check again for each number that it knows
-/// (`explore_alu_limits`), and gives up: what has many branches is in a global function.
-///
-/// # Safety
-///
-/// The pointer is the argument of such a function.
+/// The argument of a global function. The verifier follows that once, and knows nothing of what it
+/// returns: without CAP_PERFMON it gives up if it knows many numbers (`explore_alu_limits`).
 #[inline(always)]
 pub unsafe fn context(skb: *mut __sk_buff) -> TcContext {
-    // The verifier refuses a comparison with 0.
-    // SAFETY: a context.
+    // SAFETY: a context. The verifier refuses a comparison with 0.
     TcContext::new(unsafe { NonNull::new_unchecked(skb) })
 }
 

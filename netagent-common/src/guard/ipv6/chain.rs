@@ -91,8 +91,8 @@ fn is_protocol(next: u8) -> bool {
     )
 }
 
-/// Bytes of a protocol's header that the first fragment must hold. Unless it is the last, a fragment
-/// has a multiple of eight bytes.
+/// Bytes of a protocol's header that the first fragment must hold. Unless it is the last, a
+/// fragment has a multiple of eight bytes.
 #[inline(always)]
 fn least(protocol: u8) -> usize {
     match protocol {
