@@ -349,7 +349,7 @@ async fn on_the_node(command: Command, places: Places) -> Result<ExitCode> {
                 confirmed: target.confirm.into_iter().collect(),
                 rollback: !no_rollback,
             };
-            daemon::run(options).await?;
+            Box::pin(daemon::run(options)).await?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Plan { target, json } => apply::plan(&places, &target, json).await,

@@ -52,8 +52,7 @@ impl Tap {
     /// Sends a frame that the host is to cut; the checksum is at `checksum`, in the header at
     /// `transport`.
     pub fn send(&self, kind: Gso, size: u16, [transport, checksum]: [u16; 2], frame: &[u8]) {
-        let [header, start, offset] =
-            [transport + 8, transport, checksum].map(|number| number.to_ne_bytes());
+        let [header, start, offset] = [transport + 8, transport, checksum].map(u16::to_ne_bytes);
         let header = [&[NEEDS_CSUM, kind as u8][..], &header, &size.to_ne_bytes(), &start, &offset];
         let bytes = [&header.concat(), frame].concat();
         let written = (&self.0).write(&bytes).unwrap_or_else(|error| panic!("{kind:?}: {error}"));

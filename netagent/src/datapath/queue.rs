@@ -19,7 +19,7 @@ const MOST: usize = 64;
 /// The part of `union bpf_attr` for BPF_PROG_QUERY.
 #[repr(C)]
 #[derive(Default)]
-struct Query {
+struct Request {
     target_ifindex: u32,
     attach_type: u32,
     query_flags: u32,
@@ -62,17 +62,18 @@ pub fn programs(ifindex: u32, side: ClsactSide) -> io::Result<Vec<u32>> {
 /// The IDs of the programs and of their links; 0 for a program without a link.
 pub fn links(ifindex: u32, side: ClsactSide) -> io::Result<Vec<(u32, u32)>> {
     let (mut ids, mut links) = ([0_u32; MOST], [0_u32; MOST]);
-    let mut query = Query {
+    let mut query = Request {
         target_ifindex: ifindex,
         attach_type: attach_type(side),
         prog_ids: ids.as_mut_ptr() as u64,
         count: 64,
         link_ids: links.as_mut_ptr() as u64,
-        ..Query::default()
+        ..Request::default()
     };
     // SAFETY: the attribute and the IDs outlive the call, which reads and writes the given sizes.
-    let result =
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<Query>()) };
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut query, size_of::<Request>())
+    };
     if result < 0 {
         let error = io::Error::last_os_error();
         let is_gone = error.raw_os_error() == Some(libc::ENODEV);

@@ -15,11 +15,11 @@ use crate::{
 /// `NFNL_SUBSYS_NFTABLES << 8`
 const NFTABLES: u16 = 10 << 8;
 /// `NFT_MSG_NEWCHAIN`, `NFT_MSG_DELCHAIN`, `NFT_MSG_NEWFLOWTABLE`, `NFT_MSG_DELFLOWTABLE`
-const CHANGES: [u16; 4] = [NFTABLES | 3, NFTABLES | 5, NFTABLES | 22, NFTABLES | 24];
+const CHANGES: [u16; 4] = [NFTABLES + 3, NFTABLES + 5, NFTABLES + 22, NFTABLES + 24];
 /// `NFT_MSG_GETCHAIN`
-const GET_CHAIN: u16 = NFTABLES | 4;
+const GET_CHAIN: u16 = NFTABLES + 4;
 /// `NFT_MSG_GETFLOWTABLE`
-const GET_FLOWTABLE: u16 = NFTABLES | 23;
+const GET_FLOWTABLE: u16 = NFTABLES + 23;
 /// `NFNLGRP_NFTABLES`
 pub(super) const GROUP: u32 = 7;
 
@@ -65,6 +65,9 @@ impl Chain {
     }
 }
 
+/// Reads the attributes of a message.
+type Read = fn(&[u8]) -> Option<Chain>;
+
 /// The rules of chains that see the frames of a device.
 pub(super) fn rules_of(chains: &[Chain], device: &IfName) -> BTreeSet<Rule> {
     chains.iter().filter_map(|chain| chain.rule_of(device.as_str())).collect()
@@ -80,7 +83,6 @@ impl Netlink {
     pub(super) async fn read_chains(&self) -> Result<Arc<[Chain]>, Failure> {
         let mut found = Vec::new();
         let Some(socket) = &self.netfilter else { return Ok(found.into()) };
-        type Read = fn(&[u8]) -> Option<Chain>;
         for (kind, family, read) in [
             (GET_CHAIN, NETDEV, chain as Read),
             (GET_CHAIN, INET, chain),
