@@ -30,7 +30,7 @@ use self::{
 };
 use crate::{
     change::{Change, DatapathChange, Optional},
-    datapath::{Datapath, fdb::Stations, log, pins::Pins, programs, rights},
+    datapath::{Datapath, fdb::Stations, glance::Glance, log, pins::Pins, programs, rights},
     fdb::Bridges,
     names::IfName,
     netlink::{Changes, Netlink},
@@ -268,10 +268,9 @@ impl Agent {
         if devices.is_empty() { Ok(()) } else { self.look_at(&devices, false).await }
     }
 
-    /// What has changed since the last look and of which the kernel tells nobody: programs, and pins.
-    pub fn changes(&self) -> Changes {
-        let links = self.datapath.changed(&self.seen.datapath);
-        Changes { links, everything: self.datapath.is_unpinned(), ..Changes::default() }
+    /// The programs and pins, as they were seen last.
+    pub fn glance(&self) -> Glance {
+        self.datapath.glance(&self.seen.datapath)
     }
 
     /// Reads what the devices drop themselves, for somebody who asks.

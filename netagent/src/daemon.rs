@@ -5,6 +5,7 @@ mod answers;
 mod attachments;
 mod commands;
 mod desk;
+mod glances;
 mod journal;
 mod leases;
 mod news;
@@ -22,11 +23,12 @@ use std::{
 };
 
 use anyhow::Result;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, interval, sleep_until};
 use tracing::{error, info, warn};
 
 use self::{
-    answers::Deaf, desk::Desk, leases::Leases, on_trial::Trials, pace::Pace, signals::Signals,
+    answers::Deaf, desk::Desk, glances::Glances, leases::Leases, on_trial::Trials, pace::Pace,
+    signals::Signals,
 };
 pub use self::{
     attachments::preview,
@@ -49,9 +51,6 @@ use crate::{
 
 /// How often the whole node is looked at: no notification tells of programs and offloads.
 const PERIOD: Duration = Duration::from_secs(30);
-/// How often the programs are compared with what was seen of them: no notification tells of them,
-/// and a port without its programs is not filtered.
-const GLANCE: Duration = Duration::from_millis(800);
 /// The delay after a look that failed.
 const RETRY: Duration = Duration::from_secs(5);
 
@@ -89,6 +88,8 @@ struct Daemon {
     announcer: Announcer,
     /// Why the metrics listener does not listen.
     deaf: Deaf,
+    /// Notices what the kernel does not tell.
+    glances: Glances,
     /// What has changed, and waits for a look.
     pace: Pace,
     /// What is to be looked at now.
@@ -135,6 +136,7 @@ pub async fn run(options: Options) -> Result<()> {
         fdb,
         announcer,
         deaf,
+        glances: Glances::spawn()?,
         pace: Pace::new(std::time::Instant::now()),
         changes: Changes { everything: true, ..Changes::default() },
         due: Some(Instant::now()),
@@ -142,8 +144,6 @@ pub async fn run(options: Options) -> Result<()> {
     daemon.compile();
     let mut period = interval(PERIOD);
     period.tick().await;
-    let mut glance = interval(GLANCE);
-    glance.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         // Some may have come during an apply.
         daemon.desk.serve(&mut daemon.agent).await;
@@ -178,8 +178,8 @@ pub async fn run(options: Options) -> Result<()> {
                 daemon.leases.note_duplicates(&changes);
                 daemon.pace.add(&changes, daemon.agent.links(), now);
             }
-            _ = glance.tick() => {
-                let (changes, now) = (daemon.agent.changes(), std::time::Instant::now());
+            changes = daemon.glances.found() => {
+                let now = std::time::Instant::now();
                 daemon.pace.add(&changes, daemon.agent.links(), now);
             }
             _ = period.tick() => {
@@ -247,6 +247,7 @@ impl Daemon {
         self.release_leases(&desired).await;
         let applied = self.agent.apply(&desired, &mut self.ledger, &mut self.desk).await;
         self.follow_bridges();
+        self.glances.follow(self.agent.glance());
         self.announcer.follow(self.agent.silent_ports());
         self.follow_leases(&desired, &applied.plan);
         if applied.interrupted {

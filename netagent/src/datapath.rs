@@ -6,6 +6,7 @@ pub mod clock;
 mod counters;
 pub mod fdb;
 mod front;
+pub mod glance;
 mod grace;
 mod index;
 mod link;
@@ -41,6 +42,7 @@ use rustix::net::netdevice::name_to_index;
 use tracing::debug;
 
 use self::{
+    glance::Glance,
     maps::Maps,
     pins::Pins,
     programs::Programs,
@@ -131,7 +133,7 @@ impl Datapath {
 
     /// Closes maps whose pins were removed: programs that are loaded later have new maps.
     pub fn refresh(&mut self) {
-        if self.is_unpinned() {
+        if self.open.as_ref().is_some_and(|(maps, _)| !maps.are_pinned(&self.pins)) {
             self.open = None;
             self.lost.extend(std::mem::take(&mut self.known));
         }
@@ -276,31 +278,10 @@ impl Datapath {
         })
     }
 
-    /// The interface indexes of the devices whose programs are not those of `observed` any more.
-    /// The kernel tells nobody that a link was detached, or that a program came before another.
-    pub fn changed(&self, observed: &ObservedDatapath) -> BTreeSet<u32> {
-        let is_changed = |(name, port): &(&IfName, &ObservedPort)| {
-            let of_xdp = port.attached.contains(&Hook::UplinkXdp);
-            of_xdp && self.lacks_xdp(name, port.ifindex)
-                // Netlink tells of filters.
-                || programs::tcx()
-                    && port.orders.iter().any(|(hook, order)| {
-                        let now = hook.side().map(|side| queue::programs(port.ifindex, side));
-                        now.is_some_and(|now| now.is_ok_and(|now| now != order.programs))
-                    })
-        };
-        let changed = observed.ports.iter().filter(is_changed);
-        changed.map(|(_, port)| port.ifindex).collect()
-    }
-
-    fn lacks_xdp(&self, uplink: &IfName, ifindex: u32) -> bool {
-        let held = link::read(&self.pins.link(uplink, Hook::UplinkXdp));
-        held.is_ok_and(|held| held.is_none_or(|held| held.ifindex != ifindex))
-    }
-
-    /// Whether the pins of the open maps are gone.
-    pub fn is_unpinned(&self) -> bool {
-        self.open.as_ref().is_some_and(|(maps, _)| !maps.are_pinned(&self.pins))
+    /// What was seen of the programs, to compare it later.
+    pub fn glance(&self, observed: &ObservedDatapath) -> Glance {
+        let map = self.open.as_ref().and_then(|(maps, _)| maps.policy_id());
+        Glance::new(&self.pins, map, observed)
     }
 
     /// Applies a change.

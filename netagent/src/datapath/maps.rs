@@ -2,7 +2,7 @@
 //!
 //! aya opens any map that is pinned under the name; [`check`] compares its definition first.
 
-use std::{fs, mem::size_of};
+use std::{fs, mem::size_of, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use aya::{
@@ -28,6 +28,8 @@ use netagent_common::{
 
 use super::{fdb, log, pins::Pins, silence::Silences};
 
+/// The map of policies.
+pub const POLICY: &str = "POLICY";
 /// The map can be mapped into memory (include/uapi/linux/bpf.h).
 pub const BPF_F_MMAPABLE: u32 = 1 << 10;
 
@@ -177,7 +179,12 @@ impl Maps {
 
     /// Whether the open maps are still the pinned ones.
     pub fn are_pinned(&self, pins: &Pins) -> bool {
-        is_pinned(self.policy.map(), pins, "POLICY")
+        is_pinned(self.policy.map(), pins, POLICY)
+    }
+
+    /// ID of the map of policies.
+    pub fn policy_id(&self) -> Option<u32> {
+        self.policy.map().info().ok().map(|info| info.id())
     }
 
     /// Makes the keys for drops that find no key of their own: for each port when it gets its
@@ -212,14 +219,16 @@ impl Maps {
     }
 }
 
-/// Whether a map is the pinned one. One that cannot be compared, for lack of memory or of file
-/// descriptors, is.
+/// Whether a map is the pinned one.
 pub fn is_pinned(map: &MapData, pins: &Pins, name: &str) -> bool {
-    let path = pins.maps().join(name);
-    if fs::exists(&path).is_ok_and(|exists| !exists) {
-        return false;
-    }
-    !matches!((MapInfo::from_pin(path), map.info()), (Ok(there), Ok(open)) if there.id() != open.id())
+    map.info().map_or(true, |open| !is_another(&pins.maps().join(name), open.id()))
+}
+
+/// Whether there is no pin, or that of another map than the one with this ID. A pin that cannot be
+/// read, for lack of memory or of file descriptors, is the one that was there.
+pub fn is_another(pin: &Path, id: u32) -> bool {
+    fs::exists(pin).is_ok_and(|exists| !exists)
+        || MapInfo::from_pin(pin).is_ok_and(|there| there.id() != id)
 }
 
 /// Opens the pin of a map.
