@@ -131,9 +131,12 @@ impl Programs {
         let mut ids = BTreeMap::new();
         for pin in pinned {
             let pin = pin.with_context(failed)?;
-            if let Some(program) = pinned_as(&pin.file_name().to_string_lossy()) {
-                let info = ProgramInfo::from_pin(pin.path()).with_context(failed)?;
-                ids.insert(program, info.id());
+            let Some(program) = pinned_as(&pin.file_name().to_string_lossy()) else { continue };
+            match ProgramInfo::from_pin(pin.path()).map_err(anyhow::Error::new) {
+                Ok(info) => drop(ids.insert(program, info.id())),
+                Err(error) if is_shortage(&error) => return Err(error).with_context(failed),
+                // It is no program.
+                Err(_) => {}
             }
         }
         Ok(ids)
@@ -326,6 +329,14 @@ impl Programs {
             }
         }
     }
+}
+
+/// Whether something failed for lack of memory or of file descriptors.
+fn is_shortage(error: &anyhow::Error) -> bool {
+    let errors = error.chain().filter_map(|cause| cause.downcast_ref::<io::Error>());
+    errors.filter_map(io::Error::raw_os_error).any(|errno| {
+        [libc::ENOMEM, libc::EMFILE, libc::ENFILE, libc::ENOBUFS, libc::EAGAIN].contains(&errno)
+    })
 }
 
 /// The program and its optional flags by the name of its pin.
