@@ -381,7 +381,7 @@ impl Agent {
         }
         if let Some(error) = stopped.take() {
             stopped = Some(if unit.is_whole {
-                self.roll_back(&unit.steps[..taken], noted, error).await
+                self.roll_back(&unit.steps[..=taken], noted, error).await
             } else {
                 error
             });

@@ -199,13 +199,15 @@ impl Lab {
     }
 
     /// Map elements are read in batches, links and VLANs by a few dumps. Only the pins of each port
-    /// are opened one by one: at most five.
+    /// are opened one by one, at most five, and the programs on its two sides.
     fn assert_calls_are_batched(&self) {
         let plan = format!("plan -c {}", self.node.config());
         for arguments in [plan.as_str(), "show vlans -j"] {
             let mut calls = self.calls(arguments);
             let pins = calls.remove("BPF_OBJ_GET").unwrap_or_default();
             assert!(pins <= 5 * (usize::from(VMS) + 3) + 100, "{arguments}: {pins} pins");
+            let sides = calls.remove("BPF_PROG_QUERY").unwrap_or_default();
+            assert!(sides <= 2 * (usize::from(VMS) + 3), "{arguments}: {sides} sides");
             let others: usize = calls.values().sum();
             assert!((10..300).contains(&others), "{arguments}: {calls:?}");
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Error, Result};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Agent;
 use crate::{
@@ -28,12 +28,21 @@ pub enum Undone {
 }
 
 impl Agent {
-    /// Undoes steps, the last one first, and returns the error that made it necessary. A step that
-    /// cannot be undone does not keep the others from being undone. `noted` is the length of the
-    /// undo log before the steps.
+    /// Undoes steps, the last one first, and returns the error that made it necessary: that of the
+    /// last step, which may have been taken by half. A step that cannot be undone does not keep the
+    /// others from being undone. `noted` is the length of the undo log before the steps.
     pub(super) async fn roll_back(&mut self, steps: &[Step], noted: usize, error: Error) -> Error {
         let mut failed = Vec::new();
-        for change in steps.iter().rev().flat_map(|step| &step.before) {
+        let (by_half, taken) =
+            steps.split_last().map_or((None, steps), |(last, taken)| (Some(last), taken));
+        for change in by_half.into_iter().flat_map(|step| &step.before) {
+            match self.take(change).await {
+                Ok(()) => info!("roll back: {change}"),
+                // Most often, the step has changed nothing.
+                Err(error) => debug!("roll back: {change}: {error:#}"),
+            }
+        }
+        for change in taken.iter().rev().flat_map(|step| &step.before) {
             match self.take(change).await {
                 Ok(()) => info!("roll back: {change}"),
                 Err(error) => {

@@ -11,7 +11,7 @@ use std::{
 };
 
 /// The device and the program of a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LinkState {
     /// Interface index; 0 once the device is gone.
     pub ifindex: u32,
@@ -58,7 +58,8 @@ pub fn detach_by_id(id: u32) -> io::Result<()> {
         libc::syscall(libc::SYS_bpf, BPF_LINK_GET_FD_BY_ID, &raw const attr, size_of::<GetById>())
     };
     if fd < 0 {
-        return Err(io::Error::last_os_error());
+        let error = io::Error::last_os_error();
+        return if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) };
     }
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
     // SAFETY: a new descriptor.

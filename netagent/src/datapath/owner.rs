@@ -2,6 +2,7 @@
 //! second drops what the first has tagged.
 
 use std::{
+    collections::BTreeSet,
     io,
     os::{
         linux::net::SocketAddrExt as _,
@@ -14,7 +15,11 @@ use aya::programs::loaded_programs;
 use rustix::{net::sockopt::socket_peercred, process::geteuid};
 use tracing::warn;
 
-use super::{link, pins::Pins, programs, queue};
+use super::{
+    link::{self, LinkState},
+    pins::Pins,
+    programs, queue,
+};
 use crate::{
     names::IfName,
     state::{ClsactSide, Hook},
@@ -61,13 +66,14 @@ pub fn check(pins: &Pins) -> Result<()> {
     if !programs::tcx() {
         return Ok(());
     }
+    let held: BTreeSet<LinkState> =
+        pins.links().iter().filter_map(|pin| link::read(pin).ok().flatten()).collect();
     let mut unknown: Vec<(u32, IfName)> = Vec::new();
-    for (index, device) in queue::devices().context("list devices")? {
-        let pins = Hook::ALL.map(|hook| link::read(&pins.link(&device, hook)).ok().flatten());
-        let held: Vec<u32> = pins.into_iter().flatten().map(|held| held.program).collect();
+    for (ifindex, device) in queue::devices().context("list devices")? {
+        let is_held = |program| held.contains(&LinkState { ifindex, program });
         for side in [ClsactSide::Ingress, ClsactSide::Egress] {
-            let there = queue::programs(index, side).unwrap_or_default().into_iter();
-            let others = there.filter(|id| !held.contains(id));
+            let there = queue::programs(ifindex, side).unwrap_or_default().into_iter();
+            let others = there.filter(|id| !is_held(*id));
             unknown.extend(others.map(|id| (id, device.clone())));
         }
     }

@@ -133,6 +133,13 @@ impl Pins {
         self.device(device).join(hook.program())
     }
 
+    /// The pins of all links. A device that was renamed has its pins by its old name.
+    pub fn links(&self) -> Vec<PathBuf> {
+        let entries = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();
+        let devices = entries(self.root.join("links"));
+        devices.flat_map(|device| entries(device.path())).map(|pin| pin.path()).collect()
+    }
+
     /// Makes the directory for a device's links.
     pub fn create_device(&self, device: &IfName) -> Result<()> {
         make(&self.device(device))

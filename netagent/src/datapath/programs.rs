@@ -219,12 +219,17 @@ impl Programs {
         let result = match attach_type(hook) {
             None => {
                 let program = Xdp::from_pin(&path, XdpAttachType::Interface)?;
-                detach_lost(lost).and_then(|()| attach_xdp(program, ifindex, &pin, replace))
+                if !replace {
+                    detach_lost(lost)?;
+                }
+                attach_xdp(program, ifindex, &pin, replace)
             }
             Some(side) if tcx() => {
                 let mut program = SchedClassifier::from_pin(&path)?;
                 match stale(ifindex, hook, lost)? {
-                    none if none.is_empty() => attach_tcx(program, ifindex, side, &pin, replace),
+                    none if none.is_empty() || replace => {
+                        attach_tcx(program, ifindex, side, &pin, replace)
+                    }
                     stale => self.take_first_place(&mut program, device, ifindex, hook, &stale),
                 }
             }
