@@ -12,7 +12,7 @@ use crate::{
     bond::{BondOption, XmitHashPolicy},
     change::DatapathChange,
     names::IfName,
-    state::{Code, FastPath, HiddenTags, Hook, Port, Role},
+    state::{Code, FastPath, HiddenTags, Hook, Kind, Port, Role},
 };
 
 /// Attaches XDP after TC. The policy lets XDP drop frames only if every NIC leaves tags in the
@@ -56,8 +56,8 @@ pub fn warn(view: &View<'_>, name: &IfName, port: &Port, unit: &mut Unit) {
         Role::Uplink { xdp: false, .. } => {
             (Some("the file has `xdp: off`".to_owned()), "remove `xdp: off`".to_owned())
         }
-        Role::Uplink { .. } => match view.why_no_xdp(name, port) {
-            None => return,
+        Role::Uplink { ref nics, .. } => match view.why_no_xdp(name, port) {
+            None => return warn_of_veths(view, nics, unit),
             Some((reason, remedy)) => (Some(reason), remedy.to_owned()),
         },
         Role::Access | Role::Trunk | Role::Tunnel => {
@@ -70,6 +70,25 @@ pub fn warn(view: &View<'_>, name: &IfName, port: &Port, unit: &mut Unit) {
             Code::XdpUnavailable,
             format!("{name}: `fastPath: xdp` is unavailable, using the TC fast path: {reason}"),
             remedy,
+        );
+    }
+}
+
+/// A veth has the tags in its metadata that its peer leaves to it, and XDP sees the bytes only.
+fn warn_of_veths(view: &View<'_>, nics: &BTreeSet<IfName>, unit: &mut Unit) {
+    let is_veth = |nic: &&IfName| {
+        let link = view.observed.link(nic);
+        link.is_some_and(|link| link.kind == Kind::Other("veth".to_owned()))
+    };
+    for nic in nics.iter().filter(is_veth) {
+        unit.finding(
+            Code::PeerHidesTags,
+            format!(
+                "{nic}: is a veth, whose peer can hide the outer VLAN tag: `fastPath: xdp` would \
+                 take the tag behind it for the VLAN of the frame"
+            ),
+            "at the peer: ethtool -K DEV txvlan off tx-vlan-stag-hw-insert off; or set \
+             `fastPath: tc`",
         );
     }
 }

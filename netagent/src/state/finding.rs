@@ -212,6 +212,8 @@ codes! {
     MtuHigh = "mtu-high" Ready Warning,
     /// `fastPath: xdp` is not possible. The TC fast path is used.
     XdpUnavailable = "xdp-unavailable" Ready Info,
+    /// The peer of a NIC can hide VLAN tags from XDP, and the node cannot see whether it does.
+    PeerHidesTags = "peer-hides-tags" Ready Warning,
     /// Others have rules on a port. Its frames take a path on which these work.
     RulesOfOthers = "rules-of-others" Ready Info,
     /// A device that no source names is a port of one of our bridges.

@@ -156,6 +156,7 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="warning",code="mtu-low"} 0
     netagent_problems{severity="warning",code="mtu-high"} 0
     netagent_problems{severity="info",code="xdp-unavailable"} 0
+    netagent_problems{severity="warning",code="peer-hides-tags"} 0
     netagent_problems{severity="info",code="rules-of-others"} 0
     netagent_problems{severity="warning",code="unmanaged-port"} 0
     netagent_problems{severity="info",code="left-alone"} 0

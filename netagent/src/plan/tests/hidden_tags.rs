@@ -44,3 +44,16 @@ fn a_nic_that_goes_on_hiding_tags_is_named() {
         assert!(!changes(&plan).iter().any(trusts), "{hidden:?}");
     }
 }
+
+#[test]
+fn a_veth_that_is_a_nic_is_warned_of_where_xdp_forwards() {
+    for (path, kind, expected) in
+        [("xdp", "veth", 1), ("tc", "veth", 0), ("off", "veth", 0), ("xdp", "", 0)]
+    {
+        let yaml = OOB.replace("{ uplink:", &format!("{{ fastPath: {path}, uplink:"));
+        let (mut observed, datapath) = settled();
+        observed.links.get_mut(&name("eth3")).unwrap().kind = Kind::Other(kind.to_owned());
+        let plan = planned(&desired(&yaml), &observed, &datapath);
+        assert_eq!(found(&plan, Code::PeerHidesTags).len(), expected, "{path} {kind}");
+    }
+}
