@@ -52,7 +52,12 @@ pub fn of(node: &Node) -> BTreeSet<String> {
     let noise = ["local ", "broadcast ", "multicast ", "anycast ", "fe80::", "ff02::", "224."];
     let kept = shown.lines().filter(|line| !noise.iter().any(|word| line.starts_with(word)));
     lines.extend(kept.map(strip));
-    lines.insert(format!("ports {}", node.ok("show ports -j").trim()));
+    let mut ports: Value = serde_json::from_str(&node.ok("show ports -j")).unwrap();
+    for port in ports.as_array_mut().unwrap() {
+        // What a device has dropped is no state.
+        port.as_object_mut().unwrap().retain(|key, _| !key.ends_with("_dropped"));
+    }
+    lines.insert(format!("ports {ports}"));
     lines
 }
 

@@ -3,7 +3,7 @@
 use super::{Lab, metric, state, status, wait_for_state};
 use crate::{
     Feature,
-    lab::{Netns, seen, wait_for},
+    lab::{Netns, seen, succeeded, wait_for},
     needs,
     node::Node,
     once,
@@ -194,7 +194,9 @@ fn a_nic_that_is_missing_is_named_everywhere_until_it_is_back() {
     degraded();
     node.netns.veth("eth3", &switch, "eth3");
     wait_for_state(&node, "segments", "oob", "Ready");
-    node.netns.sh("ip link set eth3 down && ip link set eth3 name other && ip link set other up");
+    // Before Linux 6.2 a link must be down for that, and the agent sets the member up again.
+    let rename = "ip link set eth3 down && ip link set eth3 name other && ip link set other up";
+    wait_for("eth3 has another name", || succeeded(&node.netns.output(rename)));
     degraded();
     // A segment without any NIC fails readiness.
     node.netns.sh("ip link del eth2; ip link del other");
