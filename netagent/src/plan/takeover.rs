@@ -192,8 +192,10 @@ pub fn leftovers(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit
             unit.link(view, LinkChange::RemoveRoute(route.clone()));
         }
     }
-    for Move { from, to, addresses, routes, neighbours, .. } in moves(view, nic, bridge) {
+    for Move { from, to, addresses, routes, neighbours, delete } in moves(view, nic, bridge) {
         let there = view.observed.link(to);
+        let is_at_both =
+            |address: &Cidr| there.is_some_and(|link| link.addresses.contains_key(address));
         let has_taken = |it: &&&Neighbour| view.observed.neighbours.contains(&it.over(to));
         for neighbour in neighbours.iter().filter(has_taken) {
             unit.link(view, LinkChange::RemoveNeighbour((*neighbour).clone()));
@@ -203,10 +205,13 @@ pub fn leftovers(view: &View<'_>, nic: &IfName, bridge: &IfName, unit: &mut Unit
         };
         let routes: Vec<_> = routes.into_iter().filter(is_there).collect();
         give_up(view, from, to, &routes, unit);
-        for address in addresses {
-            if there.is_some_and(|link| link.addresses.contains_key(&address)) {
-                unit.link(view, LinkChange::RemoveAddress(from.clone(), address));
-            }
+        if delete && !addresses.is_empty() && addresses.iter().all(is_at_both) {
+            // It would go on receiving the frames of its VLAN in place of the bridge.
+            unit.link(view, LinkChange::Delete(from.clone()));
+            continue;
+        }
+        for address in addresses.into_iter().filter(is_at_both) {
+            unit.link(view, LinkChange::RemoveAddress(from.clone(), address));
         }
     }
 }
