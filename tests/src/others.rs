@@ -13,7 +13,7 @@ use crate::{
     Feature,
     counters::lab::{Lab, station},
     forward::Path,
-    lab::{kernel_has, output, wait_until, wait_until_eq},
+    lab::{kernel_has, output, wait_until},
     needs,
 };
 
@@ -126,6 +126,12 @@ fn remarks(lab: &Lab, device: &str) -> Vec<String> {
     of_port.map(|finding| finding["code"].as_str().unwrap().to_owned()).collect()
 }
 
+/// Whether the status says that a port's frames take another path. A kernel before 6.3 has other
+/// reasons as well.
+fn says_why(lab: &Lab, device: &str) -> bool {
+    remarks(lab, device).iter().any(|code| code == "rules-of-others")
+}
+
 #[test]
 fn rules_of_others_see_the_frames_that_a_bridge_would_forward() {
     for path in Path::FAST {
@@ -149,9 +155,7 @@ fn rules_of_others_see_the_frames_that_a_bridge_would_forward() {
                 wait_until_fast(&lab, path, from);
                 lab.node.netns.sh(&add.replace("DROP", &filter.text()));
                 wait_until("the rule drops the frames", || !pass(&lab, from));
-                wait_until_eq("the status says why", &vec!["rules-of-others".to_owned()], || {
-                    remarks(&lab, device)
-                });
+                wait_until("the status says why", || says_why(&lab, device));
                 lab.node.netns.sh(remove);
                 wait_until("the frames pass again", || pass(&lab, from));
             }
@@ -163,9 +167,7 @@ fn rules_of_others_see_the_frames_that_a_bridge_would_forward() {
         // It sees IP only, which these frames are not.
         let chain = "type filter hook ingress device vm-b priority 0;";
         lab.node.netns.sh(&format!("nft add table inet t; nft 'add chain inet t c {{ {chain} }}'"));
-        wait_until_eq("the status says why", &vec!["rules-of-others".to_owned()], || {
-            remarks(&lab, "vm-b")
-        });
+        wait_until("the status says why", || says_why(&lab, "vm-b"));
     }
 }
 
