@@ -11,15 +11,14 @@ use aya::programs::{
 };
 
 use super::{link, queue};
-use crate::state::{Hook, TcFilter};
+use crate::state::{ClsactSide, Hook, TcFilter};
 
 /// The side of the device on which a TC program runs; `None` for XDP.
 pub fn attach_type(hook: Hook) -> Option<TcAttachType> {
-    match hook {
-        Hook::UplinkXdp => None,
-        Hook::UplinkIn | Hook::PortIn => Some(TcAttachType::Ingress),
-        Hook::UplinkOut | Hook::PortOut => Some(TcAttachType::Egress),
-    }
+    hook.side().map(|side| match side {
+        ClsactSide::Ingress => TcAttachType::Ingress,
+        ClsactSide::Egress => TcAttachType::Egress,
+    })
 }
 
 /// The links by which lost programs are attached to a side of a device.

@@ -5,7 +5,10 @@
 //! frame takes the first place, the old link goes, and the new link gets the old one's program in
 //! place. Each step leaves the device filtered or closed, whenever the process ends.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use aya::programs::{
@@ -17,9 +20,23 @@ use aya::programs::{
 use super::link;
 use crate::state::TcFilter;
 
+/// Where the new link is pinned until the old one is gone.
+fn unfinished(pin: &Path) -> PathBuf {
+    let name = pin.file_name().unwrap_or_default().to_string_lossy();
+    pin.with_file_name(format!("{name}-first"))
+}
+
+/// Opens a device that a process which ended in the middle has left closed. It may be a former
+/// device of this name.
+pub fn reopen(pin: &Path) -> Result<()> {
+    let new = unfinished(pin);
+    link::detach(&new)?;
+    remove(&new)
+}
+
 /// Gives a TCX program the first place on a side of a device. `closed` is the program that drops
-/// every frame, `pin` the pin of the old link, and then of the new one. `stale` are the IDs of links
-/// of the agent whose pins are lost: they go as well.
+/// every frame, `pin` the pin of the old link, and then of the new one. `stale` are the IDs of
+/// links of the agent whose pins are lost: they go as well.
 pub fn take_first_place(
     program: &mut SchedClassifier,
     closed: &mut SchedClassifier,
@@ -28,11 +45,8 @@ pub fn take_first_place(
     pin: &Path,
     stale: &[u32],
 ) -> Result<()> {
-    let name = pin.file_name().unwrap_or_default().to_string_lossy();
-    let new = pin.with_file_name(format!("{name}-first"));
-    // A process that ended here has left it: it may belong to a former device of this name.
-    link::detach(&new)?;
-    remove(&new)?;
+    reopen(pin)?;
+    let new = unfinished(pin);
     let order = LinkOrder::first();
     let id = closed.attach(ifindex, TcAttach::Tcx { attach_type, order })?;
     let first: FdLink = closed.take_link(id)?.try_into()?;

@@ -228,7 +228,8 @@ impl Programs {
                 let mut program = SchedClassifier::from_pin(&path)?;
                 match stale(ifindex, hook, lost)? {
                     none if none.is_empty() || replace => {
-                        attach_tcx(program, ifindex, side, &pin, replace)
+                        let attached = attach_tcx(program, ifindex, side, &pin, replace);
+                        attached.and_then(|()| front::reopen(&pin))
                     }
                     stale => self.take_first_place(&mut program, device, ifindex, hook, &stale),
                 }

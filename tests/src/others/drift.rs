@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::{lab, pass};
+use super::{
+    foreign::{Foreign, Place},
+    lab, pass,
+};
 use crate::{
-    Feature, forward::Path, frame::C, lab::bpftool_bytes, lab::kernel_has, lab::wait_until, once,
+    Feature, forward::Path, frame::C, lab::bpftool_bytes, lab::kernel_has, lab::wait_until, needs,
+    once,
 };
 
 /// Well below the time between two looks at the whole node, and far above a second.
@@ -38,6 +42,24 @@ fn programs_that_somebody_detaches_are_back_before_the_next_look() {
         let other = lab.send("vm-b", &[(C, 200)], [[2, 0, 0, 0, 0, 2], [2, 0, 0, 0, 0, 1]]);
         assert!(lab.heard("vm-a", &[other], ("vm-b", &[])).is_empty(), "{line}");
     }
+}
+
+/// The agent was killed when the device was closed and the old link was gone.
+#[test]
+fn move_to_the_front_that_ended_half_way_leaves_no_device_closed() {
+    if !needs(&[Feature::Tcx]) {
+        return;
+    }
+    let lab = lab(Path::Bridge);
+    let apply = format!("apply -c {}", lab.node.config());
+    lab.node.ok(&apply);
+    assert!(pass(&lab, "vm-b"));
+    let pin = lab.node.pin("links/vm-b/port_in");
+    Foreign::drop_all(&lab.node.netns, "vm-b", Place::Ingress).pin(&format!("{pin}-first"));
+    lab.node.netns.sh(&format!("rm {pin}"));
+    assert!(!pass(&lab, "vm-b"));
+    lab.node.ok(&apply);
+    assert!(pass(&lab, "vm-b"));
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub enum Place {
 /// A program on a device, as long as this lives.
 pub struct Foreign<'a> {
     /// A TCX link.
-    _link: Option<OwnedFd>,
+    link: Option<OwnedFd>,
     /// What removes a clsact filter.
     remove: Option<(&'a Netns, String)>,
 }
@@ -44,7 +44,14 @@ impl<'a> Foreign<'a> {
         let filter = Filter::new(netns, TC_ACT_OK);
         netns.sh(&format!("tc filter add dev {device} {side} pref 1 {}", filter.text()));
         let remove = format!("tc filter del dev {device} {side} pref 1 handle 1 bpf");
-        Self { _link: None, remove: Some((netns, remove)) }
+        Self { link: None, remove: Some((netns, remove)) }
+    }
+
+    /// Pins the link, which then stays.
+    pub fn pin(self, path: &str) {
+        let path = CString::new(path).unwrap();
+        let link = self.link.as_ref().unwrap();
+        bpf(6, &[path.as_ptr() as u64, u64::from(link.as_raw_fd().cast_unsigned())]);
     }
 
     fn link(netns: &Netns, device: &str, place: Place, returns: i32, flags: u32) -> Self {
@@ -56,7 +63,7 @@ impl<'a> Foreign<'a> {
             let pair = |low: u32, high: u32| u64::from(low) | u64::from(high) << 32;
             bpf(28, &[pair(fd, ifindex), pair(attach_type, flags), 0, 0])
         });
-        Self { _link: Some(descriptor(link)), remove: None }
+        Self { link: Some(descriptor(link)), remove: None }
     }
 }
 
