@@ -65,7 +65,8 @@ impl Netns {
         command
     }
 
-    /// The interface index of a link. Not read from /sys, which shows the namespace that mounted it.
+    /// The interface index of a link. Not read from /sys, which shows the namespace that mounted
+    /// it.
     pub fn ifindex(&self, link: &str) -> u32 {
         u32::try_from(self.link(link)["ifindex"].as_u64().unwrap()).unwrap()
     }

@@ -87,8 +87,8 @@ impl Lab {
         its.map(|entry| entry["ifname"].as_str().unwrap().to_owned()).collect()
     }
 
-    /// Just these frames of a station come out of the uplink: Ethertype and tags. Those of the agent
-    /// may come late: it waits for RTNL.
+    /// Just these frames of a station come out of the uplink: Ethertype and tags. Those of the
+    /// agent may come late: it waits for RTNL.
     #[track_caller]
     fn hears(&self, mac: [u8; 6], expected: &[(u16, Vec<(u16, u16)>)]) {
         let (late, end) = (Instant::now() + Duration::from_secs(20), Duration::from_millis(700));

@@ -232,8 +232,8 @@ pub struct SecurityKeys {
     /// Whether the VM reaches only the uplink and the node, and no other VM of the node. Default:
     /// false.
     pub isolated: Option<Scalar<bool>>,
-    /// Whether the VM speaks LLDP with the switch, and the node receives its other link-local frames
-    /// (01:80:C2:00:00:00 to 0F). Default: false.
+    /// Whether the VM speaks LLDP with the switch, and the node receives its other link-local
+    /// frames (01:80:C2:00:00:00 to 0F). Default: false.
     pub allow_link_local: Option<Scalar<bool>>,
     /// Limits of flooded frames.
     pub storm: Option<StormKeys>,

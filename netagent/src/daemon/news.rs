@@ -1,5 +1,5 @@
-//! What is logged of the findings: each when it is new, and when it is gone. One that comes and goes
-//! with a device that does is logged so once, and again when it stays or stays away.
+//! What is logged of the findings: each when it is new, and when it is gone. One that comes and
+//! goes with a device that does is logged so once, and again when it stays or stays away.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -269,8 +269,8 @@ pub struct SecurityIntent {
     /// Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub isolated: Option<bool>,
-    /// Whether the VM speaks LLDP with the switch, and the node receives its other link-local frames
-    /// (01:80:C2:00:00:00 to 0F). Default: false.
+    /// Whether the VM speaks LLDP with the switch, and the node receives its other link-local
+    /// frames (01:80:C2:00:00:00 to 0F). Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_link_local: Option<bool>,
     /// Limits of flooded frames.

@@ -71,8 +71,8 @@ impl Netlink {
         Ok(())
     }
 
-    /// `tc qdisc show`: the devices that may have filters, with the kind of their qdisc, `ingress` or
-    /// `clsact`.
+    /// `tc qdisc show`: the devices that may have filters, with the kind of their qdisc, `ingress`
+    /// or `clsact`.
     async fn with_filters(&self) -> Result<BTreeMap<u32, String>, Failure> {
         let message = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
         let replies = self.socket.dump(message).await?;

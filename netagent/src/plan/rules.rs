@@ -38,8 +38,8 @@ impl View<'_> {
         !self.rules(name).is_empty()
     }
 
-    /// The rule of others that frames would not meet if XDP redirected or dropped them, on an uplink
-    /// or one of its NICs.
+    /// The rule of others that frames would not meet if XDP redirected or dropped them, on an
+    /// uplink or one of its NICs.
     pub fn rule_behind_xdp(&self, name: &IfName, port: &Port) -> Option<(IfName, Rule)> {
         let nics = match &port.role {
             Role::Uplink { nics, .. } => nics.iter(),

@@ -7,8 +7,8 @@ use crate::{
     state::{Code, Link, Port, Role},
 };
 
-/// Sets a device up. That of a VM once, before it joins its bridge: `virsh domif-setlink` and others
-/// set a tap down to unplug the guest's cable.
+/// Sets a device up. That of a VM once, before it joins its bridge: `virsh domif-setlink` and
+/// others set a tap down to unplug the guest's cable.
 pub fn plan(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
     // A bond is set up together with its members.
     let Some(link) = link.filter(|link| !link.up && !view.desired.bonds.contains_key(name)) else {

@@ -70,7 +70,8 @@ pub struct Forwarded {
     pub xdp: u64,
 }
 
-/// Frames that a device drops itself, before the programs receive them or after they have sent them.
+/// Frames that a device drops itself, before the programs receive them or after they have sent
+/// them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DeviceDrops {
     /// From the VM or the wire.

@@ -131,8 +131,8 @@ pub struct Link {
     pub promiscuous: bool,
     /// Flags of a bridge port that are on.
     pub port_flags: BTreeSet<PortFlag>,
-    /// The link-local groups (01:80:C2:00:00:00 to 0F, a bit each) that the bridge forwards from this
-    /// port as any other group.
+    /// The link-local groups (01:80:C2:00:00:00 to 0F, a bit each) that the bridge forwards from
+    /// this port as any other group.
     pub group_fwd_mask: u16,
     /// ifalias; [`OWNED`] on links of the agent.
     pub alias: Option<String>,
