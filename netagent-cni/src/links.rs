@@ -13,7 +13,7 @@ use rtnetlink::{
     packet_route::{
         AddressFamily,
         address::{AddressAttribute, AddressFlags},
-        link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage, State},
+        link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkInfo, LinkMessage, State},
         route::{
             RouteAddress, RouteAttribute, RouteMessage, RouteMetric, RouteProtocol, RouteScope,
         },
@@ -138,14 +138,23 @@ impl Links {
         }
     }
 
-    /// `ip link add NAME type veth peer name PEER`
-    pub async fn add_veth(&self, name: &str, peer: &str, mtu: Option<u32>) -> Result<(), Failure> {
-        let veth = LinkVeth::new(name, peer);
-        let veth = match mtu {
-            Some(mtu) => veth.mtu(mtu),
-            None => veth,
-        };
-        self.handle.link().add(veth.build()).execute().await.map_err(Failure)
+    /// `ip link add NAME mtu MTU type veth peer name PEER netns NETNS mtu MTU`
+    pub async fn add_veth(
+        &self,
+        name: &str,
+        peer: &str,
+        netns: BorrowedFd<'_>,
+        mtu: Option<u32>,
+    ) -> Result<(), Failure> {
+        let mut peer = LinkUnspec::new_with_name(peer).setns_by_fd(netns.as_raw_fd());
+        let mut veth = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth);
+        // The kernel gives an MTU that stands outside to one end only.
+        if let Some(mtu) = mtu {
+            (peer, veth) = (peer.mtu(mtu), veth.mtu(mtu));
+        }
+        let peer = InfoData::Veth(InfoVeth::Peer(peer.build()));
+        let veth = veth.name(name).set_info_data(peer).build();
+        self.handle.link().add(veth).execute().await.map_err(Failure)
     }
 
     /// `ip link set NAME ...`
@@ -163,11 +172,6 @@ impl Links {
         // Without the terminating NUL, which the kernel would keep.
         let alias = DefaultNla::new(IFLA_IFALIAS, alias.as_bytes().to_vec());
         self.set(index, |link| link.append_extra_attribute(LinkAttribute::Other(alias))).await
-    }
-
-    /// `ip link set NAME netns NETNS name NEW`
-    pub async fn send(&self, index: u32, to: BorrowedFd<'_>, name: &str) -> Result<(), Failure> {
-        self.set(index, |link| link.setns_by_fd(to.as_raw_fd()).name(name)).await
     }
 
     /// `ip link delete NAME`. A link that does not exist is not an error.

@@ -1,12 +1,9 @@
 //! Network namespaces.
 
 use std::{
-    fs::{self, File},
+    fs::File,
     io,
-    os::{
-        fd::{AsFd, BorrowedFd},
-        unix::fs::MetadataExt as _,
-    },
+    os::fd::{AsFd, BorrowedFd},
     thread,
 };
 
@@ -65,13 +62,6 @@ impl Netns {
             Opened::Netns(netns) => Ok(netns),
             Opened::Gone(why) => bail!("{why}"),
         }
-    }
-
-    /// Whether this is the namespace of this process.
-    pub fn is_own(&self) -> Result<bool> {
-        let own = fs::metadata("/proc/thread-self/ns/net").context("the own netns")?;
-        let file = self.file.metadata().context("the netns")?;
-        Ok((own.dev(), own.ino()) == (file.dev(), file.ino()))
     }
 
     /// Calls a function in the namespace, on a thread of its own.

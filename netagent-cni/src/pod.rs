@@ -53,14 +53,11 @@ impl Identity {
         Self { device: format!("veth{hash:010x}"), alias: format!("{ALIAS}{id}/{ifname}") }
     }
 
-    /// Whether a link is the node's end of this attachment.
+    /// Whether a link is the node's end of this attachment. An ADD that was killed may not have
+    /// given it its alias: the name, of which 40 bits follow from the attachment, is enough then.
     pub fn is(&self, link: &Link) -> bool {
-        link.kind == "veth" && link.alias == self.alias
-    }
-
-    /// Whether a link in the pod's namespace is the node's end, which may not have its alias yet.
-    fn is_unfinished(&self, link: &Link) -> bool {
-        link.kind == "veth" && (link.alias.is_empty() || link.alias == self.alias)
+        let has_only_its_name = link.alias.is_empty() && link.name == self.device;
+        link.kind == "veth" && (link.alias == self.alias || has_only_its_name)
     }
 }
 
@@ -86,11 +83,13 @@ impl Pod {
         &self.node
     }
 
-    /// Makes the pair. The node's end is made in the pod's namespace as well, and moves when it has
-    /// its alias: whenever this process ends, the pair ends with the pod, or a DEL finds it.
+    /// Makes the pair, with the node's end in the node's namespace: to move a device takes the
+    /// kernel two RCU grace periods. Whenever this process ends, the pair ends with the pod, or a
+    /// DEL finds it by its name.
     pub async fn make(&self, identity: &Identity, ifname: &str, conf: &Conf) -> Result<(), Error> {
         let device = identity.device.as_str();
-        self.links.add_veth(ifname, device, conf.mtu()?).await.map_err(|failure| {
+        let node = self.node_netns.fd();
+        self.links.add_veth(ifname, device, node, conf.mtu()?).await.map_err(|failure| {
             if failure.is(EXISTS) {
                 anyhow!(
                     "container veth name ({ifname:?}) peer provided ({device:?}) already exists"
@@ -107,22 +106,14 @@ impl Pod {
         &self,
         identity: &Identity,
         ifname: &str,
-        mtu: Option<u32>,
         mac: Option<[u8; 6]>,
     ) -> Result<Pair> {
         let device = identity.device.as_str();
         let there = |link: Option<Link>, name: &str| {
             link.with_context(|| format!("failed to lookup {name:?}"))
         };
-        let node = there(self.links.find(device).await?, device)?;
-        self.links.set_alias(node.index, &identity.alias).await?;
-        // The kernel gives that of a new pair to one end only.
-        if let Some(mtu) = mtu {
-            self.links
-                .set(node.index, |link| link.mtu(mtu))
-                .await
-                .with_context(|| format!("set the MTU of {device}"))?;
-        }
+        let node = there(self.node.find(device).await?, device)?;
+        self.node.set_alias(node.index, &identity.alias).await?;
         let mut pod = there(self.links.find(ifname).await?, ifname)?;
         if let Some(mac) = mac {
             self.links
@@ -134,22 +125,9 @@ impl Pod {
         // The fast path by XDP needs it; without it, frames take the TC path.
         let switched = self.netns.inside(|| gro::switch_on(ifname))?;
         drop(switched);
-        if !self.netns.is_own()? {
-            self.links
-                .send(node.index, self.node_netns.fd(), device)
-                .await
-                .with_context(|| format!("move {device} to the node"))?;
-        }
-        let node = there(self.node.find(device).await?, device)?;
         // Its routes are none of the node's.
         drop(fs::write(format!("/proc/sys/net/ipv6/conf/{device}/accept_ra"), "0"));
         Ok(Pair { node, pod })
-    }
-
-    /// Removes the pair of an attachment, wherever its ends are.
-    pub async fn remove(&self, identity: &Identity) -> Result<()> {
-        delete(&self.links, identity, |link| identity.is_unfinished(link)).await?;
-        remove(&self.node, identity).await
     }
 
     /// Sets the pod's end up.
@@ -222,19 +200,15 @@ impl Pod {
 
 /// Removes the pair of an attachment by the end that is in the node's namespace.
 pub async fn remove(node: &Links, identity: &Identity) -> Result<()> {
-    delete(node, identity, |link| identity.is(link)).await
-}
-
-async fn delete(links: &Links, identity: &Identity, is: impl Fn(&Link) -> bool) -> Result<()> {
-    let link = match links.find(&identity.device).await?.filter(is) {
+    let link = match node.find(&identity.device).await?.filter(|link| identity.is(link)) {
         Some(link) => link,
         // It may have been renamed.
-        None => match links.with_alias(&identity.alias).await? {
+        None => match node.with_alias(&identity.alias).await? {
             Some(link) => link,
             None => return Ok(()),
         },
     };
-    let deleted = links.delete(link.index).await;
+    let deleted = node.delete(link.index).await;
     deleted.with_context(|| format!("delete {}", identity.device))
 }
 

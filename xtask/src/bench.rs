@@ -6,6 +6,7 @@
 mod about;
 mod bulk;
 mod call;
+mod cni;
 mod control;
 mod figure;
 mod frames;
@@ -42,11 +43,12 @@ struct Group {
     measure: fn(&Path) -> Result<Vec<Figure>>,
 }
 
-const GROUPS: [Group; 7] = [
+const GROUPS: [Group; 8] = [
     Group { name: "policy", place: Place::Host, measure: policy::measure },
     Group { name: "programs", place: Place::Host, measure: host::measure },
     Group { name: "scale", place: Place::Host, measure: scale::measure },
     Group { name: "repair", place: Place::Host, measure: repair::measure },
+    Group { name: "cni", place: Place::Host, measure: cni::measure },
     Group { name: "frames", place: Place::Vm, measure: frames::measure },
     Group { name: "bulk", place: Place::Vm, measure: bulk::measure },
     Group { name: "control", place: Place::Vm, measure: control::measure },

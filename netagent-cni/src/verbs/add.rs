@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::{
     agent::Agent,
     ipam,
-    links::Link,
+    links::{Link, Links},
     masq,
     pod::{self, Identity, Pair, Pod},
 };
@@ -37,7 +37,7 @@ pub async fn add(call: &Call, stdin: &[u8]) -> Result<String, Error> {
     // What is there already is that of another ADD, and stays.
     pod.make(&identity, &call.ifname, &conf).await?;
     let completed = async {
-        let pair = pod.set_up(&identity, &call.ifname, conf.mtu()?, mac).await?;
+        let pair = pod.set_up(&identity, &call.ifname, mac).await?;
         let adding = Adding { call, stdin, conf: &conf, agent: &agent, pod: &pod, pair: &pair };
         let result = adding.complete().await?;
         result.print(conf.version())
@@ -60,8 +60,8 @@ async fn undo(call: &Call, conf: &Conf, stdin: &[u8], identity: &Identity) {
         }
     }
     // By other sockets: the one that failed may be what the error is about.
-    if let Ok(pod) = super::open(&call.netns).and_then(|netns| Ok(Pod::open(netns)?)) {
-        drop(pod.remove(identity).await);
+    if let Ok(links) = Links::own() {
+        drop(pod::remove(&links, identity).await);
     }
     drop(Agent::new().detach(&call.container_id, &call.ifname).await);
 }

@@ -10,23 +10,14 @@ use crate::{
     ipam,
     links::Links,
     masq,
-    netns::{Netns, Opened},
-    pod::{Identity, Pod, remove},
+    pod::{Identity, remove},
 };
 
 pub async fn del(call: &Call, stdin: &[u8]) -> Result<(), Error> {
     call.check(Needs::Interface)?;
     let identity = Identity::new(&call.container_id, &call.ifname);
     // By the node's end: the pod may have renamed its own, and given its name to another device.
-    // A path that is a namespace of another kind is none.
-    let pod = match Netns::open(&call.netns) {
-        Ok(Opened::Netns(netns)) => Pod::open(netns).ok(),
-        Ok(Opened::Gone(_)) | Err(_) => None,
-    };
-    match pod {
-        Some(pod) => pod.remove(&identity).await?,
-        None => remove(&Links::own()?, &identity).await?,
-    }
+    remove(&Links::own()?, &identity).await?;
     // A port ends with its device, so that an agent that does not run finds it out when it starts.
     drop(Agent::new().detach(&call.container_id, &call.ifname).await);
     match Conf::parse(stdin) {

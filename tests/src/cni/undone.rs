@@ -4,7 +4,7 @@ use super::lab::{Lab, VLAN100};
 use crate::{
     frame::C,
     lab::{seen, sh, wait_for},
-    needs_program, once, soak,
+    needs_program, once,
 };
 
 /// What runtimes really do.
@@ -119,7 +119,7 @@ fn add_that_ends_at_any_call_is_undone_by_del() {
     let log = format!("/tmp/{}.strace", lab.node.netns.name);
     for call in ["sendto", "connect", "ioctl", "setns", "writev"] {
         for inject in ["signal=KILL", "error=ENOBUFS"] {
-            for number in (1..).step_by(if soak() { 1 } else { 3 }) {
+            for number in 1.. {
                 let pod = lab.pod();
                 let strace = format!(
                     "strace -f -q -o {log} -e trace={call} -e inject={call}:{inject}:when={number}"

@@ -9,6 +9,10 @@ pub fn what(name: &str) -> &'static str {
              the VM's end as they come: an XDP frame by a program that drops it, an skb by a filter that does. Where the VM's end \
              makes an skb of it, the figure is `forward_xdp_skb`."
         }
+        "cni_add_p99" | "cni_del_p99" => {
+            "how long the runtime of 500 pods waits at most, one in a hundred left out: from the start of the plugin to its end; \
+             against the CNI bridge plugin. Pods come and go by turns."
+        }
         "repair" => {
             "the time from before a port is taken out of its bridge by somebody else to the agent's step that puts it back, on a \
              node with 20 ports; against the bound of 50 ms."
@@ -90,6 +94,10 @@ pub fn why(name: &str) -> &'static str {
         "bulk_tcp" | "bulk_tcp_uplink" => {
             "equal: the difference of the two is less than what they differ by from run to run. What both ends do with the bytes is \
              nearly all of it."
+        }
+        "cni_add_p99" | "cni_del_p99" => {
+            "TCX makes its caller wait for an RCU grace period at each attachment, and again when the device goes, with the lock of \
+             rtnetlink held: `cni_add_p50_tcx` and `cni_del_p50_tcx` are against the bridge plugin with two empty programs on the port."
         }
         "control_plane" => {
             "applying is far cheaper (`control_plane_apply`), but both print some 12,000 rows of JSON, and that is what is left of \

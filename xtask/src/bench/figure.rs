@@ -97,9 +97,14 @@ pub fn print(figures: &[Figure]) {
 
 /// The middle one.
 pub fn median(values: &[f64]) -> f64 {
+    percentile(values, 50)
+}
+
+/// The value below which this many of a hundred are.
+pub fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    values.get(values.len() * percent / 100).copied().unwrap_or(f64::NAN)
 }
 
 #[cfg(test)]
@@ -138,5 +143,7 @@ mod tests {
     fn the_median_is_the_middle_one() {
         assert!((median(&[9.0, 1.0, 2.0]) - 2.0).abs() < 1e-9);
         assert!(median(&[]).is_nan());
+        let hundred: Vec<f64> = (0..100).rev().map(f64::from).collect();
+        assert!((percentile(&hundred, 99) - 99.0).abs() < 1e-9);
     }
 }

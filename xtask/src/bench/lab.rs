@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, id};
+use std::process::{Child, Command, id};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use anyhow::{Context, Result};
@@ -177,5 +177,15 @@ impl Drop for Lab {
         let _gone = self.sh(&format!("{} detach; rmdir {}", self.agent(), self.pins));
         let _gone = output(Command::new("ip").args(["netns", "delete", &self.netns]));
         let _gone = fs::remove_dir_all(&self.directory);
+    }
+}
+
+/// The agent, which ends with the measurement.
+pub struct Daemon(pub Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _gone = self.0.kill();
+        let _gone = self.0.wait();
     }
 }

@@ -2,14 +2,14 @@
 //! ports: a port is taken out of its bridge.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use std::{fs, thread};
 
 use anyhow::{Context, Result, bail};
 
 use super::figure::{Figure, Ratio, median};
-use super::lab::Lab;
+use super::lab::{Daemon, Lab};
 
 const PORTS: usize = 20;
 /// The number of repairs.
@@ -84,14 +84,4 @@ fn time(timestamp: &str) -> Result<f64> {
     let parts: Vec<f64> = parts.map(str::parse).collect::<Result<_, _>>()?;
     let [hours, minutes, seconds] = parts[..] else { bail!("{timestamp} is not a time") };
     Ok((now / day).floor() * day + hours * 3600.0 + minutes * 60.0 + seconds)
-}
-
-/// The agent, which ends with the measurement.
-struct Daemon(Child);
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let _gone = self.0.kill();
-        let _gone = self.0.wait();
-    }
 }
