@@ -236,6 +236,28 @@ fn flood_is_limited_and_every_drop_is_counted() {
     assert_eq!(windows["max_entries"], 1025);
 }
 
+/// Each port has a limit of its own: a VM that floods hides no drops of others.
+#[test]
+fn drops_of_a_port_are_shown_beside_a_flood_from_another() {
+    const ROUNDS: usize = 5;
+    let lab = Lab::applied();
+    let mut monitor = lab.monitor("-j");
+    let stdout = monitor.child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let lines = BufReader::new(stdout).lines().map(Result::unwrap);
+        lines.filter(|line| line.contains("\"eth2\"")).count()
+    });
+    // A limit for all would be used up in each second of these.
+    for round in (1u32..).take(ROUNDS) {
+        lab.flood(300);
+        lab.wire.send(&Frame::numbered(round, &[(C, 4095)]));
+    }
+    let all = u64::try_from(ROUNDS).unwrap();
+    wait_until_eq("the drops are counted", &all, || lab.dropped("eth2", "reserved-vid"));
+    monitor.signal("TERM");
+    assert_eq!(reader.join().unwrap(), ROUNDS);
+}
+
 #[test]
 fn wireshark_reads_the_file() {
     once();

@@ -139,6 +139,8 @@ fn every_case(filtering: &str, xdp: &str) {
     }
     // The counters have the service VLAN.
     assert_eq!(node.packets("some1", "3000").0, 6);
+    // No customer can have VID 4095, whatever its network allows.
+    assert_eq!(node.drops()[&("some1".into(), "reserved-vid".into())], 1);
 }
 
 #[test]
