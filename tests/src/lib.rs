@@ -16,6 +16,7 @@ mod frame;
 mod lab;
 mod names;
 mod node;
+mod policy;
 mod program;
 mod rng;
 mod tap;

@@ -9,7 +9,9 @@ use netagent_common::{
     vlan,
 };
 
-use crate::{frame::Frame, lab::Netns, node::Node, program::Program, rng::Rng};
+use crate::{
+    frame::Frame, lab::Netns, node::Node, policy::change_flags, program::Program, rng::Rng,
+};
 
 /// `TC_ACT_UNSPEC`
 const PASS: u32 = u32::MAX;
@@ -96,6 +98,16 @@ fn verdicts_by_program_port_and_tags() {
     {
         assert!(drops.contains(reason), "{reason}: {drops}");
     }
+}
+
+/// Where a NIC may move the outer tag to the metadata, XDP reads the inner one: TC judges.
+#[test]
+fn xdp_judges_nothing_where_tags_may_be_hidden() {
+    let programs = Programs::new();
+    let inner = Frame::numbered(1, &[(0x8100, 101)]).to_bytes();
+    assert_eq!(programs.verdict("uplink_xdp", "eth2", &inner), XDP_DROP);
+    change_flags(&programs.node, "eth2", |flags| *flags &= !policy::TAGS_IN_BYTES);
+    assert_eq!(programs.verdict("uplink_xdp", "eth2", &inner), XDP_PASS);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::{
     lab::{Lab, Vm},
     tagged, untagged,
 };
-use crate::{Feature, lab::kernel_has, needs};
+use crate::{Feature, lab::kernel_has, needs, once};
 
 /// A file without the adopted bridge.
 const OTHER: &str = "clusterNetworks: { other: { vlanFiltering: auto } }\n";
@@ -73,11 +73,13 @@ fn vms() -> Vec<Vm> {
 
 #[test]
 fn unaware_bridge_is_given_back() {
+    once();
     given_back("vlan_filtering 0", "auto", vms());
 }
 
 #[test]
 fn bridge_whose_filter_was_switched_on_is_given_back() {
+    once();
     if needs(&[Feature::VlanFiltering]) {
         given_back("vlan_filtering 0", "on", vms());
     }
@@ -85,6 +87,7 @@ fn bridge_whose_filter_was_switched_on_is_given_back() {
 
 #[test]
 fn aware_bridge_is_given_back() {
+    once();
     if needs(&[Feature::VlanFiltering]) {
         let vms = [access(4), tagged(100, 2, 100, Some("lab"))].concat();
         given_back("vlan_filtering 1", "auto", vms);
@@ -94,6 +97,7 @@ fn aware_bridge_is_given_back() {
 /// `netagent release`, and taken back: by the daemon, over its restart, and without a daemon.
 #[test]
 fn released_segment_is_given_back_and_left_alone() {
+    once();
     let lab = Lab::new("vlan_filtering 0", vms());
     let found = state(&lab);
     lab.configure("auto");

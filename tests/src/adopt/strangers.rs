@@ -5,7 +5,7 @@ use super::{
     lab::{Lab, Vm},
     tagged, untagged,
 };
-use crate::{Feature, needs};
+use crate::{Feature, needs, once};
 
 /// Two VMs of each kind that the file does not name.
 fn strangers() -> Vec<Vm> {
@@ -20,6 +20,7 @@ fn attempt(lab: &Lab, arguments: &str) -> (Option<i32>, String) {
 
 #[test]
 fn unnamed_ports_of_an_unaware_bridge_keep_all_vlans() {
+    once();
     let named = Vm { number: 50, inside: 0, wire: 0, network: Some("plain") };
     let lab = Lab::new("vlan_filtering 0", [strangers(), vec![named]].concat());
     lab.assert_nothing_is_lost("apply", || lab.apply("auto"));
@@ -33,6 +34,7 @@ fn unnamed_ports_of_an_unaware_bridge_keep_all_vlans() {
 
 #[test]
 fn unnamed_ports_of_an_aware_bridge_keep_their_vlans() {
+    once();
     if !needs(&[Feature::VlanFiltering]) {
         return;
     }
@@ -56,6 +58,7 @@ fn unnamed_ports_of_an_aware_bridge_keep_their_vlans() {
 /// The VLAN filter would leave VLAN 1 of all that the unnamed ports have.
 #[test]
 fn filter_waits_for_confirmation_where_unnamed_ports_lose_vlans() {
+    once();
     if !needs(&[Feature::VlanFiltering]) {
         return;
     }
@@ -83,6 +86,7 @@ fn filter_waits_for_confirmation_where_unnamed_ports_lose_vlans() {
 /// Without a native VLAN on the wire, untagged frames of the unnamed ports are lost.
 #[test]
 fn uplink_waits_for_confirmation_where_unnamed_ports_lose_untagged_frames() {
+    once();
     let lab = Lab::new("vlan_filtering 0", strangers());
     lab.configure("auto");
     let file = std::fs::read_to_string(lab.node.config()).unwrap();

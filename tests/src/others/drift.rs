@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Feature, forward::Path, frame::C, lab::bpftool_bytes, lab::kernel_has, lab::wait_until, needs,
-    once,
+    once, policy::change_flags,
 };
 
 /// Well below the time between two looks at the whole node, and far above a second.
@@ -77,32 +77,7 @@ fn maps_that_somebody_changes_are_as_desired_again() {
         map("PORT_INDEX")
     ));
     // The policy of vm-b: none that admits anything.
-    let record = {
-        let element = bpftool_bytes(&(lab.node.netns.ifindex("vm-b") % 65536).to_ne_bytes());
-        let found = lab
-            .node
-            .netns
-            .json(&format!("bpftool -j map lookup pinned {} key hex {element}", map("PORT_INDEX")));
-        u32::try_from(found["formatted"]["value"]["record"].as_u64().unwrap()).unwrap()
-    };
-    let key = bpftool_bytes(&record.to_ne_bytes());
-    let found = lab
-        .node
-        .netns
-        .json(&format!("bpftool -j map lookup pinned {} key hex {key}", map("POLICY")));
-    let mut value: Vec<u8> = found["value"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|byte| u8::from_str_radix(&byte.as_str().unwrap()[2..], 16).unwrap())
-        .collect();
-    // The flags.
-    value[4..8].fill(0);
-    lab.node.netns.sh(&format!(
-        "bpftool map update pinned {} key hex {key} value hex {}",
-        map("POLICY"),
-        bpftool_bytes(&value)
-    ));
+    change_flags(&lab.node, "vm-b", |flags| *flags = 0);
     assert!(!pass(&lab, "vm-b"));
     wait_until("the frames pass again", || pass(&lab, "vm-b"));
     lab.node.assert_settled();

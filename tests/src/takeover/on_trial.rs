@@ -420,7 +420,9 @@ fn try_that_ends_at_any_call_is_rolled_back_by_the_next_start() {
         return;
     }
     let mut killed = 0;
-    for number in (3..).step_by(if soak() { 1 } else { 25 }) {
+    let step = if soak() { 1 } else { 60 };
+    let first = 3 + usize::try_from(std::process::id()).unwrap() % step;
+    for number in (first..).step_by(step) {
         let lab = lab();
         let before = state(&lab.node);
         lab.node.configure(FILE);
@@ -448,5 +450,5 @@ fn try_that_ends_at_any_call_is_rolled_back_by_the_next_start() {
         }
         killed += 1;
     }
-    assert!(killed > 10, "{killed}");
+    assert!(killed > 3, "{killed}");
 }
