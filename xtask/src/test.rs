@@ -59,8 +59,6 @@ const ONE: &str = "6.12";
 /// Tests at a time on this machine's kernel. They wait for grace periods and timers most of the
 /// time: two processors are not busy with four.
 pub const HERE: &str = "4";
-/// Tests at a time in a guest, which waits as well. All of its processor is for them.
-const IN_GUEST: &str = "2";
 /// Options of every test executable. `--report-time` is unstable in libtest and needs
 /// RUSTC_BOOTSTRAP.
 const LIBTEST: [&str; 4] =
@@ -266,7 +264,7 @@ impl Tests {
             let (tests, names) = (name(tests), names.join(" "));
             // The agent's log would break the lines with results.
             let command =
-                format!("{tests} {options} --exact --test-threads {IN_GUEST} {more} {names}");
+                format!("{tests} {options} --exact --test-threads 1 {more} {names}");
             format!("{command} 2>>/log || failed=1\n")
         };
         let mut script = format!(
