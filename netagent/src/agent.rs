@@ -1,6 +1,7 @@
 //! Brings the parts together: looks at the node, plans, and carries out units.
 
 mod apply;
+mod behind_bonds;
 mod course;
 mod ledger;
 mod on_trial;

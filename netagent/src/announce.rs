@@ -1,9 +1,21 @@
-//! Announces the VM of a silent port when it runs: once, by RARP (RFC 903) as QEMU does, in each of
-//! its VLANs. The bridge learns the new port, and so do the switches. Runs in its own thread: other
-//! work of the agent does not delay it.
+//! Lets the bridge and the switches know where stations are. Runs in threads of its own: other work
+//! of the agent does not delay it.
+//!
+//! - This file announces the VM of a silent port when it runs: once, by RARP (RFC 903) as QEMU does,
+//!   in each of its VLANs.
+//! - `failover` announces all stations behind a bond when its traffic takes other members.
+//! - `frames` has the frames, `choice` the stations of a round.
 
+mod choice;
+mod failover;
+mod frames;
 #[cfg(test)]
 mod tests;
+
+pub use self::{
+    choice::{BondUplink, Interface},
+    failover::Failover,
+};
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -17,7 +29,7 @@ use tracing::{info, warn};
 
 use crate::{
     datapath::{pins::Pins, silence::Silences},
-    dhcp::v4::Frames,
+    dhcp::v4::Outlet,
     logging::Lasting,
     names::{IfName, Mac},
     netlink::Netlink,
@@ -28,8 +40,6 @@ use crate::{
 const BEAT: Duration = Duration::from_millis(250);
 /// The VM of a trunk is announced in that many VLANs at most.
 const MOST_VLANS: usize = 64;
-/// The shortest frame without FCS (IEEE 802.3).
-const SHORTEST: usize = 60;
 
 /// A silent port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,28 +168,9 @@ async fn tell(port: &SilentPort, macs: &BTreeSet<Mac>) -> Result<()> {
         netlink.learn(port.ifindex, mac, of_bridge).await.context("bridge fdb replace")?;
     }
     let Some(uplink) = port.uplink else { return Ok(()) };
-    let frames = Frames::open(uplink).context("open a packet socket (needs CAP_NET_RAW)")?;
+    let outlet = Outlet::open(uplink).context("open a packet socket (needs CAP_NET_RAW)")?;
     for (mac, vid) in stations() {
-        frames.send(&rarp(mac, vid)).context("send by the uplink")?;
+        outlet.send(&frames::rarp(mac, Some(vid))).context("send by the uplink")?;
     }
     Ok(())
-}
-
-/// "Request reverse" for the own address, as `qemu_announce_self` sends it.
-fn rarp(Mac(mac): Mac, vid: u16) -> Vec<u8> {
-    const ETHERNET: [u8; 2] = [0, 1];
-    const IPV4: [u8; 2] = [8, 0];
-    const LENGTHS: [u8; 2] = [6, 4];
-    const REQUEST_REVERSE: [u8; 2] = [0, 3];
-    let mut frame = [[0xff; 6], mac].concat();
-    frame.extend(netagent_common::vlan::TPID_C.to_be_bytes());
-    frame.extend(vid.to_be_bytes());
-    frame.extend([0x80, 0x35]);
-    frame.extend([ETHERNET, IPV4, LENGTHS, REQUEST_REVERSE].concat());
-    for _ in ["sender", "target"] {
-        frame.extend(mac);
-        frame.extend([0; 4]);
-    }
-    frame.resize(SHORTEST.max(frame.len()), 0);
-    frame
 }

@@ -38,7 +38,7 @@ pub use self::{
 };
 use crate::{
     agent::{Agent, Ledger},
-    announce::Announcer,
+    announce::{Announcer, Failover},
     datapath::pins::Pins,
     fdb::{self, Fdb},
     managers::{Files, Managers},
@@ -86,6 +86,8 @@ struct Daemon {
     fdb: Fdb,
     /// Announces the VMs of silent ports.
     announcer: Announcer,
+    /// Announces what is behind a bond after a failover.
+    failover: Failover,
     /// Why the metrics listener does not listen.
     deaf: Deaf,
     /// Notices what the kernel does not tell.
@@ -135,6 +137,7 @@ pub async fn run(options: Options) -> Result<()> {
         managers: Vec::new(),
         fdb,
         announcer,
+        failover: Failover::spawn()?,
         deaf,
         glances: Glances::spawn()?,
         pace: Pace::new(std::time::Instant::now()),
@@ -249,6 +252,7 @@ impl Daemon {
         self.follow_bridges();
         self.glances.follow(self.agent.glance());
         self.announcer.follow(self.agent.silent_ports());
+        self.failover.follow(self.agent.behind_bonds());
         self.follow_leases(&desired, &applied.plan);
         if applied.interrupted {
             // What interrupted it is done first. Then it continues.

@@ -52,7 +52,7 @@ pub use self::{
     failure::Failure,
     fdb::{FdbEvent, FdbWatch},
     reach::NextHop,
-    watch::{Changes, Watch},
+    watch::{Changes, LinkWatch, Watch},
 };
 use self::{
     link::Header,

@@ -1,5 +1,7 @@
 //! Bonds: created with all options, changed in place, repaired, deleted.
 
+mod failover;
+
 use std::time::Instant;
 
 use serde_json::{Map, Value};

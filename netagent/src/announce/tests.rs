@@ -23,15 +23,3 @@ fn announced_are_the_addresses_that_the_vm_uses_and_may_use() {
     assert_eq!(addresses(&port(&[6]), state(5)), macs(&[6]), "a forged one");
     assert_eq!(addresses(&port(&[]), Silence::default()), macs(&[]));
 }
-
-#[test]
-fn announcement_is_a_whole_frame_of_rarp() {
-    let frame = rarp(Mac([2, 0, 0, 0, 0, 9]), 100);
-    assert_eq!(frame.len(), SHORTEST);
-    let head = [
-        &[0xff; 6][..],
-        &[2, 0, 0, 0, 0, 9, 0x81, 0, 0, 100, 0x80, 0x35],
-        &[0, 1, 8, 0, 6, 4, 0, 3, 2, 0, 0, 0, 0, 9, 0, 0, 0, 0, 2, 0, 0, 0, 0, 9, 0, 0, 0, 0],
-    ];
-    assert_eq!(frame[..46], head.concat());
-}

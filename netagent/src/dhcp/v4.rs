@@ -10,6 +10,6 @@ mod task;
 pub use self::{
     lease::Lease,
     machine::Start,
-    socket::{Frames, check_rights},
+    socket::{Outlet, check_rights},
     task::run,
 };

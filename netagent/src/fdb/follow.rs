@@ -262,7 +262,7 @@ impl Follower {
         let moved = self.stations.entries().into_iter().filter(|entry| entry.moved != 0);
         self.mirror.begin(moved.map(|entry| entry.station()));
         self.dumping = true;
-        watch.dump().await
+        watch.dump(None).await
     }
 
     fn write(&mut self, write: Write) {

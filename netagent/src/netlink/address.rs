@@ -4,7 +4,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use libc::{
     AF_INET, AF_INET6, IFA_ADDRESS, IFA_CACHEINFO, IFA_F_DADFAILED, IFA_F_NODAD, IFA_F_PERMANENT,
-    IFA_F_SECONDARY, IFA_FLAGS, IFA_LABEL, IFA_LOCAL, RT_SCOPE_UNIVERSE,
+    IFA_F_SECONDARY, IFA_F_TENTATIVE, IFA_FLAGS, IFA_LABEL, IFA_LOCAL, RT_SCOPE_HOST,
+    RT_SCOPE_UNIVERSE,
 };
 
 use super::{request::Request, wire};
@@ -29,14 +30,7 @@ pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr, Address)> {
     if scope != RT_SCOPE_UNIVERSE {
         return None;
     }
-    // On a point-to-point link IFA_ADDRESS is the address of the other end.
-    let address =
-        wire::find(attributes, IFA_LOCAL).or_else(|| wire::find(attributes, IFA_ADDRESS))?;
-    let address = match libc::c_int::from(family) {
-        AF_INET => IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?)),
-        AF_INET6 => IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?)),
-        _ => return None,
-    };
+    let address = own(family, attributes)?;
     let flags = wire::find_u32(attributes, IFA_FLAGS).unwrap_or_else(|| flags.into());
     let protocol = wire::find(attributes, IFA_PROTO).and_then(|value| value.first());
     let known = Address {
@@ -46,6 +40,29 @@ pub(super) fn read(payload: &[u8]) -> Option<(u32, Cidr, Address)> {
         message: payload.to_vec(),
     };
     Some((wire::u32_at(payload, 4)?, Cidr { address, prefix }, known))
+}
+
+/// The index of a link and one of its addresses, of link scope too, if the node uses it: it is not
+/// being checked for duplicates, and is none.
+pub(super) fn in_use(payload: &[u8]) -> Option<(u32, IpAddr)> {
+    let [family, _, flags, scope, ..] = *payload else { return None };
+    let attributes = payload.get(HEADER_BYTES..)?;
+    let flags = wire::find_u32(attributes, IFA_FLAGS).unwrap_or_else(|| flags.into());
+    if scope >= RT_SCOPE_HOST || flags & (IFA_F_TENTATIVE | IFA_F_DADFAILED) != 0 {
+        return None;
+    }
+    Some((wire::u32_at(payload, 4)?, own(family, attributes)?))
+}
+
+/// On a point-to-point link IFA_ADDRESS is the address of the other end.
+fn own(family: u8, attributes: &[u8]) -> Option<IpAddr> {
+    let address =
+        wire::find(attributes, IFA_LOCAL).or_else(|| wire::find(attributes, IFA_ADDRESS))?;
+    match libc::c_int::from(family) {
+        AF_INET => Some(IpAddr::V4(Ipv4Addr::from(<[u8; 4]>::try_from(address).ok()?))),
+        AF_INET6 => Some(IpAddr::V6(Ipv6Addr::from(<[u8; 16]>::try_from(address).ok()?))),
+        _ => None,
+    }
 }
 
 /// The index of a link and its IPv6 address, from the notification that the address is removed, if
@@ -67,10 +84,10 @@ pub(super) fn duplicate(payload: &[u8]) -> Option<(u32, Ipv6Addr)> {
 /// Without duplicate address detection (RFC 4862 section 5.4): it keeps an address from use for a
 /// second, and the file says whose address it is.
 pub(super) fn owned(index: u32, cidr: Cidr) -> Request {
-    own(index, cidr, IFA_F_NODAD)
+    request(index, cidr, IFA_F_NODAD)
 }
 
-fn own(index: u32, Cidr { address, prefix }: Cidr, flags: u32) -> Request {
+fn request(index: u32, Cidr { address, prefix }: Cidr, flags: u32) -> Request {
     let mut payload = header(index, address, prefix);
     wire::push(&mut payload, IFA_LOCAL, &wire::octets(address));
     wire::push(&mut payload, IFA_ADDRESS, &wire::octets(address));
@@ -86,7 +103,7 @@ pub(super) fn leased(index: u32, cidr: Cidr, lifetime: Lifetime) -> Request {
     let now = boot_seconds();
     let left = |end: u64| u32::try_from(end.saturating_sub(now)).unwrap_or(u32::MAX - 1);
     let flags = if cidr.address.is_ipv4() { IFA_F_NODAD } else { 0 };
-    let mut request = own(index, cidr, flags);
+    let mut request = request(index, cidr, flags);
     // An end that has passed cannot be said to the kernel.
     let valid = left(lifetime.until).max(1);
     push_lifetime(&mut request, left(lifetime.preferred).min(valid), valid);

@@ -4,6 +4,7 @@
 use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet, HashMap},
+    net::IpAddr,
 };
 
 use anyhow::Context as _;
@@ -121,6 +122,18 @@ impl Netlink {
         let payloads = replies.iter().filter_map(|reply| reply.of_kind(RTM_NEWADDR));
         let addresses = payloads.filter_map(address::read).filter(|(of, ..)| *of == index);
         Ok(addresses.map(|(_, cidr, address)| (cidr, address)).collect())
+    }
+
+    /// The addresses that the node uses on a link, those of link scope too, and whether it is an
+    /// IPv6 router there.
+    pub async fn own_addresses(&self, index: u32) -> Result<(Vec<IpAddr>, bool), Failure> {
+        let link = self.link_reply(index).await?;
+        let header = link.as_ref().and_then(Reply::new_link).and_then(Header::read);
+        let is_router = header.is_some_and(|header| header.is_router());
+        let replies = self.socket.dump(request::addresses(index)).await?;
+        let payloads = replies.iter().filter_map(|reply| reply.of_kind(RTM_NEWADDR));
+        let addresses = payloads.filter_map(address::in_use).filter(|(of, _)| *of == index);
+        Ok((addresses.map(|(_, address)| address).collect(), is_router))
     }
 }
 

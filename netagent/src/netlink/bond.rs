@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use libc::IFLA_MASTER;
+use libc::{IFF_RUNNING, IFLA_MASTER};
 use rtnetlink::{
     LinkBond, LinkMessageBuilder, LinkUnspec,
     packet_core::Parseable,
@@ -48,15 +48,49 @@ impl Netlink {
     /// receives from. It drops frames from backup members (active-backup) and from members that are
     /// not in the active aggregator (802.3ad).
     pub async fn active_members(&self, bond: u32) -> Result<BTreeSet<u32>, Failure> {
+        self.members(bond, |_, member| member.active).await
+    }
+
+    /// The interface indexes of the members that the traffic of a bond takes; none: the bond has no
+    /// carrier, or its queue is not activated yet.
+    pub async fn carriers(&self, bond: u32) -> Result<BTreeSet<u32>, Failure> {
+        let reply = self.link_reply(bond).await?;
+        let link = reply.as_ref().and_then(Reply::new_link).and_then(Header::read);
+        let Some(link) = link.filter(|link| link.is(IFF_RUNNING)) else {
+            return Ok(BTreeSet::new());
+        };
+        // In balance-tlb and balance-alb all members are active, and one takes what is flooded.
+        let only = link.active_member();
+        self.members(bond, |link, member| {
+            let is_active = only.map_or(member.active, |only| only == link.index);
+            is_active && member.mii_up && link.is(IFF_RUNNING)
+        })
+        .await
+    }
+
+    async fn members(
+        &self,
+        bond: u32,
+        wanted: impl Fn(&Header<'_>, &Member) -> bool,
+    ) -> Result<BTreeSet<u32>, Failure> {
         let filter = LinkMessageBuilder::<LinkUnspec>::new().controller(bond).build();
         let replies = self.socket.dump(RouteNetlinkMessage::GetLink(filter)).await?;
         let links = replies.iter().filter_map(Reply::new_link).filter_map(Header::read);
         Ok(links
             .filter(|link| wire::find_u32(link.attributes, IFLA_MASTER) == Some(bond))
-            .filter(|link| link.member().is_some_and(|member| member.active))
+            .filter(|link| link.member().is_some_and(|member| wanted(link, &member)))
             .map(|link| link.index)
             .collect())
     }
+}
+
+/// The interface index of the active member from a bond's `IFLA_INFO_DATA`, in modes that have one.
+pub(super) fn active_member(data: &[u8]) -> Option<u32> {
+    let mut attributes = wire::attributes(data).filter_map(|nla| InfoBond::parse(&nla).ok());
+    attributes.find_map(|attribute| match attribute {
+        InfoBond::ActivePort(index) => Some(index),
+        _ => None,
+    })
 }
 
 /// The option that an attribute reports. `None` for an option that netagent does not manage, and

@@ -84,10 +84,27 @@ impl FdbWatch {
         Ok(Self { socket, buffer: Vec::with_capacity(BUFFER_BYTES), interrupted: false })
     }
 
-    /// Requests a dump of all FDBs. Its entries arrive as events; [`FdbEvent::Dumped`] ends it.
-    pub async fn dump(&mut self) -> anyhow::Result<()> {
-        let mut neighbour = [0; NEIGHBOUR_BYTES];
+    /// Subscribes to nothing: for dumps alone.
+    pub fn reader() -> anyhow::Result<Self> {
+        let open = || -> io::Result<TokioSocket> {
+            let mut tokio_socket = TokioSocket::new(NETLINK_ROUTE)?;
+            let socket = tokio_socket.socket_mut();
+            socket.bind_auto()?;
+            socket.set_netlink_get_strict_chk(true)?;
+            Ok(tokio_socket)
+        };
+        let socket = open().context("open a netlink socket for the FDB")?;
+        Ok(Self { socket, buffer: Vec::with_capacity(BUFFER_BYTES), interrupted: false })
+    }
+
+    /// Requests a dump of the FDB of the bridge with this interface index, or of all FDBs. Its
+    /// entries arrive as events; [`FdbEvent::Dumped`] ends it.
+    pub async fn dump(&mut self, bridge: Option<u32>) -> anyhow::Result<()> {
+        let mut neighbour = vec![0; NEIGHBOUR_BYTES];
         neighbour[0] = u8::try_from(AF_BRIDGE)?;
+        if let Some(bridge) = bridge {
+            wire::push(&mut neighbour, NDA_MASTER, &bridge.to_ne_bytes());
+        }
         let flags = u16::try_from(NLM_F_REQUEST | NLM_F_DUMP)?;
         let message = wire::message(RTM_GETNEIGH, flags, SEQUENCE, &neighbour);
         let message = message.context("request a dump of the FDBs")?;

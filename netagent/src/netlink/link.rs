@@ -23,7 +23,8 @@ use crate::{
 const HEADER_BYTES: usize = 16;
 /// `IFLA_INET6_CONF` (include/uapi/linux/if_link.h), which libc lacks: an array of numbers.
 const IFLA_INET6_CONF: u16 = 2;
-/// `DEVCONF_ACCEPT_RA` (include/uapi/linux/ipv6.h): an index of the array.
+/// `DEVCONF_FORWARDING`, `DEVCONF_ACCEPT_RA` (include/uapi/linux/ipv6.h): indexes of the array.
+const DEVCONF_FORWARDING: usize = 0;
 const DEVCONF_ACCEPT_RA: usize = 3;
 
 /// `IFLA_PROP_LIST`, `IFLA_ALT_IFNAME` (include/uapi/linux/if_link.h, Linux 5.5), which libc lacks.
@@ -124,9 +125,18 @@ impl<'a> Header<'a> {
 
     /// `net.ipv6.conf.<name>.accept_ra`
     fn accept_ra(&self) -> Option<u32> {
+        self.ipv6_conf(DEVCONF_ACCEPT_RA)
+    }
+
+    /// Whether the node is an IPv6 router on the link: `net.ipv6.conf.<name>.forwarding`.
+    pub(super) fn is_router(&self) -> bool {
+        self.ipv6_conf(DEVCONF_FORWARDING).is_some_and(|forwarding| forwarding != 0)
+    }
+
+    fn ipv6_conf(&self, number: usize) -> Option<u32> {
         let families = wire::find(self.attributes, libc::IFLA_AF_SPEC)?;
         let ipv6 = wire::find(families, u16::try_from(libc::AF_INET6).ok()?)?;
-        wire::u32_at(wire::find(ipv6, IFLA_INET6_CONF)?, 4 * DEVCONF_ACCEPT_RA)
+        wire::u32_at(wire::find(ipv6, IFLA_INET6_CONF)?, 4 * number)
     }
 
     /// The ID of the XDP program: in any mode, or in one of them if there are several.
@@ -148,6 +158,12 @@ impl<'a> Header<'a> {
         let info = wire::find(self.attributes, IFLA_LINKINFO)?;
         let of_bond = wire::find_text(info, IFLA_INFO_SLAVE_KIND)? == "bond";
         wire::find(info, IFLA_INFO_SLAVE_DATA).filter(|_| of_bond).map(bond::member)
+    }
+
+    /// The interface index of the active member of a bond, in modes that have one.
+    pub(super) fn active_member(&self) -> Option<u32> {
+        let info = wire::find(self.attributes, IFLA_LINKINFO)?;
+        bond::active_member(wire::find(info, IFLA_INFO_DATA)?)
     }
 
     /// Whether the link is a port of a bridge.

@@ -12,9 +12,9 @@ use std::{
 
 use anyhow::Context as _;
 use libc::{
-    AF_BRIDGE, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_WIRELESS, RTM_DELADDR, RTM_DELLINK, RTM_DELQDISC,
-    RTM_DELROUTE, RTM_DELTCLASS, RTM_DELTFILTER, RTM_NEWADDR, RTM_NEWLINK, RTM_NEWQDISC,
-    RTM_NEWROUTE, RTM_NEWTCLASS, RTM_NEWTFILTER, RTNLGRP_BRVLAN, RTNLGRP_IPV4_IFADDR,
+    AF_BRIDGE, IFLA_LINK, IFLA_LINK_NETNSID, IFLA_MASTER, IFLA_WIRELESS, RTM_DELADDR, RTM_DELLINK,
+    RTM_DELQDISC, RTM_DELROUTE, RTM_DELTCLASS, RTM_DELTFILTER, RTM_NEWADDR, RTM_NEWLINK,
+    RTM_NEWQDISC, RTM_NEWROUTE, RTM_NEWTCLASS, RTM_NEWTFILTER, RTNLGRP_BRVLAN, RTNLGRP_IPV4_IFADDR,
     RTNLGRP_IPV4_ROUTE, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE, RTNLGRP_LINK, RTNLGRP_TC,
 };
 use rtnetlink::sys::{
@@ -220,6 +220,50 @@ fn chains() -> io::Result<TokioSocket> {
     make_room(socket)?;
     socket.add_membership(netfilter::GROUP)?;
     Ok(chains)
+}
+
+/// A subscription to changes of links alone.
+pub struct LinkWatch {
+    socket: TokioSocket,
+    buffer: Vec<u8>,
+}
+
+impl LinkWatch {
+    /// Subscribes, in the calling thread's network namespace, on the running tokio runtime.
+    /// `ip monitor link`
+    pub fn open() -> anyhow::Result<Self> {
+        let open = || -> io::Result<TokioSocket> {
+            let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
+            socket.socket_mut().bind_auto()?;
+            make_room(socket.socket_mut())?;
+            socket.socket_mut().add_membership(RTNLGRP_LINK)?;
+            Ok(socket)
+        };
+        let socket = open().context("subscribe to changes of links")?;
+        Ok(Self { socket, buffer: Vec::with_capacity(BUFFER_BYTES) })
+    }
+
+    /// Waits for a change. Returns the interface indexes of the links that have changed and of their
+    /// bonds or bridges; `None`: notifications were lost.
+    pub async fn changed(&mut self) -> io::Result<Option<BTreeSet<u32>>> {
+        let mut links = BTreeSet::new();
+        let Self { socket, buffer } = self;
+        let lost = poll_fn(|context| {
+            let lost = read_all(socket, buffer, context, |_, payload| {
+                let header = Header::read(payload);
+                let controller = |link: &Header<'_>| wire::find_u32(link.attributes, IFLA_MASTER);
+                links.extend(
+                    header.iter().flat_map(|it| controller(it).into_iter().chain([it.index])),
+                );
+            });
+            match lost {
+                Ok(false) if links.is_empty() => Poll::Pending,
+                lost => Poll::Ready(lost),
+            }
+        })
+        .await?;
+        Ok((!lost).then_some(links))
+    }
 }
 
 /// Reads all queued notifications, and returns whether others were lost. Then the task is woken by

@@ -1,4 +1,5 @@
-//! The sockets of the client: one for frames of an interface, and one from the leased address.
+//! The sockets of the client: one for frames of an interface, and one from the leased address. Also
+//! one that only sends.
 
 use std::{
     io,
@@ -37,26 +38,10 @@ pub struct Frames(AsyncFd<OwnedFd>);
 impl Frames {
     /// Opens the socket on the interface with this index. Needs CAP_NET_RAW.
     pub fn open(index: u32) -> io::Result<Self> {
-        let protocol = u16::try_from(libc::ETH_P_ALL).unwrap_or_default().to_be();
-        let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
-        // Without a protocol: nothing arrives before the filter and the interface are set.
-        // SAFETY: takes no memory.
-        let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
-        // SAFETY: a new descriptor.
-        let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+        // Nothing arrives before the filter and the interface are set.
+        let fd = packet_socket()?;
         filter(&fd)?;
-        let address = sockaddr_ll {
-            sll_family: u16::try_from(libc::AF_PACKET).unwrap_or_default(),
-            sll_protocol: protocol,
-            sll_ifindex: index.cast_signed(),
-            sll_hatype: 0,
-            sll_pkttype: 0,
-            sll_halen: 0,
-            sll_addr: [0; 8],
-        };
-        let length = size(&address);
-        // SAFETY: the address lives during the call, with its length.
-        check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) })?;
+        bind_to(&fd, index, libc::ETH_P_ALL)?;
         // SAFETY: the descriptor stays open, and the same, as long as it is registered.
         Ok(Self(unsafe { AsyncFd::register(fd) }?))
     }
@@ -82,11 +67,58 @@ impl Frames {
 
     /// Sends a frame. One that the queue has no room for is lost, and sent again later.
     pub fn send(&self, frame: &[u8]) -> io::Result<()> {
-        let (memory, length) = (frame.as_ptr().cast(), frame.len());
-        // SAFETY: the frame lives during the call, with its length.
-        let count = unsafe { libc::send(self.0.as_raw_fd(), memory, length, 0) };
-        if count < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        send(self.0.as_raw_fd(), frame)
     }
+}
+
+/// A socket that only sends, by one interface. The kernel copies no frame to it.
+pub struct Outlet(OwnedFd);
+
+impl Outlet {
+    /// Opens the socket on the interface with this index. Needs CAP_NET_RAW.
+    pub fn open(index: u32) -> io::Result<Self> {
+        const NO_PROTOCOL: c_int = 0;
+        let fd = packet_socket()?;
+        bind_to(&fd, index, NO_PROTOCOL)?;
+        Ok(Self(fd))
+    }
+
+    /// Sends a frame. One that the queue has no room for is lost.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        send(self.0.as_raw_fd(), frame)
+    }
+}
+
+/// A packet socket without a protocol, which receives nothing.
+fn packet_socket() -> io::Result<OwnedFd> {
+    let kind = libc::SOCK_RAW | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC;
+    // SAFETY: takes no memory.
+    let fd = check(unsafe { libc::socket(libc::AF_PACKET, kind, 0) })?;
+    // SAFETY: a new descriptor.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn bind_to(fd: &OwnedFd, index: u32, protocol: c_int) -> io::Result<()> {
+    let address = sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).unwrap_or_default(),
+        sll_protocol: u16::try_from(protocol).unwrap_or_default().to_be(),
+        sll_ifindex: index.cast_signed(),
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = size(&address);
+    // SAFETY: the address lives during the call, with its length.
+    check(unsafe { libc::bind(fd.as_raw_fd(), (&raw const address).cast(), length) })?;
+    Ok(())
+}
+
+fn send(fd: c_int, frame: &[u8]) -> io::Result<()> {
+    let (memory, length) = (frame.as_ptr().cast(), frame.len());
+    // SAFETY: the frame lives during the call, with its length.
+    let count = unsafe { libc::send(fd, memory, length, 0) };
+    if count < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// A socket from the leased address to the server, through the node's routes. It is kept while an
