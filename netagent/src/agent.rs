@@ -3,6 +3,7 @@
 mod apply;
 mod behind_bonds;
 mod course;
+mod kept_macs;
 mod ledger;
 mod on_trial;
 mod originals;
@@ -26,6 +27,7 @@ pub use self::{
     roll_back::Undone,
 };
 use self::{
+    kept_macs::KeptMacs,
     on_trial::OnTrial,
     originals::{OriginalsFile, first_changed},
 };
@@ -49,6 +51,8 @@ pub struct Agent {
     stale: bool,
     /// The devices as they were found. `None`: nothing is changed, or nothing is given back.
     originals: Option<OriginalsFile>,
+    /// The MAC addresses of the agent's bonds.
+    kept_macs: KeptMacs,
     /// Whether changes are on trial.
     trials: OnTrial,
     /// What the devices had dropped when somebody asked last.
@@ -71,6 +75,7 @@ impl Agent {
             seen: Seen::default(),
             stale: true,
             originals: None,
+            kept_macs: KeptMacs::default(),
             trials: OnTrial::default(),
             device_drops: BTreeMap::new(),
         })
@@ -186,6 +191,7 @@ impl Agent {
         let datapath = self.datapath.observe(&links, &filters)?;
         self.seen = Seen { links, datapath };
         self.recall();
+        self.recall_macs();
         self.stale = false;
         Ok(())
     }
@@ -220,6 +226,7 @@ impl Agent {
         if !enough? {
             return self.look().await;
         }
+        self.recall_macs();
         let filters = self.filters(&self.seen.links, Some(&devices)).await?;
         let Seen { links, datapath } = &mut self.seen;
         self.datapath.observe_again(datapath, links, &filters, &devices)?;

@@ -1,6 +1,7 @@
 //! Bonds: created with all options, changed in place, repaired, deleted.
 
 mod failover;
+mod mac;
 
 use std::time::Instant;
 

@@ -94,7 +94,9 @@ impl Agent {
         match change {
             Change::Link(change) => {
                 let index = change.plugs_in().and_then(|port| self.datapath.index(port));
-                self.netlink.apply(change, index).await
+                self.netlink.apply(change, index).await?;
+                self.note_mac(change);
+                Ok(())
             }
             Change::Datapath(change) if programs::tcx() => self.datapath.apply(change),
             Change::Datapath(change) => self.take_by_clsact(change).await,

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Plan, Unit, View, missing};
 use crate::{
-    bond::{BondOption, Changeable, XmitHashPolicy},
+    bond::{BondOption, Changeable, FailOverMac, XmitHashPolicy},
     change::{DatapathChange, LinkChange},
-    names::IfName,
+    names::{IfName, Mac},
     state::{Bond, BondState, Code, Hook, Kind, Link, Part, Subject, UnitId},
 };
 
@@ -55,8 +55,9 @@ fn create(view: &View<'_>, name: &IfName, bond: &Bond, unit: &mut Unit) {
     let (late, early): (Vec<_>, Vec<_>) =
         bond.options.iter().cloned().partition(|option| matches!(option, BondOption::Primary(_)));
     unit.link(view, LinkChange::AddBond(name.clone(), early));
-    if let Some(mac) = bond.mac {
-        unit.link(view, LinkChange::SetMac(name.clone(), mac));
+    match bond.mac {
+        Some(mac) => unit.link(view, LinkChange::SetMac(name.clone(), mac)),
+        None => first_mac(view, name, bond, unit),
     }
     attributes(view, name, bond, None, unit);
     add_members(view, name, bond, &BTreeSet::new(), unit);
@@ -113,7 +114,10 @@ pub fn change(
     for option in early {
         unit.link(view, LinkChange::SetBondOption(name.clone(), option));
     }
-    if let Some(mac) = bond.mac.filter(|mac| *mac != link.mac) {
+    // A bond without members gets a random one (`__bond_release_one` in bond_main.c).
+    let loses_mac = needs == Changeable::NoMembers;
+    let mac = bond.mac.or_else(|| kept_mac(view, name, bond, link));
+    if let Some(mac) = mac.filter(|mac| *mac != link.mac || loses_mac) {
         unit.link(view, LinkChange::SetMac(name.clone(), mac));
     }
     attributes(view, name, bond, Some(link), unit);
@@ -124,6 +128,31 @@ pub fn change(
     if needs != Changeable::Live || !link.up {
         unit.link(view, LinkChange::SetUp(name.clone()));
     }
+}
+
+/// Gives a new bond the MAC address of its first member before that joins. The kernel would do so
+/// too, unless somebody sets another first: udev does (MACAddressPolicy=persistent).
+fn first_mac(view: &View<'_>, name: &IfName, bond: &Bond, unit: &mut Unit) {
+    let is_there =
+        |nic: &&IfName| view.observed.link(nic).is_some() && view.in_use(nic, name).is_none();
+    let (later, now): (Vec<_>, Vec<_>) =
+        bond.members.iter().filter(is_there).partition(|nic| view.is_taken_over(nic, name));
+    // One that the node lives on lends its address when it joins, unless it is the only one.
+    let later = later.first().filter(|_| bond.members.len() == 1);
+    if let Some(nic) = now.first().or(later).filter(|_| !address_moves(bond)) {
+        unit.link(view, LinkChange::CopyMac(name.clone(), (*nic).clone()));
+    }
+}
+
+/// The address that a bond of the agent has had, as long as it has members.
+fn kept_mac(view: &View<'_>, name: &IfName, bond: &Bond, link: &Link) -> Option<Mac> {
+    let kept = view.observed.kept_macs.get(name).copied();
+    kept.filter(|_| link.is_owned() && !address_moves(bond))
+}
+
+/// Whether the bond's MAC address changes with the active NIC.
+fn address_moves(bond: &Bond) -> bool {
+    bond.options.contains(&BondOption::FailOverMac(FailOverMac::Active))
 }
 
 /// The options to set, in the order of `bond.options`.

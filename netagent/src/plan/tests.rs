@@ -152,6 +152,7 @@ fn ports_get_programs_before_they_join_the_bridge() {
     let plan = steps(&desired(OOB), &fresh(), &ObservedDatapath::default());
     insta::assert_snapshot!(plan, @r"
     ip link add oob-bo type bond mode 802.3ad miimon 100
+    ip link set oob-bo address <that of eth2>
     ip link set eth2 down master oob-bo
     ip link set eth3 down master oob-bo
     ip link set oob-bo up

@@ -93,6 +93,8 @@ pub struct Observed {
     pub originals: Originals,
     /// Originals may be missing, as the agent's file was damaged.
     pub originals_lost: bool,
+    /// The MAC addresses that the agent's bonds are to keep, as the agent remembers them.
+    pub kept_macs: BTreeMap<IfName, Mac>,
 }
 
 /// Optional parts of a kernel.

@@ -127,3 +127,42 @@ fn a_foreign_bond_is_given_back_with_the_members_that_it_had() {
     ip link set eth3 mtu 1500
     ");
 }
+
+/// udev must not be first, and whoever changes the address later is not left with it.
+#[test]
+fn bond_keeps_the_address_of_its_first_member() {
+    let of = |file: &str| {
+        let text = steps(&desired(file), &fresh(), &ObservedDatapath::default());
+        let lines = text.lines().filter(|line| line.starts_with("ip link set oob-bo address"));
+        lines.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(of(OOB), ["ip link set oob-bo address <that of eth2>"]);
+    let fixed = OOB.replace("bond: {", "mac: '02:00:00:00:00:0b', bond: {");
+    assert_eq!(of(&fixed), ["ip link set oob-bo address 02:00:00:00:00:0b"]);
+    let moves = OOB.replace("mode: 802.3ad", "mode: active-backup, failOverMac: active");
+    assert_eq!(of(&moves), [""; 0]);
+
+    let (mut observed, datapath) = settled();
+    let now = observed.links[&name("oob-bo")].mac;
+    observed.kept_macs.insert(name("oob-bo"), now);
+    assert_eq!(steps(&desired(OOB), &observed, &datapath), "");
+    observed.kept_macs.insert(name("oob-bo"), Mac([2, 0, 0, 0, 0, 7]));
+    let back = steps(&desired(OOB), &observed, &datapath);
+    assert_eq!(back, "ip link set oob-bo address 02:00:00:00:00:07");
+    observed.links.get_mut(&name("oob-bo")).unwrap().alias = None;
+    assert_eq!(steps(&desired(OOB), &observed, &datapath), "", "a bond of others");
+}
+
+/// Without members, the kernel gives a bond a random address.
+#[test]
+fn change_of_mode_keeps_the_address() {
+    let (mut observed, datapath) = settled();
+    let mac = Mac([2, 0, 0, 0, 0, 7]);
+    observed.links.get_mut(&name("oob-bo")).unwrap().mac = mac;
+    observed.kept_macs.insert(name("oob-bo"), mac);
+    let text = steps(&desired(&OOB.replace("802.3ad", "active-backup")), &observed, &datapath);
+    let at = |step: &str| text.lines().position(|line| line == step);
+    let set = at("ip link set oob-bo address 02:00:00:00:00:07");
+    assert!(at("ip link set oob-bo type bond mode active-backup") < set, "{text}");
+    assert!(set.is_some() && set < at("ip link set eth2 down master oob-bo"), "{text}");
+}
