@@ -1,7 +1,12 @@
 //! Bond modes and options, by their names in `ip link add type bond` and
 //! Documentation/networking/bonding.rst.
 
-use std::{fmt, mem::discriminant, net::Ipv4Addr, str::FromStr};
+use std::{
+    fmt,
+    mem::discriminant,
+    net::{Ipv4Addr, Ipv6Addr},
+    str::FromStr,
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +98,19 @@ named! {
     FailOverMac { None = 0 "none", Active = 1 "active", Follow = 2 "follow", }
 }
 
+named! {
+    /// Of which members the answers to the ARP check are verified, and other frames ignored.
+    ArpValidate {
+        None = 0 "none",
+        Active = 1 "active",
+        Backup = 2 "backup",
+        All = 3 "all",
+        Filter = 4 "filter",
+        FilterActive = 5 "filter_active",
+        FilterBackup = 6 "filter_backup",
+    }
+}
+
 impl Mode {
     /// The configuration that this mode needs on the switch (bonding.rst, "Switch Configuration").
     pub const fn switch_side(self) -> &'static str {
@@ -110,6 +128,10 @@ impl Mode {
     }
 }
 
+/// The modes in which the driver replaces the source MAC address of frames that do not leave by the
+/// active member, also of those that come from a bridge (`bond_do_alb_xmit` in
+/// drivers/net/bonding/bond_alb.c).
+pub const REWRITING_MODES: &[Mode] = &[Mode::BalanceTlb, Mode::BalanceAlb];
 /// The modes with a preferred member.
 pub const PRIMARY_MODES: &[Mode] = &[Mode::ActiveBackup, Mode::BalanceTlb, Mode::BalanceAlb];
 /// The modes with ARP monitoring.
@@ -133,6 +155,10 @@ pub enum BondOption {
     ArpInterval(u32),
     /// `arp_ip_target`
     ArpTargets(Vec<Ipv4Addr>),
+    /// `ns_ip6_target` (since 5.18)
+    NsTargets(Vec<Ipv6Addr>),
+    /// `arp_validate`
+    ArpValidate(ArpValidate),
     /// `primary`; `None`: no member is preferred.
     Primary(Option<IfName>),
     /// `fail_over_mac`
@@ -172,6 +198,8 @@ impl BondOption {
             | Self::Downdelay(_)
             | Self::ArpInterval(_)
             | Self::ArpTargets(_)
+            | Self::NsTargets(_)
+            | Self::ArpValidate(_)
             | Self::Primary(_)
             | Self::XmitHashPolicy(_)
             | Self::NumGratArp(_)
@@ -185,11 +213,16 @@ impl BondOption {
             Self::Updelay(0),
             Self::Downdelay(0),
             Self::ArpTargets(vec![]),
+            Self::NsTargets(vec![]),
             Self::NumGratArp(1),
             Self::MinLinks(0),
             Self::FailOverMac(FailOverMac::None),
             Self::XmitHashPolicy(XmitHashPolicy::Layer2),
         ];
+        // The kernel refuses it in the other modes, and resets it itself there.
+        if ARP_MODES.contains(&mode) {
+            defaults.push(Self::ArpValidate(ArpValidate::None));
+        }
         if mode == Mode::Lacp {
             defaults.extend([Self::LacpRate(LacpRate::Slow), Self::AdSelect(AdSelect::Stable)]);
         }
@@ -213,6 +246,8 @@ impl BondOption {
             Self::Downdelay(_) => "downdelay",
             Self::ArpInterval(_) => "arp_interval",
             Self::ArpTargets(_) => "arp_ip_target",
+            Self::NsTargets(_) => "ns_ip6_target",
+            Self::ArpValidate(_) => "arp_validate",
             Self::Primary(_) => "primary",
             Self::FailOverMac(_) => "fail_over_mac",
             Self::XmitHashPolicy(_) => "xmit_hash_policy",
@@ -232,9 +267,9 @@ impl BondOption {
             | Self::Downdelay(value)
             | Self::ArpInterval(value)
             | Self::MinLinks(value) => value.to_string(),
-            Self::ArpTargets(targets) => {
-                targets.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
-            }
+            Self::ArpTargets(targets) => list(targets),
+            Self::NsTargets(targets) => list(targets),
+            Self::ArpValidate(value) => value.to_string(),
             Self::Primary(value) => {
                 value.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string)
             }
@@ -245,4 +280,8 @@ impl BondOption {
             Self::AdSelect(value) => value.to_string(),
         }
     }
+}
+
+fn list<T: ToString>(values: &[T]) -> String {
+    values.iter().map(T::to_string).collect::<Vec<_>>().join(",")
 }

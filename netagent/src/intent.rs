@@ -5,6 +5,7 @@
 //! part of the [`Desired`] state. A rejected item changes nothing: neither the items before it
 //! nor the items after it.
 
+mod arp_targets;
 mod bond;
 mod claims;
 mod devices;

@@ -1,6 +1,7 @@
 //! From what is to what should be: units of changes, in their order, and what they cost. Pure;
 //! knows only [`crate::state`].
 
+mod bond_warnings;
 mod bonds;
 mod bridges;
 mod give_back;

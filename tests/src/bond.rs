@@ -1,5 +1,6 @@
 //! Bonds: created with all options, changed in place, repaired, deleted.
 
+mod arp_check;
 mod failover;
 mod mac;
 
@@ -50,7 +51,7 @@ fn assert_options(node: &Node, expected: &Map<String, Value>, why: &str) {
 }
 
 /// All modes with options: the bond in the file, and the expected report of `ip`.
-const MODES: [(&str, &str); 9] = [
+const MODES: [(&str, &str); 10] = [
     ("mode: balance-rr, miimon: 50ms", r#"{"mode": "balance-rr", "miimon": 50}"#),
     (
         "mode: active-backup, primary: eth3, failOverMac: active, numGratArp: 3, updelay: 200ms, downdelay: 400ms",
@@ -60,6 +61,11 @@ const MODES: [(&str, &str); 9] = [
     (
         "mode: active-backup, arpInterval: 500ms, arpTargets: [10.0.0.1, 10.0.0.2]",
         r#"{"mode": "active-backup", "miimon": 0, "arp_interval": 500, "arp_ip_target": ["10.0.0.1", "10.0.0.2"]}"#,
+    ),
+    (
+        "mode: active-backup, arpInterval: 500ms, nsTargets: ['fd00::1'], arpValidate: backup",
+        r#"{"mode": "active-backup", "miimon": 0, "arp_interval": 500, "ns_ip6_target": ["fd00::1"],
+            "arp_validate": "backup"}"#,
     ),
     (
         "mode: balance-xor, xmitHashPolicy: layer2+3",
@@ -96,6 +102,7 @@ fn every_mode_is_created_with_its_options() {
 
 /// The kernel's defaults.
 const DEFAULTS: &str = r#"{"miimon": 100, "updelay": 0, "downdelay": 0, "arp_interval": 0, "arp_ip_target": null,
+    "ns_ip6_target": null, "arp_validate": null,
     "num_peer_notif": 1, "min_links": 0, "fail_over_mac": "none", "xmit_hash_policy": "layer2", "primary": null}"#;
 
 #[test]

@@ -256,7 +256,13 @@ fn no_member(name: &IfName, observed: &Observed) -> Vec<LinkChange> {
 fn bond_option(name: &IfName, option: &BondOption, link: &Link) -> Vec<LinkChange> {
     let Kind::Bond(state) = &link.kind else { return vec![] };
     let old = state.options.iter().find(|old| old.same_option(option)).cloned();
-    let none = matches!(option, BondOption::Primary(_)).then_some(BondOption::Primary(None));
+    // The kernel reports them only if there are any.
+    let none = match option {
+        BondOption::Primary(_) => Some(BondOption::Primary(None)),
+        BondOption::ArpTargets(_) => Some(BondOption::ArpTargets(vec![])),
+        BondOption::NsTargets(_) => Some(BondOption::NsTargets(vec![])),
+        _ => None,
+    };
     old.or(none).map(|old| LinkChange::SetBondOption(name.clone(), old)).into_iter().collect()
 }
 

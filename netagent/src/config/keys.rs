@@ -1,6 +1,6 @@
 //! The keys of the file. Doc comments here are the descriptions in the JSON schema.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netagent_common::vlan::Vid;
 use schemars::JsonSchema;
@@ -16,7 +16,7 @@ use super::{
     },
 };
 use crate::{
-    bond::{AdSelect, FailOverMac, LacpRate, XmitHashPolicy},
+    bond::{AdSelect, ArpValidate, FailOverMac, LacpRate, XmitHashPolicy},
     intent::{Native, Tpid},
     names::{Cidr, IfName, Mac, Subnet},
     state::{Admit, FastPath, Filtering, PriorityTags},
@@ -82,7 +82,7 @@ pub struct UplinkKeys {
     pub mtu: Option<Scalar<Mtu>>,
     /// Length of the bond's transmit queue in packets. Default: unchanged.
     pub tx_queue_len: Option<Scalar<QueueLength>>,
-    /// Fixed MAC address of the bond. Default: that of its first NIC.
+    /// Fixed MAC address of the bond. Default: that of its first NIC, which it keeps.
     pub mac: Option<Scalar<Mac>>,
     /// VID of untagged frames on the wire; `none` drops untagged frames. Default: 1.
     pub native: Option<Scalar<Native>>,
@@ -109,10 +109,19 @@ pub struct BondKeys {
     /// Delay between link down and the disuse of a NIC; a multiple of `miimon`. Default: 0.
     pub downdelay: Option<Scalar<Millis>>,
     /// Interval of the ARP check, which replaces `miimon`; not in 802.3ad, balance-tlb,
-    /// balance-alb. Default: no ARP check.
+    /// balance-alb. Needs `arpTargets` or `nsTargets`. Default: no ARP check.
     pub arp_interval: Option<Scalar<Millis>>,
-    /// IPv4 addresses that the ARP check requests, 1 to 16.
+    /// IPv4 addresses that the ARP check requests, 1 to 16. Each must be in the subnet of an
+    /// address of `host`: the kernel asks in the VLAN of that interface. Without such an address it
+    /// asks untagged, for which the uplink needs a native VLAN.
     pub arp_targets: Option<List<Ipv4Addr>>,
+    /// IPv6 addresses that the ARP check requests by neighbour solicitations, 1 to 16. Kernels
+    /// without "bonding: don't set oif to bond dev when getting NS target destination" (6.18) ask
+    /// untagged only.
+    pub ns_targets: Option<List<Ipv6Addr>>,
+    /// The NICs on which only answers of the targets count: `none` (default), any frame counts;
+    /// `active`, `backup`, `all`. `filter`, `filter_active`, `filter_backup`: any ARP counts.
+    pub arp_validate: Option<Scalar<ArpValidate>>,
     /// The NIC that is active whenever it is up; in active-backup, balance-tlb, balance-alb.
     /// Default: none.
     pub primary: Option<Scalar<IfName>>,
@@ -121,8 +130,9 @@ pub struct BondKeys {
     /// The header fields that select the NIC of a frame; in balance-xor, 802.3ad, balance-tlb.
     /// Default: layer2.
     pub xmit_hash_policy: Option<Scalar<XmitHashPolicy>>,
-    /// Announcements (gratuitous ARP, unsolicited NA) after a failover, 0 to 255; in
-    /// active-backup. Default: 1.
+    /// Announcements after a failover, 0 to 255, in active-backup: `netagent run` announces the
+    /// node's addresses on the segment (gratuitous ARP, unsolicited NA) and the stations behind the
+    /// bridge's ports (RARP). Default: 1.
     pub num_grat_arp: Option<Scalar<Announcements>>,
     /// Number of NICs that must be up for the bond to have a carrier; in 802.3ad. Default: 1 (the
     /// kernel treats 0 as 1).
@@ -132,6 +142,9 @@ pub struct BondKeys {
     pub lacp_rate: Option<Scalar<LacpRate>>,
     /// Selection of the active aggregator; in 802.3ad. Default: stable.
     pub ad_select: Option<Scalar<AdSelect>>,
+    /// Whether networks of VMs are allowed on this bond, which replaces the source MAC address of
+    /// their frames; in balance-tlb, balance-alb. Default: false.
+    pub allow_mac_rewrite: Option<Scalar<bool>>,
 }
 
 /// An interface of the node itself on a segment.

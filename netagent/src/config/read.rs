@@ -117,6 +117,8 @@ fn bond(keys: BondKeys) -> BondIntent {
         downdelay,
         arp_interval,
         arp_targets,
+        ns_targets,
+        arp_validate,
         primary,
         fail_over_mac,
         xmit_hash_policy,
@@ -124,6 +126,7 @@ fn bond(keys: BondKeys) -> BondIntent {
         min_links,
         lacp_rate,
         ad_select,
+        allow_mac_rewrite,
     } = keys;
     BondIntent {
         mode: scalar(mode).map_or(Some(Mode::ActiveBackup), |BondMode(mode)| mode),
@@ -133,6 +136,8 @@ fn bond(keys: BondKeys) -> BondIntent {
         downdelay: scalar(downdelay).map(|time| time.0),
         arp_interval: scalar(arp_interval).map(|time| time.0),
         arp_targets: arp_targets.map(|List(addresses)| addresses),
+        ns_targets: ns_targets.map(|List(addresses)| addresses),
+        arp_validate: scalar(arp_validate),
         primary: scalar(primary),
         fail_over_mac: scalar(fail_over_mac),
         xmit_hash_policy: scalar(xmit_hash_policy),
@@ -140,6 +145,7 @@ fn bond(keys: BondKeys) -> BondIntent {
         min_links: scalar(min_links).map(|count| count.0),
         lacp_rate: scalar(lacp_rate),
         ad_select: scalar(ad_select),
+        allow_mac_rewrite: scalar(allow_mac_rewrite),
     }
 }
 

@@ -95,6 +95,10 @@ fn bond_options_come_in_the_order_of_the_kernel() {
         names("{ adSelect: count, lacpRate: fast, minLinks: 2, mode: 802.3ad }"),
         "mode miimon min_links lacp_rate ad_select"
     );
+    assert_eq!(
+        names("{ arpValidate: all, nsTargets: 'fd00::1', arpInterval: 1s }"),
+        "mode arp_interval ns_ip6_target arp_validate"
+    );
     // `miimon: 0` is the kernel's default, and so is not an option.
     assert_eq!(
         names("{ arpInterval: 1s, arpTargets: 10.0.0.1, miimon: 0 }"),

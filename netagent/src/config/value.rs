@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
 };
 
 use netagent_common::vlan::Vid;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use crate::{
-    bond::{AdSelect, FailOverMac, LacpRate, Mode, XmitHashPolicy},
+    bond::{AdSelect, ArpValidate, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     intent::{MAC_LIMIT, MTU, Native, RATE, Tpid},
     names::{Cidr, Family, IfName, Mac, Subnet},
     pattern::DevicePattern,
@@ -112,6 +112,7 @@ from_str! {
     XmitHashPolicy: { "enum": XmitHashPolicy::NAMES },
     LacpRate: { "enum": LacpRate::NAMES },
     AdSelect: { "enum": AdSelect::NAMES },
+    ArpValidate: { "enum": ArpValidate::NAMES },
     FailOverMac: { "enum": FailOverMac::NAMES },
 }
 
@@ -264,6 +265,20 @@ impl Value for Ipv4Addr {
 
     fn schema() -> Schema {
         json_schema!({ "type": "string", "format": "ipv4" })
+    }
+}
+
+impl Value for Ipv6Addr {
+    fn read(text: &str) -> Result<Self, String> {
+        // The kernel's check of ns_ip6_target (bond_option_ns_ip6_targets_set).
+        let address = text.parse().ok().filter(|address: &Self| {
+            !address.is_unspecified() && !address.is_loopback() && !address.is_multicast()
+        });
+        address.ok_or_else(|| format!("{text:?} is not an IPv6 address of a host (fd00::1)"))
+    }
+
+    fn schema() -> Schema {
+        json_schema!({ "type": "string", "format": "ipv6" })
     }
 }
 

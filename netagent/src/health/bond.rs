@@ -1,7 +1,7 @@
 //! Bonds: whether their members work and the switch fits.
 
 use crate::{
-    bond::Mode,
+    bond::{BondOption, Mode},
     names::IfName,
     state::{BondState, Code, Finding, Link, Member, Subject},
 };
@@ -17,7 +17,14 @@ pub fn findings(
         Finding::new(subject.clone(), code, format!("{name}: {text}"), remedy)
     };
     let (up, down): (Vec<_>, Vec<_>) = members.iter().partition(|(_, member)| member.mii_up);
-    let cables = "check the cables and the switch's ports";
+    let checks_arp =
+        bond.options.iter().any(|option| matches!(option, BondOption::ArpInterval(1..)));
+    let cables = if checks_arp {
+        "check that its ARP targets answer in the VLAN in which the node asks for them, the cables \
+         and the switch's ports"
+    } else {
+        "check the cables and the switch's ports"
+    };
     if !link.up {
         return vec![finding(Code::SegmentDown, "the bond is set down".to_owned(), "")];
     }
@@ -25,7 +32,8 @@ pub fn findings(
         return vec![finding(Code::SegmentDown, "the bond has no members".to_owned(), "")];
     }
     if up.is_empty() {
-        return vec![finding(Code::SegmentDown, "no member has a link".to_owned(), cables)];
+        let text = if checks_arp { "no ARP target answers" } else { "no member has a link" };
+        return vec![finding(Code::SegmentDown, text.to_owned(), cables)];
     }
     let mut findings = Vec::new();
     let lacp = bond.mode() == Some(Mode::Lacp);
@@ -49,7 +57,11 @@ pub fn findings(
         let names: Vec<_> = down.iter().map(|(name, _)| name.as_str()).collect();
         findings.push(finding(
             Code::MemberDown,
-            format!("{} has no link: less redundancy and bandwidth", names.join(", ")),
+            format!(
+                "{} has no {}: less redundancy and bandwidth",
+                names.join(", "),
+                if checks_arp { "answer of an ARP target" } else { "link" }
+            ),
             cables,
         ));
     }

@@ -2,7 +2,7 @@
 
 use super::yaml;
 use crate::{
-    bond::{BondOption, HASH_MODES, Mode, PRIMARY_MODES},
+    bond::{BondOption, HASH_MODES, Mode, PRIMARY_MODES, REWRITING_MODES},
     names::IfName,
     state::BondState,
 };
@@ -22,6 +22,9 @@ pub fn keys(
     let mut keys = vec![format!("mode: {}", yaml::scalar(mode))];
     if name.as_str() != format!("{segment}-bo") {
         keys.push(format!("name: {}", yaml::scalar(name)));
+    }
+    if REWRITING_MODES.contains(&mode) {
+        keys.push("allowMacRewrite: true".to_owned());
     }
     for option in &state.options {
         if defaults.contains(option) || !exists(option, mode, checks_arp) {
@@ -48,7 +51,10 @@ fn exists(option: &BondOption, mode: Mode, checks_arp: bool) -> bool {
         // Without both, netagent checks the links every 100 ms.
         BondOption::Miimon(interval) => !checks_arp && *interval > 0,
         BondOption::Updelay(_) | BondOption::Downdelay(_) => !checks_arp,
-        BondOption::ArpInterval(_) | BondOption::ArpTargets(_) => checks_arp,
+        BondOption::ArpInterval(_)
+        | BondOption::ArpTargets(_)
+        | BondOption::NsTargets(_)
+        | BondOption::ArpValidate(_) => checks_arp,
         BondOption::Primary(_) => PRIMARY_MODES.contains(&mode),
         BondOption::XmitHashPolicy(_) => HASH_MODES.contains(&mode),
         BondOption::FailOverMac(_) | BondOption::NumGratArp(_) => mode == Mode::ActiveBackup,
@@ -67,6 +73,8 @@ fn key(option: &BondOption) -> Option<String> {
         BondOption::Downdelay(_) => format!("downdelay: {value}ms"),
         BondOption::ArpInterval(_) => format!("arpInterval: {value}ms"),
         BondOption::ArpTargets(targets) => format!("arpTargets: {}", yaml::list(targets)),
+        BondOption::NsTargets(targets) => format!("nsTargets: {}", yaml::list(targets)),
+        BondOption::ArpValidate(_) => format!("arpValidate: {value}"),
         BondOption::Primary(Some(nic)) => format!("primary: {}", yaml::scalar(nic)),
         // "none" is a value here.
         BondOption::FailOverMac(_) => format!("failOverMac: {value}"),

@@ -7,7 +7,7 @@ use netagent_common::vlan::Vid;
 
 use super::{Choices, file};
 use crate::{
-    bond::{AdSelect, BondOption, FailOverMac, LacpRate, Mode, XmitHashPolicy},
+    bond::{AdSelect, ArpValidate, BondOption, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     change::Change,
     config,
     managers::Managers,
@@ -182,7 +182,9 @@ fn others() -> Node {
     let arp = vec![
         BondOption::Mode(Mode::BalanceXor),
         BondOption::ArpInterval(500),
-        BondOption::ArpTargets(vec!["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()]),
+        BondOption::ArpTargets(vec!["10.3.0.8".parse().unwrap(), "10.3.0.9".parse().unwrap()]),
+        BondOption::NsTargets(vec!["fd00::1".parse().unwrap()]),
+        BondOption::ArpValidate(ArpValidate::All),
         BondOption::XmitHashPolicy(XmitHashPolicy::VlanSrcmac),
     ];
     let mut node = Node::new()

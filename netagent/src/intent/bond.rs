@@ -1,18 +1,21 @@
 //! Bond options: those of each mode, those that exclude each other, and their order for the kernel
 //! (Documentation/networking/bonding.rst; the `unsuppmodes` of `bond_options.c`).
 
-use std::net::Ipv4Addr;
+use std::fmt::Display;
 
 use super::{items::BondIntent, problem::Problem};
 use crate::{
-    bond::{ARP_MODES, BondOption, FailOverMac, HASH_MODES, Mode, PRIMARY_MODES},
+    bond::{
+        ARP_MODES, ArpValidate, BondOption, FailOverMac, HASH_MODES, Mode, PRIMARY_MODES,
+        REWRITING_MODES,
+    },
     names::IfName,
 };
 
 /// The interval of the link check without a given one. The kernel's default is no check.
 const MIIMON_MS: u32 = 100;
-/// `BOND_MAX_ARP_TARGETS` in include/net/bonding.h.
-const MAX_ARP_TARGETS: usize = 16;
+/// `BOND_MAX_ARP_TARGETS`, `BOND_MAX_NS_TARGETS` in include/net/bonding.h.
+const MAX_TARGETS: usize = 16;
 
 /// A bond's options, the mode first; `None`: no bond.
 pub fn options(bond: &BondIntent, nics: &[IfName]) -> Result<Option<Vec<BondOption>>, Problem> {
@@ -61,7 +64,17 @@ pub fn options(bond: &BondIntent, nics: &[IfName]) -> Result<Option<Vec<BondOpti
         only_in(&[Mode::Lacp], mode, "adSelect")?;
         options.push(BondOption::AdSelect(select));
     }
+    if bond.allow_mac_rewrite.is_some() {
+        only_in(REWRITING_MODES, mode, "allowMacRewrite")?;
+    }
     Ok(Some(options))
+}
+
+/// The mode of a bond that replaces the source MAC address of VMs' frames, if the file does not
+/// allow it.
+pub fn rewrites_macs(bond: &BondIntent) -> Option<Mode> {
+    let is_allowed = bond.allow_mac_rewrite.unwrap_or_default();
+    bond.mode.filter(|mode| REWRITING_MODES.contains(mode) && !is_allowed)
 }
 
 /// Whether the bond's MAC address changes with the active NIC, so that it cannot be fixed.
@@ -92,18 +105,31 @@ fn add_arp_check(
             ));
         }
     }
-    let Some(targets) = &bond.arp_targets else {
-        return Err(problem("arpInterval", "needs arpTargets: the addresses to ask for"));
-    };
+    if bond.arp_targets.is_none() && bond.ns_targets.is_none() {
+        let text = "needs arpTargets or nsTargets: the addresses to ask for";
+        return Err(problem("arpInterval", text));
+    }
     options.push(BondOption::ArpInterval(interval));
-    options.push(BondOption::ArpTargets(arp_ip_targets(targets)?));
+    if let Some(targets) = &bond.arp_targets {
+        options.push(BondOption::ArpTargets(checked("arpTargets", targets)?));
+    }
+    if let Some(targets) = &bond.ns_targets {
+        options.push(BondOption::NsTargets(checked("nsTargets", targets)?));
+    }
+    options.extend(bond.arp_validate.map(BondOption::ArpValidate));
     Ok(())
 }
 
 /// Failed NICs are detected by their link state.
 fn add_link_check(bond: &BondIntent, options: &mut Vec<BondOption>) -> Result<(), Problem> {
-    if bond.arp_targets.is_some() {
-        return Err(problem("arpTargets", "goes with arpInterval only; add that or remove this"));
+    let only_arp = [
+        ("arpTargets", bond.arp_targets.is_some()),
+        ("nsTargets", bond.ns_targets.is_some()),
+        // The kernel's own none may be given.
+        ("arpValidate", bond.arp_validate.is_some_and(|which| which != ArpValidate::None)),
+    ];
+    if let Some((key, _)) = only_arp.into_iter().find(|(_, given)| *given) {
+        return Err(problem(key, "goes with arpInterval only; add that or remove this"));
     }
     let miimon = bond.miimon.unwrap_or(MIIMON_MS);
     if miimon == 0 {
@@ -130,21 +156,20 @@ fn add_link_check(bond: &BondIntent, options: &mut Vec<BondOption>) -> Result<()
     Ok(())
 }
 
-fn arp_ip_targets(targets: &[Ipv4Addr]) -> Result<Vec<Ipv4Addr>, Problem> {
+fn checked<T: Clone + PartialEq + Display>(key: &str, targets: &[T]) -> Result<Vec<T>, Problem> {
     for (index, target) in targets.iter().enumerate() {
         if targets[..index].contains(target) {
             return Err(problem(
-                &format!("arpTargets[{index}]"),
+                &format!("{key}[{index}]"),
                 format!("{target} is in the list twice; remove one"),
             ));
         }
     }
     match targets.len() {
-        1..=MAX_ARP_TARGETS => Ok(targets.to_vec()),
-        count => Err(problem(
-            "arpTargets",
-            format!("{count} addresses; the kernel takes 1 to {MAX_ARP_TARGETS}"),
-        )),
+        1..=MAX_TARGETS => Ok(targets.to_vec()),
+        count => {
+            Err(problem(key, format!("{count} addresses; the kernel takes 1 to {MAX_TARGETS}")))
+        }
     }
 }
 
@@ -164,6 +189,8 @@ fn check_no_bond(bond: &BondIntent, nics: &[IfName]) -> Result<(), Problem> {
         downdelay,
         arp_interval,
         arp_targets,
+        ns_targets,
+        arp_validate,
         primary,
         fail_over_mac,
         xmit_hash_policy,
@@ -171,6 +198,7 @@ fn check_no_bond(bond: &BondIntent, nics: &[IfName]) -> Result<(), Problem> {
         min_links,
         lacp_rate,
         ad_select,
+        allow_mac_rewrite,
     } = bond;
     let options = [
         ("name", name.is_some()),
@@ -179,6 +207,8 @@ fn check_no_bond(bond: &BondIntent, nics: &[IfName]) -> Result<(), Problem> {
         ("downdelay", downdelay.is_some()),
         ("arpInterval", arp_interval.is_some()),
         ("arpTargets", arp_targets.is_some()),
+        ("nsTargets", ns_targets.is_some()),
+        ("arpValidate", arp_validate.is_some()),
         ("primary", primary.is_some()),
         ("failOverMac", fail_over_mac.is_some()),
         ("xmitHashPolicy", xmit_hash_policy.is_some()),
@@ -186,6 +216,7 @@ fn check_no_bond(bond: &BondIntent, nics: &[IfName]) -> Result<(), Problem> {
         ("minLinks", min_links.is_some()),
         ("lacpRate", lacp_rate.is_some()),
         ("adSelect", ad_select.is_some()),
+        ("allowMacRewrite", allow_mac_rewrite.is_some()),
     ];
     match options.into_iter().find(|(_, given)| *given) {
         None => Ok(()),

@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     ops::RangeInclusive,
 };
 
@@ -11,7 +11,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bond::{AdSelect, FailOverMac, LacpRate, Mode, XmitHashPolicy},
+    bond::{AdSelect, ArpValidate, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     names::{Cidr, Family, IfName, Mac, Subnet},
     pattern::DevicePattern,
     state::{Admit, FastPath, Filtering, Lifetime, PriorityTags},
@@ -79,6 +79,10 @@ pub struct BondIntent {
     pub arp_interval: Option<u32>,
     /// `arp_ip_target`
     pub arp_targets: Option<Vec<Ipv4Addr>>,
+    /// `ns_ip6_target`
+    pub ns_targets: Option<Vec<Ipv6Addr>>,
+    /// `arp_validate`
+    pub arp_validate: Option<ArpValidate>,
     /// `primary`
     pub primary: Option<IfName>,
     /// `fail_over_mac`
@@ -93,6 +97,8 @@ pub struct BondIntent {
     pub lacp_rate: Option<LacpRate>,
     /// `ad_select`
     pub ad_select: Option<AdSelect>,
+    /// Whether VM networks may be behind a bond that replaces source MAC addresses.
+    pub allow_mac_rewrite: Option<bool>,
 }
 
 /// The VID of untagged frames; `None`: untagged frames are dropped.

@@ -41,7 +41,9 @@ pub fn judge(intents: &[Intent], devices: &Devices) -> Judgement {
         };
         for Sourced { origin, value } in &intent.segments {
             let site = segment_site(origin, &value.name);
-            let result = node.add_segment(&site, value);
+            let hosts = intent.hosts.iter().map(|host| &host.value);
+            let hosts: Vec<_> = hosts.filter(|host| host.segment == value.name).collect();
+            let result = node.add_segment(&site, value, &hosts);
             record(&mut node, site, result);
         }
         for Sourced { origin, value } in &intent.promiscuous {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Item,
+    Item, arp_targets,
     claims::{Claim, Claims},
     host::{self, Subnets},
     items::{
@@ -61,13 +61,19 @@ impl Node {
         self.segments.get(segment).map(|segment| segment.bridge.clone())
     }
 
-    /// Checks and adds a cluster network.
-    pub fn add_segment(&mut self, site: &Site, intent: &SegmentIntent) -> Result<(), Problem> {
+    /// Checks and adds a cluster network, on which the node has these interfaces.
+    pub fn add_segment(
+        &mut self,
+        site: &Site,
+        intent: &SegmentIntent,
+        hosts: &[&HostIntent],
+    ) -> Result<(), Problem> {
         if let Some(earlier) = self.segments.get(&intent.name) {
             let text = "another cluster network has this name";
             return Err(Problem::clash("", text, &earlier.site));
         }
         let segment = Segment::new(site, intent)?;
+        intent.uplink.iter().try_for_each(|uplink| arp_targets::check(uplink, hosts))?;
         let claims = segment::claims(site, intent);
         self.claims.check(&claims)?;
         if let Some(uplink) = &segment.uplink {
@@ -145,6 +151,7 @@ impl Node {
             return Err(Problem::clash("", text, &earlier.site));
         }
         let segment = self.segment(&intent.segment, "clusterNetwork")?;
+        check_macs_stay(segment)?;
         let network = network::network(site, intent, segment)?;
         qinq::check_service(&network, segment, self.networks.values())?;
         let need = Room::of_vids(segment.missing(&network.policy.vids));
@@ -316,6 +323,17 @@ fn uplink_port(segment: &Segment, uplink: &Uplink, networks: &BTreeMap<String, N
         silent: false,
         pod: None,
     }
+}
+
+/// Refuses VMs whose frames would leave with the MAC address of a NIC.
+fn check_macs_stay(segment: &Segment) -> Result<(), Problem> {
+    let Some(mode) = segment.rewrites_macs else { return Ok(()) };
+    let text = format!(
+        "the bond of cluster network {} has mode {mode}, which replaces the source MAC address of \
+         VMs' frames; choose another mode, or allow it there: uplink.bond.allowMacRewrite",
+        segment.name
+    );
+    Err(Problem::new("clusterNetwork", text))
 }
 
 fn check_mtu(mtu: Option<u32>, segment: &Segment) -> Result<(), Problem> {

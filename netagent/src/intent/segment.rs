@@ -11,6 +11,7 @@ use super::{
     problem::{Problem, Site},
 };
 use crate::{
+    bond::Mode,
     names::IfName,
     state::{Bond, Bridge, FastPath, Filtering},
     vids::VidSet,
@@ -31,6 +32,9 @@ pub struct Segment {
     pub filtering: Filtering,
     /// The uplink.
     pub uplink: Option<Uplink>,
+    /// The mode of a bond that replaces the source MAC address of VMs' frames, which the file does
+    /// not allow.
+    pub rewrites_macs: Option<Mode>,
     /// The path of known unicast frames, unless a network has its own.
     pub fast_path: FastPath,
     /// Whether the bridge interface is promiscuous.
@@ -72,6 +76,7 @@ impl Segment {
             bridge,
             filtering: intent.filtering,
             vids: uplink.iter().filter_map(|uplink| uplink.native).collect(),
+            rewrites_macs: intent.uplink.as_ref().and_then(|it| bond::rewrites_macs(&it.bond)),
             uplink,
             fast_path: intent.fast_path,
             promiscuous: false,

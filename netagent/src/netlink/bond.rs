@@ -14,7 +14,7 @@ use rtnetlink::{
 
 use super::{Failure, Netlink, link::Header, socket::Reply, wire};
 use crate::{
-    bond::{AdSelect, BondOption, FailOverMac, LacpRate, Mode, XmitHashPolicy},
+    bond::{AdSelect, ArpValidate, BondOption, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     names::{IfName, Mac},
     state::{BondState, Member},
 };
@@ -33,6 +33,8 @@ impl Netlink {
             BondOption::Downdelay(ms) => bond.downdelay(*ms),
             BondOption::ArpInterval(ms) => bond.arp_interval(*ms),
             BondOption::ArpTargets(targets) => bond.arp_ip_target(targets.clone()),
+            BondOption::NsTargets(targets) => bond.ns_ip6_target(targets.clone()),
+            BondOption::ArpValidate(which) => bond.arp_validate(u32::from(which.number()).into()),
             BondOption::Primary(None) => bond.primary(0),
             BondOption::Primary(Some(name)) => bond.primary(self.index(name).await?),
             BondOption::FailOverMac(policy) => bond.fail_over_mac(policy.number().into()),
@@ -103,6 +105,10 @@ fn option(attribute: InfoBond, name_of: &dyn Fn(u32) -> Option<IfName>) -> Optio
         InfoBond::DownDelay(ms) => BondOption::Downdelay(ms),
         InfoBond::ArpInterval(ms) => BondOption::ArpInterval(ms),
         InfoBond::ArpIpTarget(targets) => BondOption::ArpTargets(targets),
+        InfoBond::NsIp6Target(targets) => BondOption::NsTargets(targets),
+        InfoBond::ArpValidate(which) => {
+            BondOption::ArpValidate(ArpValidate::from_number(u8::try_from(u32::from(which)).ok()?)?)
+        }
         InfoBond::Primary(index) => BondOption::Primary(Some(name_of(index)?)),
         InfoBond::FailOverMac(policy) => {
             BondOption::FailOverMac(FailOverMac::from_number(policy.into())?)

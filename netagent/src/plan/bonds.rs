@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Plan, Unit, View, missing};
+use super::{Plan, Unit, View, bond_warnings, missing};
 use crate::{
     bond::{BondOption, Changeable, FailOverMac, XmitHashPolicy},
     change::{DatapathChange, LinkChange},
@@ -27,6 +27,7 @@ pub fn plan(view: &View<'_>, plan: &mut Plan) {
                 ),
             },
         }
+        bond_warnings::add(view, name, bond, &mut unit);
         plan.push(unit);
     }
 }

@@ -20,6 +20,7 @@ use crate::{
 const HIDDEN: HiddenTags = HiddenTags { c: true, s: true };
 
 mod adopted;
+mod bond_warnings;
 mod bonds;
 mod bridges;
 mod given_back;
@@ -200,7 +201,7 @@ fn option_that_needs_the_bond_down_names_its_impact() {
 #[test]
 fn change_of_mode_releases_the_members_and_keeps_the_bond() {
     let (observed, datapath) = settled();
-    let desired = desired(&OOB.replace("802.3ad", "balance-tlb"));
+    let desired = desired(&OOB.replace("802.3ad", "balance-tlb, allowMacRewrite: true"));
     let plan = steps(&desired, &observed, &datapath);
     assert!(!plan.contains("delete"), "{plan}");
     insta::assert_snapshot!(plan, @r"
@@ -300,8 +301,14 @@ fn xdp_is_attached_to_bonds_that_support_it() {
             Some("a bond with xmit_hash_policy vlan+srcmac does not support XDP"),
         ),
         ("bond: { mode: broadcast }", Some("a bond with mode broadcast does not support XDP")),
-        ("bond: { mode: balance-tlb }", Some("a bond with mode balance-tlb does not support XDP")),
-        ("bond: { mode: balance-alb }", Some("a bond with mode balance-alb does not support XDP")),
+        (
+            "bond: { mode: balance-tlb, allowMacRewrite: true }",
+            Some("a bond with mode balance-tlb does not support XDP"),
+        ),
+        (
+            "bond: { mode: balance-alb, allowMacRewrite: true }",
+            Some("a bond with mode balance-alb does not support XDP"),
+        ),
         ("bond: { mode: 802.3ad }, xdp: off", Some("the file has `xdp: off`")),
     ] {
         let yaml = OOB.replace("bond: { mode: 802.3ad }", keys);

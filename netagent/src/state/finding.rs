@@ -214,6 +214,10 @@ codes! {
     XdpUnavailable = "xdp-unavailable" Ready Info,
     /// The peer of a NIC can hide VLAN tags from XDP, and the node cannot see whether it does.
     PeerHidesTags = "peer-hides-tags" Ready Warning,
+    /// A bond replaces the source MAC address of VMs' frames.
+    MacRewrite = "mac-rewrite" Ready Warning,
+    /// The node has no address on the link of a target of a bond's ARP check.
+    ArpTarget = "arp-target" Ready Warning,
     /// Others have rules on a port. Its frames take a path on which these work.
     RulesOfOthers = "rules-of-others" Ready Info,
     /// A device that no source names is a port of one of our bridges.

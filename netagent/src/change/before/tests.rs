@@ -41,6 +41,10 @@ fn inverse_restores_the_previous_values() {
             LinkChange::SetBondOption(name("bo"), BondOption::Miimon(50)),
             vec!["ip link set bo type bond miimon 100"],
         ),
+        (
+            LinkChange::SetBondOption(name("bo"), BondOption::NsTargets(vec![])),
+            vec!["ip link set bo type bond ns_ip6_target "],
+        ),
         (LinkChange::SetAcceptRa(name("br"), 2), vec!["sysctl -w net/ipv6/conf/br/accept_ra=1"]),
         (LinkChange::SetDown(name("bo")), vec!["ip link set bo up"]),
         (LinkChange::SetUp(name("bo")), vec![]),

@@ -157,6 +157,8 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="warning",code="mtu-high"} 0
     netagent_problems{severity="info",code="xdp-unavailable"} 0
     netagent_problems{severity="warning",code="peer-hides-tags"} 0
+    netagent_problems{severity="warning",code="mac-rewrite"} 0
+    netagent_problems{severity="warning",code="arp-target"} 0
     netagent_problems{severity="info",code="rules-of-others"} 0
     netagent_problems{severity="warning",code="unmanaged-port"} 0
     netagent_problems{severity="info",code="left-alone"} 0

@@ -1,7 +1,7 @@
 //! Bonds and their members.
 
 use crate::{
-    bond::{AdSelect, BondOption, FailOverMac, LacpRate, Mode, XmitHashPolicy},
+    bond::{AdSelect, ArpValidate, BondOption, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     change::LinkChange,
     names::IfName,
     netlink::{
@@ -132,6 +132,8 @@ fn an_active_backup_bond_follows_its_primary() {
                 BondOption::Miimon(0),
                 BondOption::ArpInterval(250),
                 BondOption::ArpTargets(vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()]),
+                BondOption::NsTargets(vec!["fd00::1".parse().unwrap()]),
+                BondOption::ArpValidate(ArpValidate::Backup),
             ];
             for option in arp.clone() {
                 netlink.apply_all([LinkChange::SetBondOption(bond.clone(), option)]).await;
