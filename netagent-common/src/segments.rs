@@ -86,6 +86,15 @@ pub fn segments(frame: &(impl Bytes + ?Sized), size: NonZeroU32) -> Frames {
     Frames::new(count(headers + udp_header), count(headers))
 }
 
+/// The length of the longest segment of this size, with its headers. It is never too great: the
+/// header of UDP, which fragments but the first do not have, and headers that are not known, are
+/// left out.
+#[inline(always)]
+pub fn longest_segment(frame: &(impl Bytes + ?Sized), size: u32) -> u64 {
+    let (headers, _) = headers(frame);
+    (headers as u64 + u64::from(size)).min(frame.length() as u64)
+}
+
 /// Bytes of the headers, as far as they are known, and of a UDP header.
 #[inline(always)]
 fn headers(frame: &(impl Bytes + ?Sized)) -> (usize, usize) {
@@ -225,6 +234,20 @@ mod tests {
             for (payload, count) in [(92, 1), (93, 1 + more), (100, 1 + more), (101, 2)] {
                 let frame = [&headers[..], &vec![0xff; payload]].concat();
                 assert_eq!(segments(&frame[..], size).most(), count, "{kind} {payload}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_segment_is_at_most_the_frame() {
+        for (kind, headers) in frames() {
+            let more = u64::from(kind.contains("UDP") || kind == "two headers") * 8;
+            let known = headers.len() as u64 - more;
+            for (size, payload) in [(100, 0), (100, 99), (100, 100), (100, 50_000), (9000, 60_000)]
+            {
+                let frame = [&headers[..], &vec![0xff; payload]].concat();
+                let expected = (known + u64::from(size)).min(frame.len() as u64);
+                assert_eq!(longest_segment(&frame[..], size), expected, "{kind} {payload}");
             }
         }
     }

@@ -195,7 +195,7 @@ pub fn into_peer(
     tagging: Tagging,
     packets: Frames,
 ) -> Option<Result<i32, Reason>> {
-    if !may_enter_peer(policy, to) || !skb.fits(to.ifindex) {
+    if !may_enter_peer(policy, to) || !skb.fits(to.ifindex) || !skb.segments_fit(to.ifindex) {
         return None;
     }
     let retag = crossing(to, headers, tagging)?;

@@ -165,6 +165,10 @@ fn pass(
             {
                 return sent.map_err(|reason| (vid, reason));
             }
+            // The bridge has let them pass, whatever their length.
+            if matches!(direction, Direction::Transmit) && !skb.segments_fit(skb.ifindex()) {
+                return Err((vid, Reason::TooLong));
+            }
             skb.tag(tagging).map_err(|reason| (vid, reason))?;
             maps::count(policy, vid, direction, packets.count(), bytes);
             Ok(match egress {

@@ -19,7 +19,7 @@ use netagent_common::{
     mac::is_link_local,
     policy::TUNNEL,
     sample::CAPTURE,
-    segments::{Frames, segments},
+    segments::{Frames, longest_segment, segments},
     vlan::{TPID_C, TPID_S, is_tpid},
 };
 
@@ -32,6 +32,11 @@ const TAG_DIFFERENCE: i32 = 4;
 /// The longest frame that fits every device: the smallest MTU (ETH_MIN_MTU), an Ethernet header, a
 /// tag.
 const ALWAYS_FITS: u64 = (68 + ETHERNET + TAG_LENGTH) as u64;
+/// Bytes of a frame above the MTU of the device.
+const ABOVE_MTU: u64 = (ETHERNET + TAG_LENGTH) as u64;
+/// `gso_size` of a frame whose segments have any length, those of its fragments (GSO_BY_FRAGS):
+/// SCTP, by sockets of this node. The kernel takes none of a guest.
+const BY_FRAGS: u32 = 0xffff;
 /// The kernel allows a frame one tag above MTU and Ethernet header, whether it has a tag or not
 /// (VLAN_HLEN in `__is_skb_forwardable` and `xdp_ok_fwd_dev`).
 const TAG_ALLOWANCE: i32 = TAG_DIFFERENCE;
@@ -169,6 +174,23 @@ impl Skb<'_> {
         unsafe { bpf_check_mtu(skb, ifindex, &raw mut mtu, -TAG_ALLOWANCE, 0) != FRAG_NEEDED }
     }
 
+    /// Whether each segment of a GSO frame would fit a device as a frame. The bridge does not ask.
+    #[inline(always)]
+    pub fn segments_fit(&self, ifindex: u32) -> bool {
+        // SAFETY: the verifier checks field reads of the context.
+        let size = unsafe { (*self.raw()).gso_size };
+        if size == 0 || size == BY_FRAGS {
+            return true;
+        }
+        let (skb, mut mtu) = (self.raw().cast(), 0);
+        // For a GSO frame the result says nothing. The helper writes the MTU in any case, unless
+        // there is no such device.
+        // SAFETY: the context, and a variable of this function.
+        let found = unsafe { bpf_check_mtu(skb, ifindex, &raw mut mtu, 0, 0) } >= 0;
+        // SAFETY: the context.
+        !found || unsafe { measure_segment(self.raw()) } <= u64::from(mtu) + ABOVE_MTU
+    }
+
     /// Marks the frame as addressed to the receiving host. The device that received the frame has
     /// another address and marked it as addressed to another host.
     #[inline(always)]
@@ -275,6 +297,16 @@ unsafe extern "C" fn count_frames(skb: *mut __sk_buff) -> u64 {
         Some(size) => segments(&Skb(&unsafe { context(skb) }), size),
     };
     frames.word()
+}
+
+/// The length of a GSO frame's longest segment, as a global function.
+#[unsafe(no_mangle)]
+#[inline(never)]
+unsafe extern "C" fn measure_segment(skb: *mut __sk_buff) -> u64 {
+    // SAFETY: the verifier checks field reads of the context.
+    let size = unsafe { (*skb).gso_size };
+    // SAFETY: the context.
+    longest_segment(&Skb(&unsafe { context(skb) }), size)
 }
 
 /// Bytes of a frame for the counters.

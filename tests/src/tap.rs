@@ -21,6 +21,36 @@ pub enum Gso {
     UdpL4 = 5,
 }
 
+impl Gso {
+    /// A frame to be cut, with so many bytes: its headers, where the checksum is, and the bytes.
+    pub fn frame(self, [destination, source]: [[u8; 6]; 2], payload: u16) -> (Vec<u8>, [u16; 2]) {
+        let udp = matches!(self, Self::Udp | Self::UdpL4);
+        let protocol = if udp { 17 } else { 6 };
+        let transport = if udp {
+            let [high, low] = (8 + payload).to_be_bytes();
+            vec![4, 0, 4, 1, high, low, 0, 0]
+        } else {
+            // With options of twelve bytes, as Linux has: a timestamp.
+            let head = [4, 0, 4, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0x80, 0x10, 0xff, 0xff, 0, 0, 0, 0];
+            [&head[..], &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1]].concat()
+        };
+        let length = u16::try_from(transport.len()).unwrap() + payload;
+        let network = if self == Self::Tcp6 {
+            let [high, low] = length.to_be_bytes();
+            let addresses =
+                [&[0xfe, 0x80][..], &[0; 13], &[1], &[0xff, 2], &[0; 13], &[1]].concat();
+            [&[0x86, 0xdd, 0x60, 0, 0, 0, high, low, protocol, 64][..], &addresses].concat()
+        } else {
+            let [high, low] = (20 + length).to_be_bytes();
+            let head = [8, 0, 0x45, 0, high, low, 0, 1, 0, 0, 64, protocol, 0, 0];
+            [&head[..], &[192, 0, 2, 1], &[255; 4]].concat()
+        };
+        let before = [&destination[..], &source, &network].concat();
+        let checksum = [u16::try_from(before.len()).unwrap(), if udp { 6 } else { 16 }];
+        ([before, transport, vec![0; payload.into()]].concat(), checksum)
+    }
+}
+
 /// VIRTIO_NET_HDR_F_NEEDS_CSUM
 const NEEDS_CSUM: u8 = 1;
 
@@ -56,6 +86,13 @@ impl Tap {
         let header = [&[NEEDS_CSUM, kind as u8][..], &header, &size.to_ne_bytes(), &start, &offset];
         let bytes = [&header.concat(), frame].concat();
         let written = (&self.0).write(&bytes).unwrap_or_else(|error| panic!("{kind:?}: {error}"));
+        assert_eq!(written, bytes.len());
+    }
+
+    /// Sends a frame as it is.
+    pub fn send_whole(&self, frame: &[u8]) {
+        let bytes = [&[0; 10], frame].concat();
+        let written = (&self.0).write(&bytes).unwrap_or_else(|error| panic!("{error}"));
         assert_eq!(written, bytes.len());
     }
 }

@@ -148,8 +148,9 @@ pub const fn of(reason: Reason) -> [&'static str; 3] {
         Reason::TooLong => [
             "longer than the MTU of the port allows",
             "The MTU of the port's device is below the MTU of its network, or the sender uses a \
-             larger MTU than the receiver. Only known unicast frames are counted: the bridge \
-             itself drops its copies of flooded frames.",
+             larger MTU than the receiver. Counted are known unicast frames, and all GSO frames \
+             with longer segments, which the bridge would transmit: the bridge itself drops its \
+             copies of other flooded frames.",
             "Use one MTU for all stations of a VLAN: compare the port (`ip link show`) with \
              `uplink.mtu`, then raise the port's `mtu`, or lower the MTU of the sender.",
         ],

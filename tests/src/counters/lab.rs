@@ -121,7 +121,7 @@ impl Lab {
     }
 
     /// The device to which the programs send frames for a station.
-    fn known(&self, mac: Address) -> Option<String> {
+    pub fn known(&self, mac: Address) -> Option<String> {
         let rows: Value = serde_json::from_str(&self.node.ok("show fdb -j")).unwrap();
         let mac = text(mac);
         let row = rows.as_array().unwrap().iter().find(|row| row["mac"] == mac.as_str())?;

@@ -32,31 +32,8 @@ ports: [{{ device: vm-a, network: v100, security: {{ {security} }} }}]
     (lab, tap)
 }
 
-/// A broadcast to be cut: its headers, where the checksum is, and so many bytes.
 fn broadcast(kind: Gso, payload: u16) -> (Vec<u8>, [u16; 2]) {
-    let udp = matches!(kind, Gso::Udp | Gso::UdpL4);
-    let protocol = if udp { 17 } else { 6 };
-    let transport = if udp {
-        let [high, low] = (8 + payload).to_be_bytes();
-        vec![4, 0, 4, 1, high, low, 0, 0]
-    } else {
-        // With options of twelve bytes, as Linux has: a timestamp.
-        let head = [4, 0, 4, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0x80, 0x10, 0xff, 0xff, 0, 0, 0, 0];
-        [&head[..], &[1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1]].concat()
-    };
-    let length = u16::try_from(transport.len()).unwrap() + payload;
-    let network = if kind == Gso::Tcp6 {
-        let [high, low] = length.to_be_bytes();
-        let addresses = [&[0xfe, 0x80][..], &[0; 13], &[1], &[0xff, 2], &[0; 13], &[1]].concat();
-        [&[0x86, 0xdd, 0x60, 0, 0, 0, high, low, protocol, 64][..], &addresses].concat()
-    } else {
-        let [high, low] = (20 + length).to_be_bytes();
-        let head = [8, 0, 0x45, 0, high, low, 0, 1, 0, 0, 64, protocol, 0, 0];
-        [&head[..], &[192, 0, 2, 1], &[255; 4]].concat()
-    };
-    let before = [&BROADCAST[..], &VM, &network].concat();
-    let checksum = [u16::try_from(before.len()).unwrap(), if udp { 6 } else { 16 }];
-    ([before, transport, vec![0; payload.into()]].concat(), checksum)
+    kind.frame([BROADCAST, VM], payload)
 }
 
 /// How many frames of the VM leave the uplink until none comes for a while.
