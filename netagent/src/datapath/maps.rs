@@ -28,6 +28,8 @@ use netagent_common::{
 
 use super::{fdb, log, pins::Pins, silence::Silences};
 
+/// The map of ports that support XDP_REDIRECT.
+const DEVICES: &str = "XDP_PORTS";
 /// The map of policies.
 pub const POLICY: &str = "POLICY";
 /// The map can be mapped into memory (include/uapi/linux/bpf.h).
@@ -69,7 +71,7 @@ const SPECS: [Spec; 22] = [
     spec::<u32, PathStats>("FORWARDED", MapType::PerCpuArray, MAX_PORTS),
     spec::<u32, u32>("XDP_NICS", MapType::Array, NIC_SLOTS),
     // An interface index, and no program.
-    spec::<u32, [u32; 2]>("XDP_PORTS", MapType::DevMap, MAX_PORTS),
+    spec::<u32, [u32; 2]>(DEVICES, MapType::DevMap, MAX_PORTS),
     // A ring buffer has no keys and values; its entries are bytes.
     spec::<(), ()>("DROP_EVENTS", MapType::RingBuf, RING_BYTES),
     spec::<u32, SampleFilter>("MONITOR", MapType::Array, 1),
@@ -117,6 +119,23 @@ pub fn check(pins: &Pins) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Removes the pin of a device map that aya has made with another value size than ours. aya asks the
+/// kernel once per process whether device maps hold programs (since 5.8), and takes a failure (no
+/// memory, no right) for a no: a later process would refuse the pin.
+pub fn check_devices(pins: &Pins) -> Result<()> {
+    let path = pins.maps().join(DEVICES);
+    let Some(spec) = SPECS.iter().find(|spec| spec.name == DEVICES) else { return Ok(()) };
+    let info = MapInfo::from_pin(&path).with_context(|| format!("open {}", path.display()))?;
+    if info.value_size() as usize == spec.value {
+        return Ok(());
+    }
+    fs::remove_file(&path).with_context(|| format!("remove {}", path.display()))?;
+    bail!(
+        "create the map {DEVICES}: the kernel refused to say what it supports (see the log), as \
+         without memory; apply again, or restart the daemon"
+    )
 }
 
 /// The open maps.
@@ -172,7 +191,7 @@ impl Maps {
             storm: open("STORM")?.try_into()?,
             silence: Silences::open(pins)?,
             forwarded: open("FORWARDED")?.try_into()?,
-            xdp_ports: open("XDP_PORTS")?.try_into()?,
+            xdp_ports: open(DEVICES)?.try_into()?,
             fdb: open("FDB")?.try_into()?,
         })
     }

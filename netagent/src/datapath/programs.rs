@@ -88,9 +88,11 @@ pub fn open_object(pins: &Pins, flags: u32, log_level: u8) -> Result<Ebpf> {
     loader.override_global("FLAGS", &flags, true);
     // See netagent-ebpf/src/log.rs.
     loader.override_global(aya_log::LEVEL, &log_level, true);
-    loader.load(object()).context(
+    let object = loader.load(object()).context(
         "create the BPF maps (needs root or CAP_BPF and CAP_NET_ADMIN, and kernel 6.1 or later)",
-    )
+    )?;
+    maps::check_devices(pins)?;
+    Ok(object)
 }
 
 /// Whether a filter is the one that holds the program of a hook, by its place.
