@@ -109,6 +109,7 @@ impl Agent {
     fn remember(&mut self, plan: &Plan) -> Result<()> {
         let Some(file) = &mut self.originals else { return Ok(()) };
         file.add(first_changed(plan, &self.seen.links, &self.seen.datapath))?;
+        file.note_mtus(plan)?;
         self.recall();
         Ok(())
     }

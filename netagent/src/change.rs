@@ -40,6 +40,9 @@ pub enum LinkChange {
     SetBondOption(IfName, BondOption),
     /// Sets the MTU in bytes.
     SetMtu(IfName, u32),
+    /// Sets the MTU of a bridge in bytes, so that its ports do not change it any more: a change is
+    /// an order (BROPT_MTU_SET_BY_USER), the same value is none.
+    HoldMtu(IfName, u32),
     /// Sets the length of the transmit queue in packets.
     SetTxqlen(IfName, u32),
     /// Sets `net.ipv6.conf.<name>.accept_ra`.
@@ -123,6 +126,14 @@ pub enum DatapathChange {
     RxVlanOn(IfName, HiddenTags),
 }
 
+/// The MTU by which [`LinkChange::HoldMtu`] changes to an MTU that the bridge may have already. Not
+/// a lower one, if possible: the VLAN interfaces would follow.
+pub const fn detour(mtu: u32) -> u32 {
+    /// ETH_MAX_MTU
+    const MOST: u32 = 65_535;
+    if mtu < MOST { mtu + 1 } else { mtu - 1 }
+}
+
 impl LinkChange {
     /// The kind of changed thing: a value of the label `kind`.
     pub const fn kind(&self) -> &'static str {
@@ -130,6 +141,7 @@ impl LinkChange {
             Self::AddBond(..) | Self::AddBridge(..) | Self::AddVlan(..) | Self::Delete(_) => "link",
             Self::SetBondOption(..)
             | Self::SetMtu(..)
+            | Self::HoldMtu(..)
             | Self::SetTxqlen(..)
             | Self::SetAcceptRa(..)
             | Self::SetMac(..)
@@ -189,6 +201,7 @@ impl LinkChange {
             | Self::Delete(name)
             | Self::SetBondOption(name, _)
             | Self::SetMtu(name, _)
+            | Self::HoldMtu(name, _)
             | Self::SetTxqlen(name, _)
             | Self::SetAcceptRa(name, _)
             | Self::SetMac(name, _)

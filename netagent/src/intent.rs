@@ -13,6 +13,7 @@ mod host;
 mod items;
 mod judge;
 mod lease;
+mod mtu;
 mod network;
 mod node;
 mod origin;

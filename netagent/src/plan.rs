@@ -11,6 +11,7 @@ mod hosts;
 mod leases;
 mod link_local;
 mod lived_on;
+mod mtu;
 mod policy;
 mod ports;
 mod removals;

@@ -45,6 +45,7 @@ mod managers;
 mod metrics;
 mod mgmt;
 mod monitor;
+mod mtu;
 mod nodes;
 mod oracle;
 mod others;

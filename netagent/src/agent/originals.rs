@@ -1,13 +1,16 @@
 //! The file of originals: written before the first change of a device, so that it can be given back
 //! though the agent restarts. After a reboot the file is no longer valid.
 
-use std::{collections::BTreeSet, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    change::{Change, DatapathChange},
+    change::{Change, DatapathChange, LinkChange},
     names::IfName,
     plan::Plan,
     state::{Finding, Link, Observed, ObservedDatapath, Original, Originals},
@@ -72,6 +75,27 @@ impl OriginalsFile {
         let mut content = self.content.clone();
         content.devices.extend(devices);
         self.replace(content)
+    }
+
+    /// Remembers which MTUs a plan sets, before it does: without the key, the device gets back the
+    /// MTU with which it was found, unless somebody else has given it another one meanwhile.
+    pub fn note_mtus(&mut self, plan: &Plan) -> Result<()> {
+        let runnable = plan.units.iter().filter(|unit| unit.is_runnable());
+        let set = runnable.flat_map(|unit| &unit.steps).filter_map(|step| match &step.change {
+            Change::Link(LinkChange::SetMtu(name, mtu)) => Some((name, *mtu)),
+            _ => None,
+        });
+        let set: BTreeMap<&IfName, u32> = set.collect();
+        if set.is_empty() {
+            return Ok(());
+        }
+        let mut content = self.content.clone();
+        for (name, mtu) in set {
+            if let Some(original) = content.devices.get_mut(name) {
+                original.mtu_set = (mtu != original.mtu).then_some(mtu);
+            }
+        }
+        if content.devices == self.content.devices { Ok(()) } else { self.replace(content) }
     }
 
     /// Drops devices that are gone or have been given back.

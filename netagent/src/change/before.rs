@@ -111,7 +111,7 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
             vec![known.map_or(gone, LinkChange::AddNeighbour)]
         }
         LinkChange::RemoveNeighbour(neighbour) => vec![LinkChange::AddNeighbour(neighbour.clone())],
-        LinkChange::AwaitCarrier(_) | LinkChange::Resolve(..) => vec![],
+        LinkChange::HoldMtu(..) | LinkChange::AwaitCarrier(_) | LinkChange::Resolve(..) => vec![],
     };
     back.into_iter().map(Change::Link).collect()
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use netagent_common::vlan::Vid;
 
-use super::{Change, DatapathChange, LinkChange};
+use super::{Change, DatapathChange, LinkChange, detour};
 use crate::state::checks;
 
 impl fmt::Display for Change {
@@ -36,6 +36,10 @@ impl fmt::Display for LinkChange {
                 write!(f, "ip link set {name} type bond {} {}", option.name(), option.value())
             }
             Self::SetMtu(name, mtu) => write!(f, "ip link set {name} mtu {mtu}"),
+            Self::HoldMtu(name, mtu) => {
+                let other = detour(*mtu);
+                write!(f, "ip link set {name} mtu {other} && ip link set {name} mtu {mtu}")
+            }
             Self::SetTxqlen(name, packets) => write!(f, "ip link set {name} txqueuelen {packets}"),
             Self::SetAcceptRa(name, value) => {
                 write!(f, "sysctl -w net/ipv6/conf/{name}/accept_ra={value}")

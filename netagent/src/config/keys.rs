@@ -77,8 +77,9 @@ pub struct UplinkKeys {
     pub nics: List<IfName>,
     /// The bond of the NICs. Default: active-backup with miimon 100ms.
     pub bond: Option<BondKeys>,
-    /// MTU of the bond (or NIC) and of the bridge in bytes, 576 to 65535. Default: unchanged (1500
-    /// for a new bond).
+    /// MTU of the bond (or NIC), and of the bridge and the node's interfaces on it, in bytes, 576 to
+    /// 65535. Default: 1500 for a bond of netagent; a NIC, and a bond of others, have that with
+    /// which they were found; a bridge of netagent, and the interfaces on it, that of the uplink.
     pub mtu: Option<Scalar<Mtu>>,
     /// Length of the bond's transmit queue in packets. Default: unchanged.
     pub tx_queue_len: Option<Scalar<QueueLength>>,
@@ -155,6 +156,9 @@ pub struct HostKeys {
     /// The VLAN, on the interface `<bridge>.<vlan>`. Default: the uplink's native VLAN, on the
     /// bridge itself.
     pub vlan: Option<Scalar<Vid>>,
+    /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: that of the bridge.
+    /// Without `vlan`, it is that of the bridge, which limits the node's own frames only.
+    pub mtu: Option<Scalar<Mtu>>,
     /// The addresses with prefix length, IPv4 or IPv6, one or a list. Default: none of its own;
     /// the interface keeps the addresses that it has, or takes those of the uplink's NIC.
     pub address: Option<List<Cidr>>,
@@ -277,7 +281,8 @@ pub struct PortKeys {
     pub device: Scalar<PortDevice>,
     /// The network.
     pub network: Scalar<NetworkName>,
-    /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: unchanged.
+    /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: that with which
+    /// the device was found.
     pub mtu: Option<Scalar<Mtu>>,
     /// Whether the bridge sends frames back to the port that they came from. Default: unchanged.
     pub hairpin: Option<Scalar<bool>>,

@@ -77,12 +77,14 @@ fn segment(name: String, keys: ClusterNetworkKeys) -> (SegmentIntent, Vec<HostIn
 }
 
 fn host_interface(segment: &str, index: Option<usize>, keys: HostKeys) -> HostIntent {
-    let HostKeys { vlan, address, gateway, metric, routes, dhcp, accept_ra, keep_foreign } = keys;
+    let HostKeys { vlan, mtu, address, gateway, metric, routes, dhcp, accept_ra, keep_foreign } =
+        keys;
     let route = |RouteKeys { to: Scalar(to), via }| RouteIntent { to, via: scalar(via) };
     HostIntent {
         segment: segment.to_owned(),
         index,
         vlan: scalar(vlan),
+        mtu: scalar(mtu).map(|Mtu(bytes)| bytes),
         addresses: address.map(|List(addresses)| addresses).unwrap_or_default(),
         gateways: gateway.map(|List(gateways)| gateways).unwrap_or_default(),
         metric: scalar(metric).map(|Metric(metric)| metric),

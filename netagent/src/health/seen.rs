@@ -72,7 +72,6 @@ pub fn desired(links: &Observed, datapath: &ObservedDatapath) -> Desired {
             security: Security::default(),
             fast_path: FastPath::Off,
             mtu: None,
-            network_mtu: None,
             hairpin: None,
             port_isolation: None,
             silent: false,

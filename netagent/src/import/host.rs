@@ -40,6 +40,13 @@ impl Host<'_> {
     /// The keys of `host`.
     pub fn keys(&self, observed: &Observed) -> Vec<String> {
         let mut keys: Vec<String> = self.vlan.iter().map(|vid| format!("vlan: {vid}")).collect();
+        let bridge = match &self.link.kind {
+            Kind::Vlan { parent: Some(parent), .. } => observed.link(parent),
+            _ => None,
+        };
+        if bridge.is_some_and(|bridge| bridge.mtu != self.link.mtu) {
+            keys.push(format!("mtu: {}", self.link.mtu));
+        }
         match self.addresses()[..] {
             [] => {}
             [address] => keys.push(format!("address: {}", yaml::scalar(address))),

@@ -7,6 +7,7 @@ use netagent_common::vlan::Vid;
 use super::{
     claims::Claim,
     items::{HostIntent, RouteIntent},
+    mtu,
     problem::{Problem, Site},
     segment::Segment,
 };
@@ -14,9 +15,6 @@ use crate::{
     names::{Cidr, IfName, Subnet as Destination},
     state::{Dhcp, Host, Route},
 };
-
-/// The minimum MTU of IPv6 in bytes (RFC 8200 §5). Below it, the kernel disables IPv6 on a device.
-const IPV6_MTU: u32 = 1280;
 
 /// Checks a host of a cluster network by itself.
 pub fn host(intent: &HostIntent, segment: &Segment) -> Result<(IfName, Host), Problem> {
@@ -30,13 +28,16 @@ pub fn host(intent: &HostIntent, segment: &Segment) -> Result<(IfName, Host), Pr
             ));
         }
     };
+    mtu::check(intent.mtu, segment)?;
     for (index, address) in intent.addresses.iter().enumerate() {
-        check_address(*address, segment, address_key(index))?;
+        check_address(*address, address_key(index))?;
+        mtu::check_address(*address, address_key(index), intent, segment)?;
     }
     let host = Host {
         bridge: segment.bridge.clone(),
         vid,
         tagged: intent.vlan.is_some(),
+        mtu: intent.mtu,
         addresses: intent.addresses.iter().copied().collect(),
         routes: routes(&interface, intent)?,
         metric: intent.metric,
@@ -48,7 +49,7 @@ pub fn host(intent: &HostIntent, segment: &Segment) -> Result<(IfName, Host), Pr
 }
 
 /// An accepted host, with its interface.
-type Accepted<'a> = (&'a IfName, &'a Host, &'a Site);
+pub type Accepted<'a> = (&'a IfName, &'a Host, &'a Site);
 
 /// A VLAN of a bridge has one interface of the node.
 pub fn check_vlan(intent: &HostIntent, host: &Host, hosts: &[Accepted<'_>]) -> Result<(), Problem> {
@@ -152,7 +153,7 @@ fn address_key(index: usize) -> String {
     format!("address[{index}]")
 }
 
-fn check_address(address: Cidr, segment: &Segment, key: String) -> Result<(), Problem> {
+fn check_address(address: Cidr, key: String) -> Result<(), Problem> {
     match address {
         // An IPv4 address whose host part is all zeros or all ones is not that of one host.
         Cidr { address: IpAddr::V4(v4), prefix: prefix @ 1..=30 } => {
@@ -168,18 +169,7 @@ fn check_address(address: Cidr, segment: &Segment, key: String) -> Result<(), Pr
                 _ => Ok(()),
             }
         }
-        Cidr { address: IpAddr::V4(_), .. } => Ok(()),
-        Cidr { address: IpAddr::V6(_), .. } => match segment.mtu() {
-            Some(mtu) if mtu < IPV6_MTU => {
-                let text = format!(
-                    "{address} needs an MTU of at least {IPV6_MTU} (IPv6); raise uplink.mtu of \
-                     cluster network {}, which is {mtu}",
-                    segment.name
-                );
-                Err(Problem::clash(key, text, &segment.site.at("uplink.mtu")))
-            }
-            _ => Ok(()),
-        },
+        Cidr { .. } => Ok(()),
     }
 }
 

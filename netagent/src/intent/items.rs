@@ -124,6 +124,8 @@ pub struct HostIntent {
     /// The VLAN, on the interface `<bridge>.<vlan>`. Default: the native VLAN, on the bridge
     /// itself.
     pub vlan: Option<Vid>,
+    /// MTU in bytes. Default: that of the bridge.
+    pub mtu: Option<u32>,
     /// The addresses.
     pub addresses: Vec<Cidr>,
     /// The gateways of the default routes, at most one of each family.
@@ -213,7 +215,8 @@ pub struct PortIntent<Device = IfName> {
     pub device: Device,
     /// The network.
     pub network: String,
-    /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: unchanged.
+    /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: that with which
+    /// the device was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 576, max = 65_535))]
     pub mtu: Option<u32>,

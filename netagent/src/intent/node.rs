@@ -7,10 +7,8 @@ use super::{
     Item, arp_targets,
     claims::{Claim, Claims},
     host::{self, Subnets},
-    items::{
-        HostIntent, LeaseIntent, MTU, NetworkIntent, PatternIntent, PortIntent, SegmentIntent,
-    },
-    lease,
+    items::{HostIntent, LeaseIntent, NetworkIntent, PatternIntent, PortIntent, SegmentIntent},
+    lease, mtu,
     network::{self, Network, Policy},
     problem::{Problem, Site},
     qinq,
@@ -101,6 +99,7 @@ impl Node {
         let hosts: Vec<_> =
             self.hosts.iter().map(|(name, (host, site))| (name, host, site)).collect();
         host::check_vlan(intent, &host, &hosts)?;
+        mtu::check_bridge(&host, &hosts)?;
         host::check_defaults(&host, &hosts)?;
         let claims: Vec<_> = host::claim(site, intent, &segment.bridge).into_iter().collect();
         self.claims.check(&claims)?;
@@ -210,9 +209,9 @@ impl Node {
             intent;
         let network = self.network(network)?;
         let segment = self.segment(&network.segment, "network")?;
-        check_mtu(*mtu, segment)?;
+        mtu::check(*mtu, segment)?;
         if network.policy.role == Role::Tunnel {
-            qinq::check_mtu(segment, mtu.unwrap_or(qinq::USUAL_MTU))?;
+            mtu::check_customer(*mtu, segment)?;
         }
         let security = security::of_port(&network.security, security)?;
         let Policy { role, pvid, pvid_tagged, vids, admit, priority_tags, customer_vids, s_tag: _ } =
@@ -232,7 +231,6 @@ impl Node {
             security,
             fast_path: network.fast_path,
             mtu: *mtu,
-            network_mtu: segment.mtu(),
             hairpin: *hairpin,
             port_isolation: *port_isolation,
             silent: silent.unwrap_or_default(),
@@ -317,7 +315,6 @@ fn uplink_port(segment: &Segment, uplink: &Uplink, networks: &BTreeMap<String, N
         fast_path: networks().map(|network| network.fast_path).max().unwrap_or(segment.fast_path),
         // A bond's MTU is that of the bond itself.
         mtu: uplink.mtu.filter(|_| uplink.bond.is_none()),
-        network_mtu: segment.mtu(),
         hairpin: None,
         port_isolation: None,
         silent: false,
@@ -334,21 +331,6 @@ fn check_macs_stay(segment: &Segment) -> Result<(), Problem> {
         segment.name
     );
     Err(Problem::new("clusterNetwork", text))
-}
-
-fn check_mtu(mtu: Option<u32>, segment: &Segment) -> Result<(), Problem> {
-    security::within("mtu", mtu, &MTU, "an MTU in bytes")?;
-    match (mtu, segment.mtu()) {
-        (Some(mtu), Some(most)) if mtu > most => {
-            let text = format!(
-                "{mtu} is above the {most} of cluster network {}; lower it, or raise uplink.mtu \
-                 there",
-                segment.name
-            );
-            Err(Problem::new("mtu", text))
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The names that are defined.

@@ -13,11 +13,6 @@ use crate::{
     vids::VidSet,
 };
 
-/// Length of a tag in bytes.
-const TAG: u32 = 4;
-/// Assumed MTU in bytes of a port without an MTU of its own.
-pub const USUAL_MTU: u32 = 1500;
-
 /// The policy of the network's ports.
 pub fn policy(service: Vid, intent: &NetworkIntent, segment: &Segment) -> Result<Policy, Problem> {
     let customer_vids = match &intent.customer_vids {
@@ -48,18 +43,6 @@ pub fn policy(service: Vid, intent: &NetworkIntent, segment: &Segment) -> Result
         customer_vids,
         s_tag: intent.tpid.is_none_or(|tpid| tpid == Tpid::STag),
     })
-}
-
-/// Checks that a customer's tagged frame fits through the uplink.
-pub fn check_mtu(segment: &Segment, mtu: u32) -> Result<(), Problem> {
-    let Some(most) = segment.mtu().filter(|most| *most < mtu + TAG) else { return Ok(()) };
-    let text = format!(
-        "frames of {mtu} bytes and the customer's tag need {} bytes, and cluster network {} has \
-         {most}; raise uplink.mtu there, or give the port a lower mtu",
-        mtu + TAG,
-        segment.name
-    );
-    Err(Problem::new("device", text))
 }
 
 /// On one wire a VID is either a service VLAN, which an S-tag identifies, or a VLAN: checks a

@@ -86,8 +86,6 @@ fn a_port_of_the_socket_joins_those_of_the_file() {
     let ports = compiled.desired.ports;
     let origins = ["tap1", "tap9", "oob-bo"].map(|port| ports[&name(port)].origin.as_str());
     assert_eq!(origins, ["node.yaml:10:5", "control socket", "node.yaml:2:3"]);
-    assert_eq!(ports[&name("tap9")].network_mtu, Some(1000));
-    assert_eq!(ports[&name("tap1")].network_mtu, Some(1500));
     assert_eq!(compiled.desired.bridges[&name("small-br")].segment, "small");
 }
 

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     bond::BondOption,
-    change::LinkChange,
+    change::{LinkChange, detour},
     clock::boot_seconds,
     names::{Cidr, IfName},
     state::{Address, Neighbour, OWNED, PortFlag, Route, VlanFlags},
@@ -107,6 +107,10 @@ impl Netlink {
             },
             LinkChange::SetBondOption(name, option) => self.set_bond_option(name, option).await,
             LinkChange::SetMtu(name, mtu) => self.set(name, |link| link.mtu(*mtu)).await,
+            LinkChange::HoldMtu(name, mtu) => {
+                self.set(name, |link| link.mtu(detour(*mtu))).await?;
+                self.set(name, |link| link.mtu(*mtu)).await
+            }
             LinkChange::SetTxqlen(name, packets) => {
                 self.set(name, |link| link.txqueuelen(*packets)).await
             }

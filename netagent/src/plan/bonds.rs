@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Plan, Unit, View, bond_warnings, missing};
+use super::{Plan, Unit, View, bond_warnings, missing, mtu};
 use crate::{
     bond::{BondOption, Changeable, FailOverMac, XmitHashPolicy},
     change::{DatapathChange, LinkChange},
@@ -196,9 +196,9 @@ fn set_option(view: &View<'_>, name: &IfName, option: BondOption, unit: &mut Uni
 }
 
 fn attributes(view: &View<'_>, name: &IfName, bond: &Bond, link: Option<&Link>, unit: &mut Unit) {
-    if let Some(mtu) = bond.mtu.filter(|mtu| link.is_none_or(|link| link.mtu != *mtu)) {
-        unit.link(view, LinkChange::SetMtu(name.clone(), mtu));
-    }
+    // A new bond has the default of the kernel.
+    let wanted = if link.is_some() { view.bond_mtu(name, bond) } else { bond.mtu };
+    mtu::set(view, name, wanted, unit);
     if let Some(txqlen) =
         bond.txqlen.filter(|txqlen| link.is_none_or(|link| link.txqlen != *txqlen))
     {

@@ -1,7 +1,7 @@
 //! Bridges: create them or change them in place. The VLAN filter of a bridge that exists is
 //! switched after its ports have their VLANs: see [`switch`].
 
-use super::{Plan, Unit, View};
+use super::{Plan, Unit, View, mtu};
 use crate::{
     change::{DatapathChange, LinkChange},
     names::IfName,
@@ -93,9 +93,7 @@ fn create(
         view.observed.links.contains_key(uplink) || view.desired.bonds.contains_key(uplink)
     });
     unit.link(view, LinkChange::CopyMac(name.clone(), uplink.unwrap_or(name).clone()));
-    if let Some(mtu) = bridge.mtu {
-        unit.link(view, LinkChange::SetMtu(name.clone(), mtu));
-    }
+    mtu::of_new_bridge(view, name, bridge, unit);
     promiscuous(view, name, bridge, false, unit);
     unit.link(view, LinkChange::SetUp(name.clone()));
 }
@@ -128,9 +126,7 @@ fn change(
     {
         unit.link(view, LinkChange::CopyMac(name.clone(), uplink.clone()));
     }
-    if let Some(mtu) = bridge.mtu.filter(|mtu| *mtu != link.mtu) {
-        unit.link(view, LinkChange::SetMtu(name.clone(), mtu));
-    }
+    mtu::set(view, name, view.bridge_mtu(name, bridge), unit);
     promiscuous(view, name, bridge, link.promiscuous, unit);
     if !link.up {
         unit.link(view, LinkChange::SetUp(name.clone()));

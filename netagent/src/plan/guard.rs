@@ -162,6 +162,7 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::AddBridge(..)
         | LinkChange::AddVlan(..)
         | LinkChange::SetAcceptRa(..)
+        | LinkChange::HoldMtu(..)
         | LinkChange::SetAlias(..)
         | LinkChange::SetPromiscuous(..)
         | LinkChange::SetPortFlag(..)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use netagent_common::vlan::Vid;
 
-use super::{Plan, Unit, View, takeover};
+use super::{Plan, Unit, View, mtu, takeover};
 use crate::{
     change::LinkChange,
     names::IfName,
@@ -75,6 +75,7 @@ fn vlan_interface(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) 
             unit.refuse_altname(name, device);
         } else if view.observed.kernel.vlan_devices {
             unit.link(view, LinkChange::AddVlan(name.clone(), host.bridge.clone(), host.vid));
+            mtu::of_host(view, name, host, unit);
         } else {
             unit.refuse(
                 format!("{name}: this kernel has no VLAN interfaces (CONFIG_VLAN_8021Q)"),
@@ -85,6 +86,7 @@ fn vlan_interface(view: &View<'_>, name: &IfName, host: &Host, unit: &mut Unit) 
     };
     match &link.kind {
         Kind::Vlan { parent: Some(parent), vid } if *parent == host.bridge && *vid == host.vid => {
+            mtu::of_host(view, name, host, unit);
             if !link.up {
                 unit.link(view, LinkChange::SetUp(name.clone()));
             }

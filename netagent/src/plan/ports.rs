@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netagent_common::{policy::BRIDGE_STRIPS, vlan::Vid};
 
 use super::{
-    Plan, Unit, View, link_local, missing,
+    Plan, Unit, View, link_local, missing, mtu,
     policy::{Surroundings, compile, differences},
     removals, rules, strangers, takeover, up, xdp,
 };
@@ -101,13 +101,6 @@ impl View<'_> {
         Some(Finding::new(subject, Code::Refused, format!("{name}: {text}"), remedy))
     }
 
-    /// The current MTU of a bridge's uplink in bytes.
-    fn uplink_mtu(&self, bridge: &IfName) -> Option<u32> {
-        let uplinks = self.desired.ports.iter().filter(|(_, port)| port.bridge == *bridge);
-        let mut uplinks = uplinks.filter(|(_, port)| matches!(port.role, Role::Uplink { .. }));
-        uplinks.find_map(|(name, _)| Some(self.observed.link(name)?.mtu))
-    }
-
     /// The bond or bridge that a device belongs to, if netagent does not manage it.
     fn foreign_controller<'a>(&self, port: &Port, link: &'a Link) -> Option<&'a IfName> {
         let controller = link.controller.as_ref().filter(|name| **name != port.bridge)?;
@@ -122,10 +115,8 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     let aware = view.filters_now(&port.bridge, bridge);
     let will_be_aware = view.filtering(&port.bridge, bridge) == Some(true);
     unit.needs.insert(UnitId::new(Part::Bridge, &port.bridge));
-    if let Some(mtu) = port.mtu.filter(|mtu| link.is_some_and(|link| link.mtu != *mtu)) {
-        unit.link(view, LinkChange::SetMtu(name.clone(), mtu));
-    }
     let moves = link.and_then(|link| link.controller.as_ref()) != Some(&port.bridge);
+    mtu::of_port(view, name, port, link, moves, unit);
     let default_pvid = view.adopted(&port.bridge).and_then(|state| state.default_pvid);
     let default_pvid = default_pvid.and_then(Vid::new).filter(|_| moves);
     // A port joins in the default PVID of the bridge, whose frames leave untagged. Until it has its
@@ -166,7 +157,6 @@ fn one(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &
     }
     xdp::warn(view, name, port, unit);
     rules::report(view, name, port, unit);
-    mtu(view, name, port, link, unit);
 }
 
 /// Sets the flags of a bridge port that a source asks for. `link` is the port, if it is one of this
@@ -177,42 +167,6 @@ fn flags(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit:
         if wanted != link.is_some_and(|link| link.port_flags.contains(&flag)) {
             unit.link(view, LinkChange::SetPortFlag(name.clone(), flag, wanted));
         }
-    }
-}
-
-/// The length of a VLAN tag in bytes. The MTU of a QinQ network's uplink exceeds that of its ports
-/// by one tag.
-const TAG: u32 = 4;
-
-/// Warns if a VM cannot receive the largest frames of its network, or is told to send larger ones.
-fn mtu(view: &View<'_>, name: &IfName, port: &Port, link: Option<&Link>, unit: &mut Unit) {
-    let own = port.mtu.or(link.map(|link| link.mtu));
-    let of_network = port.network_mtu.or_else(|| view.uplink_mtu(&port.bridge));
-    if let (Some(own), Some(of_network)) = (port.mtu, of_network)
-        && !matches!(port.role, Role::Uplink { .. })
-        && own > of_network
-    {
-        unit.finding(
-            Code::MtuHigh,
-            format!(
-                "{name}: MTU {own} exceeds the {of_network} of its cluster network: longer frames \
-                 to the wire are dropped"
-            ),
-            format!("set `mtu: {own}` on the uplink, or `mtu: {of_network}` on the port"),
-        );
-    }
-    if let (Some(own), Some(of_network), false) =
-        (own, of_network, matches!(port.role, Role::Uplink { .. }))
-        && own + TAG < of_network
-    {
-        unit.finding(
-            Code::MtuLow,
-            format!(
-                "{name}: MTU {own} is below the {of_network} of its cluster network: longer frames \
-                 to it are dropped"
-            ),
-            format!("set `mtu: {of_network}` on the port and in the VM"),
-        );
     }
 }
 

@@ -31,6 +31,7 @@ mod hosts;
 mod ids;
 mod leases;
 mod moves;
+mod mtu;
 mod ports;
 mod rules;
 mod takeover;

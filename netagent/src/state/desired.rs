@@ -89,7 +89,7 @@ pub struct Bond {
     /// The given options, and defaults that differ from the kernel's, in the order in which the
     /// kernel accepts them.
     pub options: Vec<BondOption>,
-    /// MTU in bytes; `None`: unchanged.
+    /// MTU in bytes; `None`: see `plan::mtu`, as for the others.
     pub mtu: Option<u32>,
     /// Length of the transmit queue in packets; `None`: unchanged.
     pub txqlen: Option<u32>,
@@ -104,7 +104,7 @@ pub struct Bridge {
     pub segment: String,
     /// Whether the kernel's own VLAN filter is on.
     pub filtering: Filtering,
-    /// MTU in bytes; `None`: unchanged.
+    /// MTU in bytes.
     pub mtu: Option<u32>,
     /// The native VLAN, untagged on the wire; `None`: there is none.
     pub native: Option<Vid>,
@@ -136,6 +136,8 @@ pub struct Host {
     /// Whether the interface is the VLAN interface `<bridge>.<vid>`. Otherwise it is the bridge
     /// itself.
     pub tagged: bool,
+    /// MTU in bytes; `None`: that of the bridge.
+    pub mtu: Option<u32>,
     /// The addresses.
     pub addresses: BTreeSet<Cidr>,
     /// The routes over the interface.
@@ -179,10 +181,8 @@ pub struct Port {
     pub security: Security,
     /// The path of known unicast frames to the port. An uplink has the fastest of its networks.
     pub fast_path: FastPath,
-    /// MTU in bytes; `None`: unchanged.
+    /// MTU in bytes.
     pub mtu: Option<u32>,
-    /// MTU of the cluster network in bytes; `None`: unknown before the NIC is looked at.
-    pub network_mtu: Option<u32>,
     /// Whether the bridge sends frames back to the port that they came from; `None`: unchanged.
     pub hairpin: Option<bool>,
     /// Whether the bridge keeps frames from other ports with this flag away; `None`: unchanged.

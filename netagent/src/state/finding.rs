@@ -208,7 +208,8 @@ codes! {
     LeaseLost = "lease-lost" Degraded Error,
     /// The MTU of a port is below that of its network.
     MtuLow = "mtu-low" Ready Warning,
-    /// The MTU that a source asks for exceeds that of the network.
+    /// The MTU that a source asks for exceeds that of the network or bridge, or a QinQ port has no
+    /// room for the customer's tag.
     MtuHigh = "mtu-high" Ready Warning,
     /// `fastPath: xdp` is not possible. The TC fast path is used.
     XdpUnavailable = "xdp-unavailable" Ready Info,

@@ -22,6 +22,9 @@ pub struct Original {
     pub index: u32,
     /// MTU in bytes.
     pub mtu: u32,
+    /// The MTU that netagent has given it since, for the file. Earlier files do not say.
+    #[serde(default)]
+    pub mtu_set: Option<u32>,
     /// Length of the transmit queue in packets.
     pub txqlen: u32,
     /// MAC address.
@@ -75,6 +78,7 @@ impl Original {
         Self {
             index: link.index,
             mtu: link.mtu,
+            mtu_set: None,
             txqlen: link.txqlen,
             mac: link.mac,
             controller: link.controller.clone(),

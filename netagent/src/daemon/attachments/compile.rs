@@ -144,6 +144,7 @@ fn host(segment: &str, vlan: u16, gateways: &BTreeSet<Cidr>, forced: bool) -> Ho
         segment: segment.to_owned(),
         index: None,
         vlan: Vid::new(vlan),
+        mtu: None,
         addresses: gateways.iter().copied().collect(),
         gateways: vec![],
         metric: None,

@@ -1,4 +1,4 @@
-//! Ports: their MTU and flags, the policy by what is around them, and devices that change.
+//! Ports: their flags, the policy by what is around them, and devices that change.
 
 use netagent_common::policy::{FAST, FAST_XDP, ISOLATION, PEER, PVID_TAGGED};
 
@@ -14,30 +14,6 @@ fn of_tap(change: impl FnOnce(&mut crate::state::Port, &mut Observed)) -> (Strin
     let mut desired = desired(OOB);
     change(desired.ports.get_mut(&name("tap7")).unwrap(), &mut observed);
     (steps(&desired, &observed, &datapath), planned(&desired, &observed, &datapath))
-}
-
-#[test]
-fn an_mtu_that_does_not_fit_that_of_the_uplink_is_a_finding() {
-    for (wanted, own, uplink, low, high) in [
-        (None, 1500, 1500, false, false),
-        (None, 1500, 1504, false, false),
-        (None, 1500, 1505, true, false),
-        (None, 1500, 1400, false, false),
-        (Some(1500), 1500, 1500, false, false),
-        (Some(1501), 1501, 1500, false, true),
-        (Some(1400), 1400, 1500, true, false),
-    ] {
-        let (text, plan) = of_tap(|port, observed| {
-            (port.mtu, port.network_mtu) = (wanted, None);
-            observed.links.get_mut(&name("tap7")).unwrap().mtu = own;
-            observed.links.get_mut(&name("oob-bo")).unwrap().mtu = uplink;
-        });
-        let has = |code| !found(&plan, code).is_empty();
-        assert_eq!((has(Code::MtuLow), has(Code::MtuHigh)), (low, high), "{own} {uplink}");
-        assert_eq!(text, "");
-    }
-    let (text, _) = of_tap(|port, _| port.mtu = Some(1400));
-    assert_eq!(text, "ip link set tap7 mtu 1400");
 }
 
 #[test]
