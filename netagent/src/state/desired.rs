@@ -89,7 +89,7 @@ pub struct Bond {
     /// The given options, and defaults that differ from the kernel's, in the order in which the
     /// kernel accepts them.
     pub options: Vec<BondOption>,
-    /// MTU in bytes; `None`: see `plan::mtu`, as for the others.
+    /// MTU in bytes; `None`: the default, see `plan::mtu`.
     pub mtu: Option<u32>,
     /// Length of the transmit queue in packets; `None`: unchanged.
     pub txqlen: Option<u32>,
@@ -104,7 +104,7 @@ pub struct Bridge {
     pub segment: String,
     /// Whether the kernel's own VLAN filter is on.
     pub filtering: Filtering,
-    /// MTU in bytes.
+    /// MTU in bytes; `None`: the default, see `plan::mtu`.
     pub mtu: Option<u32>,
     /// The native VLAN, untagged on the wire; `None`: there is none.
     pub native: Option<Vid>,
@@ -181,7 +181,7 @@ pub struct Port {
     pub security: Security,
     /// The path of known unicast frames to the port. An uplink has the fastest of its networks.
     pub fast_path: FastPath,
-    /// MTU in bytes.
+    /// MTU in bytes; `None`: the default, see `plan::mtu`.
     pub mtu: Option<u32>,
     /// Whether the bridge sends frames back to the port that they came from; `None`: unchanged.
     pub hairpin: Option<bool>,
