@@ -107,10 +107,7 @@ impl Netlink {
             },
             LinkChange::SetBondOption(name, option) => self.set_bond_option(name, option).await,
             LinkChange::SetMtu(name, mtu) => self.set(name, |link| link.mtu(*mtu)).await,
-            LinkChange::HoldMtu(name, mtu) => {
-                self.set(name, |link| link.mtu(detour(*mtu))).await?;
-                self.set(name, |link| link.mtu(*mtu)).await
-            }
+            LinkChange::HoldMtu(name, mtu) => self.hold_mtu(name, *mtu).await,
             LinkChange::SetTxqlen(name, packets) => {
                 self.set(name, |link| link.txqueuelen(*packets)).await
             }
@@ -188,6 +185,12 @@ impl Netlink {
                 self.create(RouteNetlinkMessage::NewNeighbour(message), NLM_F_REPLACE).await
             }
         }
+    }
+
+    /// `ip link set NAME mtu OTHER && ip link set NAME mtu MTU`
+    async fn hold_mtu(&self, name: &IfName, mtu: u32) -> Result<(), Failure> {
+        self.set(name, |link| link.mtu(detour(mtu))).await?;
+        self.set(name, |link| link.mtu(mtu)).await
     }
 
     /// `ip link add NAME type bond OPTION VALUE ...`
