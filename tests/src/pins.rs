@@ -8,10 +8,8 @@ use std::{
 
 use crate::{
     Feature,
-    lab::{Netns, seen, wait_for},
-    needs, needs_program,
-    node::Node,
-    once,
+    lab::{seen, wait_for},
+    needs, once,
     restart::Lab,
 };
 
@@ -59,43 +57,6 @@ fn pinned_map_of_another_size_is_refused_and_detach_removes_it() {
     lab.node.ok(&apply);
     lab.node.assert_settled();
     lab.assert_filters();
-}
-
-/// aya asks the kernel what device maps can hold, and takes an error for an answer. It creates the
-/// maps in any order, so that the call that fails is another one most times.
-#[test]
-fn apply_succeeds_after_one_for_whose_probe_of_device_maps_the_kernel_had_no_memory() {
-    once();
-    if !needs_program("strace") {
-        return;
-    }
-    let (node, others) = (Node::new(), Netns::new("others"));
-    node.netns.veth("eth2", &others, "eth2");
-    node.configure("clusterNetworks: { oob: { uplink: { nics: [eth2], bond: { mode: none } } } }");
-    let apply = format!("apply -c {}", node.config());
-    let log = format!("{}.strace", node.config());
-    let traced = |inject: &str| {
-        let line = node.line(&apply);
-        node.netns.output(&format!("strace -f -q -o {log} -e trace=bpf {inject} {line}"));
-        let calls = fs::read_to_string(&log).unwrap();
-        calls.lines().filter(|line| line.contains(" bpf(")).map(str::to_owned).collect::<Vec<_>>()
-    };
-    // The map itself has more elements.
-    let is_probe =
-        |line: &String| line.contains("BPF_MAP_TYPE_DEVMAP") && line.contains("max_entries=1,");
-    let pin = node.pin("maps/XDP_PORTS");
-    node.ok(&apply);
-    fs::remove_file(&pin).unwrap();
-    let number = traced("").iter().position(is_probe).unwrap() + 1;
-    let fails = || {
-        fs::remove_file(&pin).unwrap_or_default();
-        let calls = traced(&format!("-e inject=bpf:error=ENOMEM:when={number}"));
-        calls.iter().any(|line| is_probe(line) && line.contains("INJECTED"))
-    };
-    // There are about 20 maps.
-    assert!((0..300).any(|_| fails()));
-    node.ok(&apply);
-    node.assert_settled();
 }
 
 #[test]
