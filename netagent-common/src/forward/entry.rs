@@ -60,13 +60,16 @@ pub const fn marks(moved: u32, epoch: u32) -> u64 {
 }
 
 /// The bucket of a station. The seed is odd and secret, so that nobody can fill the bucket of
-/// another station on purpose. One multiplication is not enough: the bucket of stations that differ
-/// in their highest bits only, as those of one vendor do, would depend on the lowest bits of the
-/// seed only, and with one seed of 200 they would share few buckets. The second one spreads what
-/// the first one has put into the upper half.
+/// another station on purpose.
+///
+/// A multiplication makes of equal distances equal distances again, and its low bits do not depend
+/// on the high ones. With one multiplication, stations that differ in their highest bits only would
+/// share few buckets with one seed of 200. With two, 1,024 stations at equal distances fill the
+/// bucket of a chosen one with one seed of 600.
 #[inline(always)]
 pub const fn bucket(who: u64, seed: u64) -> u32 {
     let mixed = who.wrapping_mul(seed);
+    let mixed = (mixed ^ mixed >> 32).wrapping_mul(seed);
     let mixed = (mixed ^ mixed >> 32).wrapping_mul(seed);
     (mixed >> (64 - BUCKET_BITS)) as u32
 }
@@ -150,7 +153,7 @@ mod tests {
         let seed = 0x9e37_79b9_7f4a_7c15;
         let station = who(0x0605_0403_0201, 100);
         // By the highest bits of each product.
-        assert_eq!(bucket(1, 1 << 51 | 1), 2);
+        assert_eq!(bucket(1, 1 << 51 | 1), 3);
         assert_eq!(bucket(station, 1), (100 << 16 | 0x0605) >> 19);
         assert_ne!(bucket(station, seed), bucket(station, seed + 2));
         for bit in 0..64 {
@@ -175,6 +178,27 @@ mod tests {
                 });
                 let left_out: usize = used.iter().map(|used| used.saturating_sub(WAYS)).sum();
                 assert!(left_out < 8, "seed {seed:#x}, distance {distance}: {left_out}");
+            }
+        }
+    }
+
+    /// Addresses at equal distances from that of a station fill its bucket as rarely as random ones,
+    /// which never do.
+    #[test]
+    fn no_bucket_is_filled_on_purpose_whatever_the_seed() {
+        let mut state = 1_u64;
+        let mut random = || {
+            state = state.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1);
+            state ^ state >> 33
+        };
+        for _ in 0..1000 {
+            // The first bytes of an address are the lowest of its number.
+            let (seed, victim) = (random() | 1, random() & 0x0064_ffff_0000_0000);
+            let its = bucket(victim, seed);
+            for distance in 32..54 {
+                let of_attack = |number: u64| victim.wrapping_add(number << distance);
+                let sharing = (1..=1024).filter(|it| bucket(of_attack(*it), seed) == its).count();
+                assert!(sharing < WAYS, "seed {seed:#x}, distance {distance}: {sharing}");
             }
         }
     }
