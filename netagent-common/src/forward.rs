@@ -18,7 +18,7 @@ pub use self::{
 /// frame of every source, because it forgets a station after 300 s (IEEE 802.1Q-2022 table 8-6).
 const EPOCH_SHIFT: u32 = 34;
 /// Validity of [`Fresh::until`] in nanoseconds. Without the agent the fast path ends after this
-/// time.
+/// time, and as long after it the limits of frames to unknown stations: see [`says_who_is_known`].
 pub const FRESH_FOR: u64 = 1_000_000_000;
 
 /// How long the FDB map may be used.
@@ -39,6 +39,14 @@ pub struct PathStats {
     pub tc: u64,
     /// By XDP redirect.
     pub xdp: u64,
+}
+
+/// Whether a station is unknown to its bridge if the map does not have it. That holds a while longer
+/// than the map may be used to forward: the agent may lag behind a flood of new addresses, from
+/// which the limits protect.
+#[inline(always)]
+pub const fn says_who_is_known(until: u64, now: u64) -> bool {
+    now < until + FRESH_FOR
 }
 
 /// The epoch of a time in nanoseconds.
@@ -69,6 +77,20 @@ mod tests {
     #[test]
     fn the_values_have_no_padding() {
         assert_eq!((size_of::<Fresh>(), size_of::<PathStats>()), (16, 16));
+    }
+
+    #[test]
+    fn limits_hold_for_a_second_after_the_fast_path() {
+        let hour = 3600 * FRESH_FOR;
+        for (until, now, expected) in [
+            (hour, hour - 1, true),
+            (hour, hour, true),
+            (hour, hour + FRESH_FOR - 1, true),
+            (hour, hour + FRESH_FOR, false),
+            (0, hour, false),
+        ] {
+            assert_eq!(says_who_is_known(until, now), expected, "{until} {now}");
+        }
     }
 
     #[test]

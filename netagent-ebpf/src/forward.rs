@@ -22,7 +22,7 @@ use netagent_common::{
     decide::{Headers, Tagging},
     forward::{
         FdbBucket, FdbEntry, Fresh, PathStats, Source, WAYS, bucket, crossing, epoch, is_reachable,
-        may_enter_peer, source, who,
+        may_enter_peer, says_who_is_known, source, who,
     },
     mac::is_group,
     policy::{FAST, FAST_XDP, PER_VLAN, Policy, SERVICES, TUNNEL},
@@ -212,13 +212,13 @@ pub fn into_peer(
     Some(Ok(unsafe { bpf_redirect_peer(to.ifindex, 0) as i32 }))
 }
 
-/// Whether the bridge knows the port of a station. True while the map is out of date.
+/// Whether the bridge knows the port of a station. True while the agent does not say.
 #[inline(always)]
 pub fn knows(policy: &Policy, vid: u16, destination: u64) -> bool {
     let Some(fdb) = FdbState::read() else { return true };
     // SAFETY: a helper without arguments.
     let now = unsafe { bpf_ktime_get_coarse_ns() };
-    now >= fdb.until() || find(fdb, policy, vid, destination).is_some()
+    !says_who_is_known(fdb.until(), now) || find(fdb, policy, vid, destination).is_some()
 }
 
 /// Redirects a frame from an uplink to the port of its destination, or returns XDP_PASS. `vid` and

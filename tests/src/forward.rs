@@ -6,7 +6,7 @@ mod bonds;
 mod bulk;
 mod clusters;
 pub mod crossing;
-mod entry;
+pub mod entry;
 mod movement;
 mod path;
 mod tags;

@@ -2,6 +2,7 @@
 
 use crate::{
     counters::lab::{Address, Lab, station},
+    forward::entry,
     frame::BROADCAST,
     lab::{seen, wait_for},
     node::Node,
@@ -101,4 +102,24 @@ fn stations_are_not_limited_as_unknown_without_the_agent() {
         let frame = lab.send("vm-unknown", &[], [self::station(1), station]);
         lab.up_to("target", &frame);
     }
+}
+
+/// The agent has lost notifications in a flood of addresses: the limit holds until it has compared.
+#[test]
+fn frames_to_unknown_stations_are_limited_while_the_copy_lacks_changes() {
+    once();
+    let lab = lab();
+    let daemon = lab.node.run();
+    let known = station(2);
+    lab.learn("target", &[], known);
+    daemon.kill();
+    entry::wait_until_out_of_date(&lab.node);
+    wait_for("frames above the limit are dropped", || {
+        entry::doubt(&lab.node);
+        let dropped = flood(&lab, "vm-unknown", station(0x99));
+        let is_limited = matches!(&dropped[..], [(reason, _)] if reason == "unknown-storm");
+        seen(dropped, is_limited)
+    });
+    entry::doubt(&lab.node);
+    assert_eq!(flood(&lab, "vm-unknown", known), []);
 }

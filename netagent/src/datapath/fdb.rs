@@ -101,9 +101,20 @@ impl Stations {
         self.fresh.set(0, &fresh, 0).context("declare the FDB map up to date")
     }
 
-    /// Declares the map out of date: the programs leave all frames to the bridge.
+    /// Declares the map out of date: the programs leave all frames to the bridge, and no station is
+    /// unknown.
     pub fn distrust(&mut self) -> Result<()> {
-        let fresh = Fresh { until: 0, seed: self.seed };
+        self.expire(0)
+    }
+
+    /// Declares that the map lacks changes: the programs leave all frames to the bridge. Stations
+    /// that it does not have are unknown for another [`FRESH_FOR`].
+    pub fn doubt(&mut self) -> Result<()> {
+        self.expire(monotonic_time())
+    }
+
+    fn expire(&mut self, until: u64) -> Result<()> {
+        let fresh = Fresh { until, seed: self.seed };
         self.fresh.set(0, &fresh, 0).context("declare the FDB map out of date")
     }
 }

@@ -26,6 +26,10 @@ use crate::{
 const BEAT: Duration = Duration::from_millis(300);
 /// Interval of full dumps while no notification is lost.
 const COMPARE: Duration = Duration::from_secs(60);
+/// A dump that takes longer than this is followed by a pause: see [`pause`].
+const SHORT: Duration = Duration::from_millis(250);
+/// How much longer than the dump the pause is.
+const PAUSE: u32 = 9;
 /// Reading all ports takes fewer system calls than reading more than this many one by one.
 const SINGLE: usize = 16;
 /// Delay before the next attempt after a failure.
@@ -83,8 +87,10 @@ async fn follow(
         nics: BTreeSet::new(),
         stations,
         up_to_date: false,
+        was_complete: false,
         declared: Instant::now(),
-        dumping: false,
+        dumping: None,
+        paused_until: Instant::now(),
         dump_again: false,
     };
     follower.read_ports(&netlink).await?;
@@ -110,6 +116,9 @@ async fn follow(
                 }
                 follower.stations.tidy();
                 follower.renew(&mut watch).await?;
+                if follower.dump_again && follower.dumping.is_none() {
+                    follower.dump(&mut watch).await?;
+                }
                 if follower.up_to_date {
                     disabled.is_gone();
                 }
@@ -131,11 +140,15 @@ struct Follower {
     stations: Stations,
     /// The map equals the FDBs, as far as notifications tell.
     up_to_date: bool,
+    /// The map was up to date once.
+    was_complete: bool,
     /// When the map was last declared up to date.
     declared: Instant,
-    /// A dump is under way.
-    dumping: bool,
-    /// Another dump must follow: the current one may miss a change.
+    /// When the dump that is under way began.
+    dumping: Option<Instant>,
+    /// No dump begins before.
+    paused_until: Instant,
+    /// Another dump must follow: the current one may miss a change, or there is a pause.
     dump_again: bool,
 }
 
@@ -160,11 +173,12 @@ impl Follower {
                     None
                 }
                 FdbEvent::Dumped { interrupted } => {
-                    self.dumping = false;
+                    let took = self.dumping.take().map_or(Duration::ZERO, |it| it.elapsed());
+                    self.paused_until = Instant::now() + pause(took);
                     dump |= interrupted || std::mem::take(&mut self.dump_again);
                     if !dump {
                         writes.extend(self.mirror.end().into_iter().map(by_station));
-                        self.up_to_date = true;
+                        (self.up_to_date, self.was_complete) = (true, true);
                         self.declared = Instant::now();
                     }
                     None
@@ -172,12 +186,12 @@ impl Follower {
                 FdbEvent::Lost => {
                     debug!("FDB notifications were lost: dumping the FDBs again");
                     self.up_to_date = false;
-                    self.stations.distrust()?;
+                    self.stations.doubt()?;
                     dump = true;
                     None
                 }
             };
-            writes.extend(write.map(by_station));
+            writes.extend(write.into_iter().chain(self.mirror.displaced()).map(by_station));
         }
         for write in writes.into_values() {
             self.write(write);
@@ -239,8 +253,9 @@ impl Follower {
         Ok(())
     }
 
-    /// Declares the map up to date. After a longer interruption (the process was stopped, or had no
-    /// CPU) the map may be outdated: then a dump is started instead.
+    /// Declares the map up to date, or, until a dump has ended, that it lacks changes. After a
+    /// longer interruption (the process was stopped, or had no CPU) the map may be outdated: then a
+    /// dump is started instead.
     async fn renew(&mut self, watch: &mut FdbWatch) -> Result<()> {
         if self.up_to_date && self.declared.elapsed() >= Duration::from_nanos(FRESH_FOR) {
             self.up_to_date = false;
@@ -249,19 +264,22 @@ impl Follower {
         if self.up_to_date {
             self.declared = Instant::now();
             self.stations.trust()?;
+        } else if self.was_complete {
+            self.stations.doubt()?;
         }
         Ok(())
     }
 
     async fn dump(&mut self, watch: &mut FdbWatch) -> Result<()> {
         // The kernel runs one dump per socket.
-        if self.dumping {
+        if self.dumping.is_some() || Instant::now() < self.paused_until {
             self.dump_again = true;
             return Ok(());
         }
+        self.dump_again = false;
         let moved = self.stations.entries().into_iter().filter(|entry| entry.moved != 0);
         self.mirror.begin(moved.map(|entry| entry.station()));
-        self.dumping = true;
+        self.dumping = Some(Instant::now());
         watch.dump(None).await
     }
 
@@ -273,8 +291,27 @@ impl Follower {
     }
 }
 
+/// How long no dump follows one that took so long. A flood of addresses makes dumps long, and
+/// notifications get lost, which needs another dump: the agent would do nothing else.
+fn pause(took: Duration) -> Duration {
+    if took > SHORT { took * PAUSE } else { Duration::ZERO }
+}
+
 fn by_station(write: Write) -> (Station, Write) {
     match write {
         Write::Set(station, _) | Write::Remove(station) => (station, write),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dumps_take_a_tenth_of_the_time_at_most() {
+        for (took, expected) in [(0, 0), (250, 0), (251, 2259), (10_000, 90_000)] {
+            let [took, expected] = [took, expected].map(Duration::from_millis);
+            assert_eq!(pause(took), expected, "{took:?}");
+        }
     }
 }

@@ -1,10 +1,13 @@
 //! A pure copy of the bridges' FDBs. It decides which stations are written to the programs' map.
-//! Its size is bounded for any traffic.
+//! Its size is bounded for any traffic, and what is full is shared: see [`places`].
+
+mod places;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netagent_common::{MAX_STATIONS, STATIONS_PER_PORT, forward::Station};
+use netagent_common::{STATIONS_PER_PORT, forward::Station};
 
+use self::places::Places;
 use crate::names::Mac;
 
 /// The bridges whose ports have a policy.
@@ -43,7 +46,9 @@ pub struct Mirror {
     /// Ports that the programs may send to, with their bridge.
     ports: BTreeMap<u32, u32>,
     stations: BTreeMap<Station, Known>,
-    by_port: BTreeMap<u32, u32>,
+    places: Places,
+    /// Stations that have lost their place to others.
+    displaced: Vec<Station>,
     moves: Moves,
     dump: u64,
 }
@@ -60,7 +65,8 @@ impl Mirror {
             bridges,
             ports: BTreeMap::new(),
             stations: BTreeMap::new(),
-            by_port: BTreeMap::new(),
+            places: Places::default(),
+            displaced: Vec::new(),
             moves,
             dump: 0,
         };
@@ -134,11 +140,16 @@ impl Mirror {
             }
         }
         let was_there = self.remove(station);
-        if self.has_room(place) {
+        if self.make_room(place) {
             self.insert(station, place);
             return Some(Write::Set(station, place));
         }
         was_there.then_some(Write::Remove(station))
+    }
+
+    /// The removal of the stations that have lost their place since the last call.
+    pub fn displaced(&mut self) -> impl Iterator<Item = Write> {
+        self.displaced.drain(..).map(Write::Remove)
     }
 
     /// A bridge has removed the FDB entry of a station.
@@ -165,26 +176,31 @@ impl Mirror {
         missing.into_iter().filter_map(|station| self.gone(station)).collect()
     }
 
-    fn has_room(&self, place: u32) -> bool {
+    /// Whether a station behind a port may be in the copy. If the copy is full, one of the port that
+    /// has the most stations loses its place.
+    fn make_room(&mut self, port: u32) -> bool {
         let unlimited =
-            self.bridges.uplinks.contains(&place) || self.bridges.macs.contains_key(&place);
-        let of_port = self.by_port.get(&place).copied().unwrap_or_default();
-        self.stations.len() < MAX_STATIONS as usize && (unlimited || of_port < STATIONS_PER_PORT)
+            self.bridges.uplinks.contains(&port) || self.bridges.macs.contains_key(&port);
+        if !unlimited && self.places.of_port(port) >= STATIONS_PER_PORT as usize {
+            return false;
+        }
+        if !self.places.are_taken() {
+            return true;
+        }
+        let Some(station) = self.places.to_be_shared_with(port) else { return false };
+        self.remove(station);
+        self.displaced.push(station);
+        true
     }
 
     fn insert(&mut self, station: Station, ifindex: u32) {
-        *self.by_port.entry(ifindex).or_default() += 1;
+        self.places.take(station, ifindex);
         self.stations.insert(station, Known { ifindex, rewrite: false, dump: self.dump });
     }
 
     fn remove(&mut self, station: Station) -> bool {
         let Some(known) = self.stations.remove(&station) else { return false };
-        if let Some(of_port) = self.by_port.get_mut(&known.ifindex) {
-            *of_port -= 1;
-            if *of_port == 0 {
-                self.by_port.remove(&known.ifindex);
-            }
-        }
+        self.places.leave(station, known.ifindex);
         true
     }
 }

@@ -42,16 +42,28 @@ pub fn alter(
     node.netns.sh(&format!("bpftool map update pinned {pin} key hex {key} value hex {value}"));
 }
 
-/// Waits until the copy is out of date, as it is without an agent.
+/// Declares that the copy lacks changes, as an agent does that has lost notifications.
+pub fn doubt(node: &Node) {
+    let mut fresh = look_up(node, "FDB_FRESH", 0);
+    fresh[..8].copy_from_slice(&now().to_ne_bytes());
+    let (pin, value) = (node.pin("maps/FDB_FRESH"), bpftool_bytes(&fresh));
+    node.netns.sh(&format!("bpftool map update pinned {pin} key hex 0 0 0 0 value hex {value}"));
+}
+
+/// Waits until the copy is out of date, as it is without an agent, for the fast path and for limits.
 pub fn wait_until_out_of_date(node: &Node) {
     wait_for("the copy of the FDB is out of date", || {
         let until = u64::from_ne_bytes(look_up(node, "FDB_FRESH", 0)[..8].try_into().unwrap());
-        let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        // SAFETY: the structure lives here.
-        unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
-        let now = u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap();
-        seen((now, until), now >= until)
+        seen((now(), until), !forward::says_who_is_known(until, now()))
     });
+}
+
+/// The time of the programs, in nanoseconds.
+fn now() -> u64 {
+    let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the structure lives here.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC_COARSE, &raw mut now) };
+    u64::try_from(now.tv_sec * 1_000_000_000 + now.tv_nsec).unwrap()
 }
 
 fn look_up(node: &Node, map: &str, number: u32) -> Vec<u8> {

@@ -1,3 +1,5 @@
+use netagent_common::MAX_STATIONS;
+
 use super::*;
 
 const BRIDGE: u32 = 10;
@@ -126,6 +128,46 @@ fn the_stations_of_one_port_are_limited() {
     // A removed station frees its place.
     mirror.gone(station(0));
     assert!(matches!(mirror.known(station(0), VM, false), Some(Write::Set(..))));
+}
+
+/// The wire fills the copy: stations of VMs take places from it, and it does not get them back.
+#[test]
+fn a_full_copy_is_shared_by_the_ports() {
+    let mut mirror = mirror();
+    let on_wire = |number| Station { vid: 7, ..station(number) };
+    for number in 0..MAX_STATIONS + 100 {
+        mirror.known(on_wire(number), UPLINK, false);
+    }
+    assert_eq!(mirror.displaced().count(), 0, "its own stations");
+    for number in 0..STATIONS_PER_PORT + 100 {
+        mirror.known(station(number), VM, false);
+    }
+    let displaced: Vec<_> = mirror.displaced().collect();
+    assert_eq!(displaced.len(), STATIONS_PER_PORT as usize);
+    assert!(displaced.iter().all(|write| matches!(write, Write::Remove(it) if it.vid == 7)));
+    assert_eq!(mirror.displaced().count(), 0);
+    assert_eq!(mirror.stations.len(), MAX_STATIONS as usize);
+    for number in 0..MAX_STATIONS {
+        mirror.known(on_wire(number), UPLINK, false);
+    }
+    assert_eq!(mirror.displaced().count(), 0, "the wire has the most");
+}
+
+#[test]
+fn no_port_has_more_places_than_another_that_wants_them() {
+    let mut mirror = mirror();
+    let ports_of_vms: Vec<u32> = (20..60).collect();
+    let all = ports(&ports_of_vms);
+    mirror.set_ports(all);
+    for port in &ports_of_vms {
+        for number in 0..STATIONS_PER_PORT {
+            mirror.known(Station { vid: 1, ..station(port << 16 | number) }, *port, false);
+        }
+    }
+    let shares: Vec<_> = ports_of_vms.iter().map(|port| mirror.places.of_port(*port)).collect();
+    let share = MAX_STATIONS as usize / ports_of_vms.len();
+    assert!(shares.iter().all(|of_port| share.abs_diff(*of_port) < 2), "{shares:?}");
+    assert_eq!(shares.iter().sum::<usize>(), mirror.stations.len());
 }
 
 #[test]
