@@ -81,6 +81,12 @@ fn guards(flags: u32, frame: &[u8]) {
     if flags & policy::RA_GUARD != 0 && frame[12..14] == [0x86, 0xdd] {
         assert!(!(frame[20] == 58 && frame[54] == 134), "a router advertisement passes");
     }
+    // Queries without extension headers, and without options.
+    if flags & policy::QUERIER_GUARD != 0 {
+        let is_listener_query = frame[12..14] == [0x86, 0xdd] && frame[20] == 58 && frame[54] == 130;
+        let is_query = frame[12..15] == [8, 0, 0x45] && frame[23] == 2 && frame[34] == 0x11;
+        assert!(!is_listener_query && !is_query, "a query passes");
+    }
 }
 
 fn limits(policy: &Policy, frame: &[u8]) {

@@ -61,11 +61,13 @@ pub enum Reason {
     TooLong = 20,
     /// A frame that makes an address known, from a port that stays silent.
     Silent = 21,
+    /// An IGMP or MLD query, from a VM that must not be a multicast querier.
+    MulticastQuery = 22,
 }
 
 impl Reason {
     /// Every reason, in the order of the discriminants.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Untagged,
         Self::VlanNotAllowed,
         Self::TaggedOnAccess,
@@ -88,6 +90,7 @@ impl Reason {
         Self::UnknownStorm,
         Self::TooLong,
         Self::Silent,
+        Self::MulticastQuery,
     ];
 
     /// The name in metrics, tables and documents.
@@ -115,6 +118,7 @@ impl Reason {
             Self::UnknownStorm => "unknown-storm",
             Self::TooLong => "too-long",
             Self::Silent => "silent",
+            Self::MulticastQuery => "multicast-query",
         }
     }
 
@@ -131,6 +135,7 @@ impl Reason {
             Self::Silent => policy::SILENT,
             Self::DhcpServer => policy::DHCP_GUARD,
             Self::RouterAdvertisement => policy::RA_GUARD,
+            Self::MulticastQuery => policy::QUERIER_GUARD,
             Self::Isolated => policy::ISOLATION,
             Self::BroadcastStorm | Self::MulticastStorm | Self::UnknownStorm => policy::STORM,
             Self::Untagged
@@ -170,7 +175,8 @@ impl Reason {
             | Self::BroadcastStorm
             | Self::MulticastStorm
             | Self::UnknownStorm
-            | Self::Silent => matches!(direction, Direction::Receive),
+            | Self::Silent
+            | Self::MulticastQuery => matches!(direction, Direction::Receive),
             Self::EgressFiltered | Self::Isolated | Self::TooLong => {
                 matches!(direction, Direction::Transmit)
             }

@@ -1,4 +1,5 @@
-//! What a VM may say of itself: its addresses, and whether it is a DHCP server or an IPv6 router.
+//! What a VM may say of itself: its addresses, and whether it is a DHCP server, an IPv6 router or a
+//! multicast querier.
 //!
 //! A sender hides behind tags, LLC/SNAP (VU#855201), IPv6 extension headers and fragments (RFC
 //! 7113): the walk goes through all of them, within bounds, and what is beyond the bounds is
@@ -9,7 +10,7 @@ use core::ops::ControlFlow;
 
 use crate::{
     counters::Reason,
-    policy::{DHCP_GUARD, MAC_GUARD, RA_GUARD},
+    policy::{DHCP_GUARD, MAC_GUARD, QUERIER_GUARD, RA_GUARD},
 };
 
 mod arp;
@@ -26,13 +27,14 @@ pub(crate) use self::{
 };
 
 /// Flags of ports whose frames are looked into.
-pub const GUARDS: u32 = MAC_GUARD | DHCP_GUARD | RA_GUARD;
+pub const GUARDS: u32 = MAC_GUARD | DHCP_GUARD | RA_GUARD | QUERIER_GUARD;
 
 pub(crate) const IPV4: u16 = 0x0800;
 pub(crate) const ARP: u16 = 0x0806;
 pub(crate) const RARP: u16 = 0x8035;
 pub(crate) const IPV6: u16 = 0x86dd;
 
+pub(crate) const IGMP: u8 = 2;
 pub(crate) const TCP: u8 = 6;
 pub(crate) const UDP: u8 = 17;
 
@@ -108,7 +110,7 @@ pub fn check(
     let packet = packet(frame)?;
     match packet.protocol {
         ARP | RARP if flags & MAC_GUARD != 0 => arp::check(frame, packet, owns),
-        IPV4 if flags & DHCP_GUARD != 0 => ipv4::check(frame, packet),
+        IPV4 if flags & (DHCP_GUARD | QUERIER_GUARD) != 0 => ipv4::check(flags, frame, packet),
         IPV6 => ipv6::check(flags, frame, packet, owns),
         _ => Ok(()),
     }

@@ -56,6 +56,8 @@ pub const PEER: u32 = 1 << 23;
 
 /// The port stays silent until its VM sends frames of its own, or the agent is told.
 pub const SILENT: u32 = 1 << 24;
+/// The VM must not be a multicast querier.
+pub const QUERIER_GUARD: u32 = 1 << 25;
 
 /// Flags that few ports have. A program is loaded with the code for the optional flags of its port
 /// only.
@@ -64,6 +66,7 @@ pub const OPTIONAL: u32 = ISOLATION
     | MAC_LIMIT
     | DHCP_GUARD
     | RA_GUARD
+    | QUERIER_GUARD
     | STORM
     | TUNNEL
     | SERVICES

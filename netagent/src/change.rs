@@ -12,7 +12,8 @@ use crate::{
     bond::BondOption,
     names::{Cidr, IfName, Mac},
     state::{
-        Address, HiddenTags, Hook, Lifetime, Neighbour, PortFlag, PortPolicy, Route, VlanFlags,
+        Address, HiddenTags, Hook, Lifetime, Neighbour, PortFlag, PortPolicy, Route, Snooping,
+        VlanFlags,
     },
 };
 
@@ -74,6 +75,8 @@ pub enum LinkChange {
     SetFiltering(IfName, bool),
     /// Sets the PVID that a bridge gives to new ports; 0: none.
     SetDefaultPvid(IfName, u16),
+    /// Sets IGMP and MLD snooping of a bridge.
+    SetSnooping(IfName, Snooping),
     /// Adds VIDs (first, last) to a bridge port.
     AddVids(IfName, Vid, Vid, VlanFlags),
     /// Removes VIDs (first, last) from a bridge port.
@@ -154,7 +157,8 @@ impl LinkChange {
             | Self::SetPortFlag(..)
             | Self::SetGroupForward(..)
             | Self::SetFiltering(..)
-            | Self::SetDefaultPvid(..) => "attribute",
+            | Self::SetDefaultPvid(..)
+            | Self::SetSnooping(..) => "attribute",
             Self::AddMember(..) | Self::AddPort(..) | Self::Release(_) => "membership",
             Self::AddVids(..)
             | Self::RemoveVids(..)
@@ -215,6 +219,7 @@ impl LinkChange {
             | Self::SetGroupForward(name, _)
             | Self::SetFiltering(name, _)
             | Self::SetDefaultPvid(name, _)
+            | Self::SetSnooping(name, _)
             | Self::AddVids(name, ..)
             | Self::RemoveVids(name, ..)
             | Self::AddSelfVid(name, ..)

@@ -9,6 +9,7 @@ mod address;
 mod again;
 mod apply;
 mod bond;
+mod bridge;
 mod bridge_port;
 mod failure;
 mod fdb;

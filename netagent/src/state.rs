@@ -36,7 +36,7 @@ pub use self::{
     neighbour::Neighbour,
     observed::{
         BondState, BridgeState, Kernel, Kind, Link, Member, Observed, ObservedDatapath,
-        ObservedPort, Order, PortFlag, UnnamedLink, VlanFlags,
+        ObservedPort, Order, PortFlag, Snooping, UnnamedLink, VlanFlags,
     },
     original::{Original, Originals},
     outcome::Outcome,

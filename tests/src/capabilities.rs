@@ -25,6 +25,7 @@ networks:
       isolated: true
       dhcpGuard: true
       raGuard: true
+      mcastQuerierGuard: true
       maxMacs: 4
       storm: { broadcast: 100, multicast: 100, unknown: 100 }
   nonzero: { clusterNetwork: oob, vlan: 101, priorityTags: if-nonzero }
@@ -42,6 +43,7 @@ ports:
   - { device: vm9, network: nonzero }
   - { device: vm10, network: trunk, silent: true }
   - { device: vm12, network: all, silent: true }
+  - { device: vm13, network: plain, security: { mcastQuerierGuard: true } }
 ";
 const QINQ: &str = "
   qinq: { clusterNetwork: oob, qinq: 300, customerVids: 1-10, security: { maxMacs: 4, raGuard: true } }
@@ -55,7 +57,7 @@ fn works(filtering: &str) {
         return;
     }
     let (node, others) = (Node::new(), Netns::new("others"));
-    for name in ["eth2".to_owned()].into_iter().chain((1..=12).map(|vm| format!("vm{vm}"))) {
+    for name in ["eth2".to_owned()].into_iter().chain((1..=13).map(|vm| format!("vm{vm}"))) {
         node.netns.veth(&name, &others, &name);
     }
     // The kernel must be able to push a tag over another.

@@ -65,6 +65,7 @@ mod scenario;
 mod security;
 mod shared;
 mod silent;
+mod snooping;
 mod stations;
 mod takeover;
 mod units;

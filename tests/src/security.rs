@@ -195,6 +195,33 @@ fn vm_is_neither_a_dhcp_server_nor_a_router() {
     assert_eq!(lab.drops("vm-a", "router-advertisement"), 2);
 }
 
+/// The bridge takes a later fragment of IGMP for a whole message.
+#[test]
+fn vm_is_no_multicast_querier() {
+    let lab = Lab::new(["mcastQuerierGuard: true", ""]);
+    let igmp = |kind: u8, fragment: u16| {
+        let [high, low] = fragment.to_be_bytes();
+        let header = [0x46, 0, 0, 32, 0, 0, high, low, 1, 2, 0, 0, 10, 0, 0, 1, 224, 0, 0, 1];
+        let message = [0x94, 4, 0, 0, kind, 100, 0, 0, 0, 0, 0, 0];
+        frame(VM, 0x0800, &[&header[..], &message].concat())
+    };
+    let alert = [58, 0, 5, 2, 0, 0, 1, 0];
+    let mld = |kind: u8| ipv6(0, &[&alert[..], &[kind], &[0; 23]].concat());
+    let hidden = ipv6(0, &[44, 0, 0, 0, 0, 0, 0, 0, 58, 0, 0, 1, 0, 0, 0, 1, 130, 0, 0, 0]);
+    let frames = [
+        igmp(0x11, 0),
+        igmp(0x11, 1),
+        igmp(0x16, 0),
+        igmp(0x22, 0),
+        mld(130),
+        mld(131),
+        mld(143),
+        hidden,
+    ];
+    assert_eq!(passed(&lab, &lab.wire, &frames), [2, 3, 5, 6]);
+    assert_eq!(lab.drops("vm-a", "multicast-query"), 4);
+}
+
 /// Lengths that hide a message: behind the IPv6 payload, behind a length that is none, and in ARP
 /// with long addresses.
 #[test]

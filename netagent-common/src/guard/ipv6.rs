@@ -1,10 +1,10 @@
-//! IPv6: router advertisements, DHCPv6 servers, and the link-layer addresses of neighbour
-//! discovery.
+//! IPv6: router advertisements, DHCPv6 servers, multicast queriers, and the link-layer addresses of
+//! neighbour discovery.
 
 use super::{Bytes, Mac, Packet, UDP, before, ports};
 use crate::{
     counters::Reason,
-    policy::{DHCP_GUARD, MAC_GUARD, RA_GUARD},
+    policy::{DHCP_GUARD, MAC_GUARD, QUERIER_GUARD, RA_GUARD},
 };
 
 mod chain;
@@ -12,6 +12,8 @@ mod options;
 
 pub use self::chain::{ICMPV6, upper_layer};
 
+/// A query, in both versions of MLD (RFC 3810 §5).
+const LISTENER_QUERY: u8 = 130;
 // RFC 4861 §4.1 to 4.5
 pub const ROUTER_SOLICITATION: u8 = 133;
 const ROUTER_ADVERTISEMENT: u8 = 134;
@@ -39,6 +41,9 @@ pub fn check(
     let [kind, ..] = before::<4>(upper.end, frame, upper.start)?;
     if flags & RA_GUARD != 0 && (kind == ROUTER_ADVERTISEMENT || kind == REDIRECT) {
         return Err(Reason::RouterAdvertisement);
+    }
+    if flags & QUERIER_GUARD != 0 && kind == LISTENER_QUERY {
+        return Err(Reason::MulticastQuery);
     }
     if flags & (MAC_GUARD | RA_GUARD) == 0 || !(ROUTER_SOLICITATION..=REDIRECT).contains(&kind) {
         return Ok(());

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Every flag, from the lowest bit.
-const FLAGS: [u32; 25] = [
+const FLAGS: [u32; 26] = [
     ADMIT_UNTAGGED,
     ADMIT_TAGGED,
     PVID_TAGGED,
@@ -29,6 +29,7 @@ const FLAGS: [u32; 25] = [
     FAST_XDP,
     PEER,
     SILENT,
+    QUERIER_GUARD,
 ];
 
 #[test]
@@ -41,10 +42,10 @@ fn each_flag_has_a_bit_of_its_own_which_it_keeps() {
 /// The others are flags of nearly all ports, or of the agent, or cost a program nothing.
 #[test]
 fn the_optional_flags_are_those_of_few_ports() {
-    let few = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 22, 24];
+    let few = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 22, 24, 25];
     let optional = FLAGS.into_iter().filter(|flag| OPTIONAL & flag != 0);
     assert!(optional.eq(few.map(|bit| 1 << bit)), "{OPTIONAL:b}");
-    assert_eq!(OPTIONAL.count_ones(), 12);
+    assert_eq!(OPTIONAL.count_ones(), 13);
 }
 
 #[test]

@@ -63,6 +63,9 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         LinkChange::SetDefaultPvid(name, _) => {
             link(name).map_or_else(Vec::new, |link| default_pvid(name, link))
         }
+        LinkChange::SetSnooping(name, _) => {
+            link(name).and_then(|link| snooping(name, link)).into_iter().collect()
+        }
         LinkChange::AddVids(name, first, last, _) | LinkChange::RemoveVids(name, first, last) => {
             vids(name, link(name), *first, *last)
         }
@@ -120,6 +123,11 @@ fn default_pvid(name: &IfName, link: &Link) -> Vec<LinkChange> {
     let Kind::Bridge(state) = &link.kind else { return vec![] };
     let pvid = state.default_pvid;
     pvid.map(|pvid| LinkChange::SetDefaultPvid(name.clone(), pvid)).into_iter().collect()
+}
+
+fn snooping(name: &IfName, link: &Link) -> Option<LinkChange> {
+    let Kind::Bridge(state) = &link.kind else { return None };
+    state.snooping.map(|snooping| LinkChange::SetSnooping(name.clone(), snooping))
 }
 
 /// The changes that restore the state before a change of the datapath.
@@ -203,6 +211,7 @@ fn create(name: &IfName, link: &Link, observed: &Observed) -> Vec<LinkChange> {
     if link.up {
         changes.push(LinkChange::SetUp(name.clone()));
     }
+    changes.extend(snooping(name, link));
     changes.extend(restore(name, link));
     changes.extend(observed.routes_of(name).cloned().map(LinkChange::AddRoute));
     changes.extend(neighbours(name, observed));

@@ -5,7 +5,7 @@ use std::fmt;
 use netagent_common::vlan::Vid;
 
 use super::{Change, DatapathChange, LinkChange, detour};
-use crate::state::checks;
+use crate::state::{Snooping, checks};
 
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,6 +67,14 @@ impl fmt::Display for LinkChange {
             }
             Self::SetDefaultPvid(name, pvid) => {
                 write!(f, "ip link set {name} type bridge vlan_default_pvid {pvid}")
+            }
+            Self::SetSnooping(name, snooping) => {
+                let options = match snooping {
+                    Snooping::Off => "mcast_snooping 0",
+                    Snooping::Vlan => "mcast_snooping 1 mcast_vlan_snooping 1",
+                    Snooping::Bridge => "mcast_snooping 1 mcast_vlan_snooping 0",
+                };
+                write!(f, "ip link set {name} type bridge {options}")
             }
             Self::AddVids(port, first, last, flags) => {
                 write!(f, "bridge vlan add dev {port} vid {}{flags}", Range(*first, *last))

@@ -19,7 +19,7 @@ use crate::{
     bond::{AdSelect, ArpValidate, FailOverMac, LacpRate, XmitHashPolicy},
     intent::{Native, Tpid},
     names::{Cidr, IfName, Mac, Subnet},
-    state::{Admit, FastPath, Filtering, PriorityTags},
+    state::{Admit, FastPath, Filtering, PriorityTags, Snooping},
     vids::VidSet,
 };
 
@@ -54,8 +54,15 @@ pub struct ClusterNetworkKeys {
     pub bridge: Option<Scalar<IfName>>,
     /// Whether the kernel's bridge filters VLANs as well: `auto` (default) if the kernel supports
     /// it, or as it was found on a bridge that netagent did not create; `on`, otherwise an error;
-    /// `off`, eBPF alone filters.
+    /// `off`, eBPF alone filters. Without the filter, VLANs share one FDB: a frame from an address
+    /// that a station of another VLAN has ends the traffic of that station until it sends again.
     pub vlan_filtering: Option<Scalar<Filtering>>,
+    /// IGMP and MLD snooping of the bridge: `off`, multicast reaches every port of its VLAN; `vlan`,
+    /// multicast reaches the ports that have asked for it, each VLAN by itself, and `off` on a
+    /// bridge that does not filter VLANs; `bridge`, all VLANs as one, so that queries in one VLAN
+    /// can end multicast in the others. Default: `off`, or unchanged on a bridge that netagent did
+    /// not create.
+    pub multicast_snooping: Option<Scalar<Snooping>>,
     /// The uplink. Default: none, a segment of this node only.
     pub uplink: Option<UplinkKeys>,
     /// The node's own interface on this segment, or a list of interfaces in different VLANs.
@@ -246,6 +253,8 @@ pub struct SecurityKeys {
     pub dhcp_guard: Option<Scalar<bool>>,
     /// Whether IPv6 router advertisements and redirects are dropped. Default: false.
     pub ra_guard: Option<Scalar<bool>>,
+    /// Whether IGMP and MLD queries are dropped. Default: false.
+    pub mcast_querier_guard: Option<Scalar<bool>>,
     /// Whether the VM reaches only the uplink and the node, and no other VM of the node. Default:
     /// false.
     pub isolated: Option<Scalar<bool>>,

@@ -57,7 +57,14 @@ fn scalar<T>(value: Option<Scalar<T>>) -> Option<T> {
 }
 
 fn segment(name: String, keys: ClusterNetworkKeys) -> (SegmentIntent, Vec<HostIntent>) {
-    let ClusterNetworkKeys { bridge, vlan_filtering, uplink: uplink_keys, host, fast_path } = keys;
+    let ClusterNetworkKeys {
+        bridge,
+        vlan_filtering,
+        multicast_snooping,
+        uplink: uplink_keys,
+        host,
+        fast_path,
+    } = keys;
     let hosts = match host {
         None => Vec::new(),
         Some(Mappings::One(keys)) => vec![host_interface(&name, None, *keys)],
@@ -70,6 +77,7 @@ fn segment(name: String, keys: ClusterNetworkKeys) -> (SegmentIntent, Vec<HostIn
         name,
         bridge: scalar(bridge),
         filtering: scalar(vlan_filtering).unwrap_or(Filtering::Auto),
+        snooping: scalar(multicast_snooping),
         uplink: uplink_keys.map(uplink),
         fast_path: scalar(fast_path).unwrap_or_default(),
     };
@@ -202,14 +210,23 @@ fn port(keys: PortKeys) -> PortIntent<PortDevice> {
 }
 
 fn security(keys: Option<SecurityKeys>) -> SecurityIntent {
-    let SecurityKeys { macs, max_macs, dhcp_guard, ra_guard, isolated, allow_link_local, storm } =
-        keys.unwrap_or_default();
+    let SecurityKeys {
+        macs,
+        max_macs,
+        dhcp_guard,
+        ra_guard,
+        mcast_querier_guard,
+        isolated,
+        allow_link_local,
+        storm,
+    } = keys.unwrap_or_default();
     let StormKeys { broadcast, multicast, unknown } = storm.unwrap_or_default();
     SecurityIntent {
         macs: macs.map(|List(macs)| macs),
         max_macs: scalar(max_macs).map(|limit| limit.0),
         dhcp_guard: scalar(dhcp_guard),
         ra_guard: scalar(ra_guard),
+        mcast_querier_guard: scalar(mcast_querier_guard),
         isolated: scalar(isolated),
         allow_link_local: scalar(allow_link_local),
         storm: StormIntent {

@@ -13,7 +13,7 @@ use crate::{
     intent::{MAC_LIMIT, MTU, Native, RATE, Tpid},
     names::{Cidr, Family, IfName, Mac, Subnet},
     pattern::DevicePattern,
-    state::{Admit, FastPath, Filtering, PriorityTags},
+    state::{Admit, FastPath, Filtering, PriorityTags, Snooping},
     vids::{VidSet, parse_vid},
 };
 
@@ -118,6 +118,7 @@ from_str! {
 
 words! {
     FastPath { "tc" => Self::Tc, "xdp" => Self::Xdp, "off" => Self::Off, }
+    Snooping { "off" => Self::Off, "vlan" => Self::Vlan, "bridge" => Self::Bridge, }
     Filtering { "auto" => Self::Auto, "on" => Self::On, "off" => Self::Off, }
     Admit {
         "all" => Self::All,

@@ -50,6 +50,7 @@ pub fn desired(links: &Observed, datapath: &ObservedDatapath) -> Desired {
         let entry = desired.bridges.entry(bridge.clone()).or_insert_with(|| Bridge {
             segment: segment.clone(),
             filtering: Filtering::Auto,
+            snooping: None,
             mtu: None,
             native: None,
             mac_of: None,

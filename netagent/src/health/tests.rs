@@ -34,7 +34,7 @@ fn node() -> (Desired, Observed, ObservedDatapath) {
         vids.iter().filter_map(|vid| Some((Vid::new(*vid)?, VlanFlags::default()))).collect()
     };
     let on = |of: &str, link: Link| Link { controller: Some(name(of)), ..link };
-    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) };
+    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0), snooping: None };
     add("oob-br", link(1, Kind::Bridge(bridge)));
     let bond = link(2, Kind::Bond(BondState::default()));
     add("oob-bo", Link { vlans: vlans(&[1, 100]), ..on("oob-br", bond) });

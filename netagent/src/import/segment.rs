@@ -7,7 +7,7 @@ use netagent_common::vlan::Vid;
 use super::{Choices, bond, host, yaml};
 use crate::{
     names::IfName,
-    state::{BondState, Kind, Link, Observed},
+    state::{BondState, Kind, Link, Observed, Snooping},
 };
 
 /// The MTU of a device that nobody has changed, in bytes.
@@ -27,6 +27,8 @@ pub struct Segment<'a> {
     pub link: &'a Link,
     /// Whether the bridge filters VLANs.
     pub aware: bool,
+    /// IGMP and MLD snooping of the bridge.
+    pub snooping: Option<Snooping>,
     /// The uplink.
     pub uplink: Option<Uplink<'a>>,
 }
@@ -76,7 +78,8 @@ pub fn find<'a>(
             )),
             Ok(uplink) => {
                 let name = unique(&name(bridge), &mut taken);
-                segments.push(Segment { name, bridge: bridge.clone(), link, aware, uplink });
+                let (bridge, snooping) = (bridge.clone(), state.snooping);
+                segments.push(Segment { name, bridge, link, aware, snooping, uplink });
             }
             Err(reason) => remarks.push(format!("bridge {bridge}: {reason}")),
         }
@@ -176,6 +179,9 @@ impl Segment<'_> {
         }
         if !self.aware {
             line("vlanFiltering: off".to_owned());
+        }
+        if self.snooping == Some(Snooping::Vlan) {
+            line("multicastSnooping: vlan".to_owned());
         }
         if observed.bridge_netfilter {
             line(

@@ -73,7 +73,8 @@ impl Node {
     }
 
     fn bridge(self, text: &str, filtering: bool, own: &str, addresses: &[&str]) -> Self {
-        let state = BridgeState { vlan_filtering: Some(filtering), default_pvid: Some(0) };
+        let state =
+            BridgeState { vlan_filtering: Some(filtering), default_pvid: Some(0), snooping: None };
         self.add(text, Kind::Bridge(state), |link| {
             link.vlans = vlans(own);
             link.addresses = lasting(addresses);
@@ -136,7 +137,7 @@ fn plain() -> Node {
         .port("veth2", "veth", "vmbr0", "1pu")
         .vlan("vmbr0.7", "vmbr0", 7, &["10.7.0.1/24"]);
     // As the kernel makes it.
-    let state = BridgeState { vlan_filtering: Some(false), default_pvid: Some(1) };
+    let state = BridgeState { vlan_filtering: Some(false), default_pvid: Some(1), snooping: None };
     node.0.links.get_mut(&name("vmbr0")).unwrap().kind = Kind::Bridge(state);
     node
 }
@@ -297,7 +298,11 @@ fn each_difference_that_is_left_is_explained() {
         .port("tap1", "tun", "oob-br", "100pu")
         .port("tap2", "tun", "oob-br", "1pu");
     let bridge = node.0.links.get_mut(&name("oob-br")).unwrap();
-    bridge.kind = Kind::Bridge(BridgeState { vlan_filtering: Some(true), default_pvid: Some(1) });
+    bridge.kind = Kind::Bridge(BridgeState {
+        vlan_filtering: Some(true),
+        default_pvid: Some(1),
+        snooping: None,
+    });
     let text = node.import(&Choices::default());
     let (_, left) = text.split_once("# What netagent changes at the first apply:\n").unwrap();
     insta::assert_snapshot!(left);

@@ -14,7 +14,7 @@ use crate::{
     bond::{AdSelect, ArpValidate, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     names::{Cidr, Family, IfName, Mac, Subnet},
     pattern::DevicePattern,
-    state::{Admit, FastPath, Filtering, Lifetime, PriorityTags},
+    state::{Admit, FastPath, Filtering, Lifetime, PriorityTags, Snooping},
     vids::VidSet,
 };
 
@@ -35,6 +35,8 @@ pub struct SegmentIntent {
     pub bridge: Option<IfName>,
     /// Whether the kernel's bridge filters VLANs as well.
     pub filtering: Filtering,
+    /// IGMP and MLD snooping of the bridge. Default: off on a bridge of netagent.
+    pub snooping: Option<Snooping>,
     /// The uplink. Default: none, a segment of this node only.
     pub uplink: Option<UplinkIntent>,
     /// The path of known unicast frames, unless a network has its own.
@@ -274,6 +276,9 @@ pub struct SecurityIntent {
     /// Whether IPv6 router advertisements and redirects are dropped. Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ra_guard: Option<bool>,
+    /// Whether IGMP and MLD queries are dropped. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mcast_querier_guard: Option<bool>,
     /// Whether the VM reaches only the uplink and the node, and no other VM of the node.
     /// Default: false.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -43,6 +43,7 @@ fn merge(base: &Security, own: &SecurityIntent) -> Result<Security, Problem> {
         max_macs,
         dhcp_guard: own.dhcp_guard.unwrap_or(base.dhcp_guard),
         ra_guard: own.ra_guard.unwrap_or(base.ra_guard),
+        querier_guard: own.mcast_querier_guard.unwrap_or(base.querier_guard),
         isolated: own.isolated.unwrap_or(base.isolated),
         allow_link_local: own.allow_link_local.unwrap_or(base.allow_link_local),
         storm: Storm {

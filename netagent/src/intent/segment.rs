@@ -13,7 +13,7 @@ use super::{
 use crate::{
     bond::Mode,
     names::IfName,
-    state::{Bond, Bridge, FastPath, Filtering},
+    state::{Bond, Bridge, FastPath, Filtering, Snooping},
     vids::VidSet,
 };
 
@@ -30,6 +30,8 @@ pub struct Segment {
     pub bridge: IfName,
     /// The kernel's VLAN filter.
     pub filtering: Filtering,
+    /// IGMP and MLD snooping of the bridge.
+    pub snooping: Option<Snooping>,
     /// The uplink.
     pub uplink: Option<Uplink>,
     /// The mode of a bond that replaces the source MAC address of VMs' frames, which the file does
@@ -68,6 +70,7 @@ impl Segment {
     pub fn new(site: &Site, intent: &SegmentIntent) -> Result<Self, Problem> {
         let bridge = bridge_name(intent)?;
         check_placeholder("bridge", &bridge)?;
+        check_snooping(intent)?;
         let uplink =
             intent.uplink.as_ref().map(|uplink| Uplink::new(&intent.name, uplink)).transpose()?;
         Ok(Self {
@@ -75,6 +78,7 @@ impl Segment {
             site: site.clone(),
             bridge,
             filtering: intent.filtering,
+            snooping: intent.snooping,
             vids: uplink.iter().filter_map(|uplink| uplink.native).collect(),
             rewrites_macs: intent.uplink.as_ref().and_then(|it| bond::rewrites_macs(&it.bond)),
             uplink,
@@ -100,6 +104,7 @@ impl Segment {
         Bridge {
             segment: self.name.clone(),
             filtering: self.filtering,
+            snooping: self.snooping,
             mtu: self.uplink.as_ref().and_then(|uplink| uplink.mtu),
             native: self.native(),
             mac_of: self.uplink.as_ref().map(Uplink::stable_mac),
@@ -215,6 +220,18 @@ fn bond_name(segment: &str, intent: &BondIntent) -> Result<IfName, Problem> {
     let Some(name) = &intent.name else { return device(segment, "bo") };
     check_placeholder("uplink.bond.name", name)?;
     Ok(name.clone())
+}
+
+/// Snooping by VLAN needs the bridge's VLAN filter (`br_multicast_toggle_vlan_snooping` in
+/// net/bridge/br_multicast.c).
+fn check_snooping(intent: &SegmentIntent) -> Result<(), Problem> {
+    if (intent.snooping, intent.filtering) == (Some(Snooping::Vlan), Filtering::Off) {
+        return Err(Problem::new(
+            "multicastSnooping",
+            "vlan needs the bridge's VLAN filter: remove `vlanFiltering: off`, or use off",
+        ));
+    }
+    Ok(())
 }
 
 /// Refuses a name that the kernel does not take as it is (dev_alloc_name in net/core/dev.c).

@@ -120,6 +120,7 @@ fn first_vid(reason: Reason, pvid: Option<Vid>) -> Option<u16> {
         | Reason::BroadcastStorm
         | Reason::MulticastStorm
         | Reason::UnknownStorm
-        | Reason::Silent => None,
+        | Reason::Silent
+        | Reason::MulticastQuery => None,
     }
 }

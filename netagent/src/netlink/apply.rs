@@ -144,6 +144,7 @@ impl Netlink {
                 let bridge = self.existing::<LinkBridge>(name, InfoKind::Bridge).await?;
                 self.change(bridge.vlan_default_pvid(*pvid).build()).await
             }
+            LinkChange::SetSnooping(name, snooping) => self.set_snooping(name, *snooping).await,
             LinkChange::AddVids(port, first, last, flags) => {
                 self.add_vids(port, Side::Port, (*first, *last), *flags).await
             }
@@ -267,7 +268,7 @@ impl Netlink {
     }
 
     /// The beginning of `ip link set NAME type KIND ...`
-    async fn existing<T: Default>(
+    pub(super) async fn existing<T: Default>(
         &self,
         name: &IfName,
         kind: InfoKind,
@@ -277,7 +278,7 @@ impl Netlink {
     }
 
     /// With `RTM_NEWLINK`: `RTM_SETLINK` ignores the options of a bond or bridge.
-    async fn change(&self, link: LinkMessage) -> Result<(), Failure> {
+    pub(super) async fn change(&self, link: LinkMessage) -> Result<(), Failure> {
         self.send(RouteNetlinkMessage::NewLink(link)).await
     }
 

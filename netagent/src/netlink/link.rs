@@ -10,13 +10,13 @@ use libc::{
 use netagent_common::vlan::Vid;
 use rtnetlink::{
     packet_core::Parseable,
-    packet_route::link::{InfoBridge, InfoVlan, VlanProtocol},
+    packet_route::link::{InfoVlan, VlanProtocol},
 };
 
-use super::{bond, bridge_port, rules, wire};
+use super::{bond, bridge, bridge_port, rules, wire};
 use crate::{
     names::{IfName, Mac},
-    state::{BridgeState, Kind, Link, Member, PortFlag},
+    state::{Kind, Link, Member, PortFlag},
 };
 
 /// `struct ifinfomsg`
@@ -178,7 +178,7 @@ impl<'a> Header<'a> {
         let data = wire::find(info, IFLA_INFO_DATA).unwrap_or_default();
         match kind.as_str() {
             "bond" => Kind::Bond(bond::state(data, name_of)),
-            "bridge" => Kind::Bridge(bridge(data)),
+            "bridge" => Kind::Bridge(bridge::state(data)),
             "vlan" => match vlan(data) {
                 Some(vid) => Kind::Vlan { parent: self.parent().and_then(name_of), vid },
                 None => Kind::Other(kind),
@@ -201,19 +201,6 @@ impl<'a> Header<'a> {
             None => wire::find_u32(self.attributes, IFLA_LINK),
         }
     }
-}
-
-fn bridge(data: &[u8]) -> BridgeState {
-    let mut state = BridgeState::default();
-    for attribute in wire::attributes(data) {
-        match InfoBridge::parse(&attribute) {
-            Ok(InfoBridge::VlanFiltering(on)) => state.vlan_filtering = Some(on),
-            Ok(InfoBridge::VlanDefaultPvid(pvid)) => state.default_pvid = Some(pvid),
-            // netagent does not manage the other options.
-            Ok(_) | Err(_) => {}
-        }
-    }
-    state
 }
 
 /// The VID of an 802.1Q interface; `None` for an 802.1ad interface and for VID 0.

@@ -33,6 +33,9 @@ pub fn bridges(view: &View<'_>, plan: &mut Plan) {
         if let Some(pvid) = state.default_pvid.filter(|pvid| found.default_pvid != Some(*pvid)) {
             unit.link(view, LinkChange::SetDefaultPvid(name.clone(), pvid));
         }
+        if let Some(snooping) = state.snooping.filter(|it| found.snooping != Some(*it)) {
+            unit.link(view, LinkChange::SetSnooping(name.clone(), snooping));
+        }
         let vlans = original.vlans();
         for vid in link.vlans.keys().filter(|vid| !vlans.contains_key(vid)) {
             unit.link(view, LinkChange::RemoveSelfVid(name.clone(), *vid));

@@ -8,7 +8,7 @@ use super::{Permission, Plan, Step, Unit, View};
 use crate::{
     change::{Change, DatapathChange, LinkChange},
     names::IfName,
-    state::{Code, Kind, Link, Part, Subject, UnitId},
+    state::{Code, Kind, Link, Part, Snooping, Subject, UnitId},
 };
 
 /// The cluster network that carries the node.
@@ -134,6 +134,8 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::SetDown(name)
         | LinkChange::SetFiltering(name, _)
         | LinkChange::SetDefaultPvid(name, _)
+        // Off, multicast reaches every port that it reached.
+        | LinkChange::SetSnooping(name, Snooping::Vlan | Snooping::Bridge)
         | LinkChange::RemoveSelfVid(name, _)
         | LinkChange::RemoveAddress(name, _) => vec![name.clone()],
         // One that is there only for a part of the unit is not in use yet.
@@ -164,6 +166,7 @@ fn altered_link(view: &View<'_>, change: &LinkChange) -> Vec<IfName> {
         | LinkChange::SetAcceptRa(..)
         | LinkChange::HoldMtu(..)
         | LinkChange::SetAlias(..)
+        | LinkChange::SetSnooping(..)
         | LinkChange::SetPromiscuous(..)
         | LinkChange::SetPortFlag(..)
         | LinkChange::SetGroupForward(..)

@@ -6,8 +6,8 @@ use netagent_common::{
     policy::{
         ADMIT_TAGGED, ADMIT_UNTAGGED, BRIDGE_STRIPS, DHCP_GUARD, FAST, FAST_XDP, ISOLATED,
         ISOLATION, LINK_LOCAL_BYPASS, MAC_GUARD, MAC_LIMIT, PEER, PER_VLAN, PRIORITY_ALWAYS,
-        PRIORITY_IF_NONZERO, PVID_TAGGED, RA_GUARD, SERVICES, SILENT, STORM, TAGS_IN_BYTES, TRUNK,
-        TUNNEL, UPLINK,
+        PRIORITY_IF_NONZERO, PVID_TAGGED, QUERIER_GUARD, RA_GUARD, SERVICES, SILENT, STORM,
+        TAGS_IN_BYTES, TRUNK, TUNNEL, UPLINK,
     },
     vlan::Vid,
 };
@@ -73,6 +73,7 @@ pub fn compile(port: &Port, nics: BTreeSet<u32>, around: Surroundings) -> PortPo
         (MAC_LIMIT, security.max_macs.is_some()),
         (DHCP_GUARD, security.dhcp_guard),
         (RA_GUARD, security.ra_guard),
+        (QUERIER_GUARD, security.querier_guard),
         (STORM, security.storm != Storm::default()),
         (SILENT, port.silent),
     ] {

@@ -12,7 +12,7 @@ use crate::{
     names::Mac,
     state::{
         Address, BondState, BridgeState, HiddenTags, Hook, Kernel, Kind, Link, ObservedPort, Part,
-        Route, UnitId, VlanFlags, sample::link,
+        Route, Snooping, UnitId, VlanFlags, sample::link,
     },
 };
 
@@ -74,7 +74,7 @@ fn settled() -> (Observed, ObservedDatapath) {
     let native = (Vid::MIN, VlanFlags { pvid: true, untagged: true });
     let tagged = (vid(100), VlanFlags::default());
     let access = (vid(100), VlanFlags { pvid: true, untagged: true });
-    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) };
+    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0), snooping: None };
     observed.links.insert(
         name("oob-bo"),
         Link {
@@ -159,6 +159,7 @@ fn ports_get_programs_before_they_join_the_bridge() {
     ip link set eth3 down master oob-bo
     ip link set oob-bo up
     ip link add oob-br type bridge vlan_filtering 1 vlan_default_pvid 0
+    ip link set oob-br type bridge mcast_snooping 0
     ip link set oob-br address <that of oob-bo>
     ip link set oob-br up
     policy oob-bo: uplink in oob, vids 1,100, pvid 1, admit all

@@ -111,6 +111,13 @@ pub const fn of(reason: Reason) -> [&'static str; 3] {
             "If the guest is the network's router, set `raGuard: false` on its port. Otherwise \
              stop the router in the guest.",
         ],
+        Reason::MulticastQuery => [
+            "an IGMP or MLD query from a port with `mcastQuerierGuard`",
+            "The guest runs a multicast router (pimd, mrouted) or a bridge with `mcast_querier`, or \
+             wants to end multicast to other stations of its VLAN.",
+            "If the guest is the network's querier, set `mcastQuerierGuard: false` on its port. \
+             Otherwise stop the querier in the guest.",
+        ],
         Reason::Isolated => [
             "between two ports of which at least one is isolated",
             "Two VMs of this node talk to each other directly, or a frame is flooded. The drops \

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use netagent_common::vlan::Vid;
 use serde::{Deserialize, Serialize};
 
-use super::{Dhcp, Hook, Lease, PodInterface, Route, Subject};
+use super::{Dhcp, Hook, Lease, PodInterface, Route, Snooping, Subject};
 use crate::{
     bond::BondOption,
     names::{Cidr, Family, IfName, Mac},
@@ -104,6 +104,8 @@ pub struct Bridge {
     pub segment: String,
     /// Whether the kernel's own VLAN filter is on.
     pub filtering: Filtering,
+    /// IGMP and MLD snooping; `None`: off on a bridge of the agent, unchanged on any other.
+    pub snooping: Option<Snooping>,
     /// MTU in bytes; `None`: the default, see `plan::mtu`.
     pub mtu: Option<u32>,
     /// The native VLAN, untagged on the wire; `None`: there is none.
@@ -253,6 +255,8 @@ pub struct Security {
     pub dhcp_guard: bool,
     /// IPv6 router advertisements and redirects are dropped.
     pub ra_guard: bool,
+    /// IGMP and MLD queries are dropped.
+    pub querier_guard: bool,
     /// The VM reaches only the uplink and the node.
     pub isolated: bool,
     /// The VM speaks LLDP with the switch, and the node receives its other link-local frames.

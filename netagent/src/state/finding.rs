@@ -233,6 +233,8 @@ codes! {
     Silent = "silent" Ready Info,
     /// A bridge port has an address of its own.
     AddressOnPort = "address-on-port" Ready Warning,
+    /// A bridge snoops multicast in all VLANs as one: a VM can end it in other VLANs than its own.
+    SharedSnooping = "shared-snooping" Ready Warning,
     /// Another manager, such as NetworkManager, manages a device of a source as well.
     OtherManager = "other-manager" Ready Warning,
     /// A device was renamed since it got its policy.

@@ -243,6 +243,22 @@ pub struct BridgeState {
     pub vlan_filtering: Option<bool>,
     /// `vlan_default_pvid`
     pub default_pvid: Option<u16>,
+    /// IGMP and MLD snooping.
+    #[serde(default)]
+    pub snooping: Option<Snooping>,
+}
+
+/// IGMP and MLD snooping of a bridge: which ports multicast reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Snooping {
+    /// All ports of its VLAN (`mcast_snooping 0`).
+    Off,
+    /// The ports that have asked for it, once there is a querier in the VLAN (`mcast_vlan_snooping
+    /// 1`, Linux 5.15).
+    Vlan,
+    /// The ports that have asked for it, once there is a querier in any VLAN: one in another VLAN
+    /// ends multicast to stations that it does not ask. The kernel's default.
+    Bridge,
 }
 
 /// Flags of a VLAN on a bridge port.

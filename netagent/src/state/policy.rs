@@ -126,6 +126,7 @@ pub fn checks(of: u32) -> impl Iterator<Item = &'static str> {
         (flags::MAC_LIMIT, "maxMacs"),
         (flags::DHCP_GUARD, "dhcpGuard"),
         (flags::RA_GUARD, "raGuard"),
+        (flags::QUERIER_GUARD, "mcastQuerierGuard"),
         (flags::STORM, "storm"),
         (flags::SILENT, "silent"),
         (flags::PRIORITY_IF_NONZERO, "priorityTags if-nonzero"),

@@ -70,6 +70,7 @@ fn guarded() -> Vec<(Frame, &'static str)> {
         (udp6(547, 546), "dhcp-server"),
         (ipv6(58, &[134, 0, 0, 0]), "router-advertisement"),
         (hidden, "router-advertisement"),
+        (ipv6(58, &[130, 0, 0, 0]), "multicast-query"),
     ]
 }
 
@@ -85,7 +86,7 @@ fn permitted() -> Vec<Frame> {
 }
 
 const CHECKS: &str = "macs: ['02:00:00:00:00:0a'], dhcpGuard: true, raGuard: true, \
-                      storm: { broadcast: 1, multicast: 1, unknown: 1 }";
+                      mcastQuerierGuard: true, storm: { broadcast: 1, multicast: 1, unknown: 1 }";
 
 fn vm_is_guarded(lab: &Crossing) {
     for to in ["vm-b", "eth2"] {

@@ -7,20 +7,25 @@ use std::{vec, vec::Vec};
 
 use super::{refused, *};
 
-/// What no guard, and the guards of addresses, DHCP and router advertisements each alone say.
-pub type Verdicts = [Option<Reason>; 4];
+/// What no guard, and the guards of addresses, DHCP, router advertisements and queries each alone
+/// say.
+pub type Verdicts = [Option<Reason>; 5];
 
-pub const FINE: Verdicts = [None; 4];
-const SOURCE: Verdicts = [None, Some(Reason::MacSpoofed), None, None];
-const ARP_OF_OTHER: Verdicts = [None, Some(Reason::ArpSpoofed), None, None];
-const ND_OF_OTHER: Verdicts = [None, Some(Reason::NdSpoofed), None, None];
-const SERVER: Verdicts = [None, None, Some(Reason::DhcpServer), None];
-const ROUTER: Verdicts = [None, None, None, Some(Reason::RouterAdvertisement)];
+pub const FINE: Verdicts = [None; 5];
+const SOURCE: Verdicts = [None, Some(Reason::MacSpoofed), None, None, None];
+const ARP_OF_OTHER: Verdicts = [None, Some(Reason::ArpSpoofed), None, None, None];
+const ND_OF_OTHER: Verdicts = [None, Some(Reason::NdSpoofed), None, None, None];
+const SERVER: Verdicts = [None, None, Some(Reason::DhcpServer), None, None];
+pub const ROUTER: Verdicts = [None, None, None, Some(Reason::RouterAdvertisement), None];
+const QUERIER: Verdicts = [None, None, None, None, Some(Reason::MulticastQuery)];
 /// IPv6 whose extension headers cannot be read is refused whatever the guards.
-pub const UNREADABLE: Verdicts = [Some(Reason::Malformed); 4];
+pub const UNREADABLE: Verdicts = [Some(Reason::Malformed); 5];
+/// The headers of IPv4 cannot be read.
+pub const UNREADABLE_IPV4: Verdicts =
+    [None, None, Some(Reason::Malformed), None, Some(Reason::Malformed)];
 
 /// What gives addresses cannot be read.
-pub const UNREADABLE_ADDRESSES: Verdicts = [None, Some(Reason::Malformed), None, None];
+pub const UNREADABLE_ADDRESSES: Verdicts = [None, Some(Reason::Malformed), None, None, None];
 
 /// A frame behind its addresses, from the Ethertype on.
 pub type Frame = (&'static str, Vec<u8>, Verdicts);
@@ -38,6 +43,11 @@ pub fn v4(words: u8, fragment: u16, protocol: u8, ports: [u16; 2]) -> Vec<u8> {
     header[6..8].copy_from_slice(&fragment.to_be_bytes());
     header[9] = protocol;
     [&IPV4.to_be_bytes()[..], &header, &udp(ports[0], ports[1])].concat()
+}
+
+/// An IGMP message of a type, with a header of so many words, and the field of the fragment.
+fn igmp(words: u8, fragment: u16, kind: u8) -> Vec<u8> {
+    v4(words, fragment, IGMP, [u16::from(kind) << 8, 0])
 }
 
 /// Behind these extension headers, each with its type.
@@ -130,7 +140,7 @@ fn messages() -> Vec<(&'static str, u8, Vec<u8>, Verdicts)> {
             "advertisement with the address of another",
             58,
             icmp(134, 16, &[&prefix, &other]),
-            [None, ND_OF_OTHER[1], None, ROUTER[3]],
+            [None, ND_OF_OTHER[1], None, ROUTER[3], None],
         ),
         ("advertisement, no more", 58, icmp(134, 16, &[]), ROUTER),
         ("redirect about another", 58, icmp(137, 40, &[&address(2, OTHER)]), ROUTER),
@@ -141,12 +151,16 @@ fn messages() -> Vec<(&'static str, u8, Vec<u8>, Verdicts)> {
         ("own, then another", 58, icmp(136, 24, &[&own, &prefix, &other]), ND_OF_OTHER),
         ("seven options", 58, icmp(136, 24, &[&seven]), FINE),
         ("seven options and more", 58, icmp(136, 24, &[&seven, &own]), ND_OF_OTHER),
+        ("a listener query", 58, icmp(130, 24, &[]), QUERIER),
+        ("a listener query of version 2", 58, icmp(130, 28, &[]), QUERIER),
+        ("a listener report", 58, icmp(131, 24, &[]), FINE),
+        ("a listener report of version 2", 58, icmp(143, 8, &[]), FINE),
         ("an address that is cut", 58, icmp(136, 24, &[&other[..7]]), UNREADABLE_ADDRESSES),
     ]
 }
 
 /// Neighbour discovery in fragments: nodes do not send it, and ignore it (RFC 6980).
-const IN_FRAGMENT: Verdicts = [None, Some(Reason::Malformed), None, Some(Reason::Malformed)];
+const IN_FRAGMENT: Verdicts = [None, Some(Reason::Malformed), None, Some(Reason::Malformed), None];
 
 fn in_fragments() -> Vec<Frame> {
     let chains = [
@@ -156,7 +170,7 @@ fn in_fragments() -> Vec<Frame> {
     ];
     let frame = |chain: &[_], (kind, protocol, message, expected): (_, u8, Vec<u8>, _)| {
         let expected = match (protocol, message[0]) {
-            (58, 134 | 137) => [None, IN_FRAGMENT[1], None, ROUTER[3]],
+            (58, 134 | 137) => [None, IN_FRAGMENT[1], None, ROUTER[3], None],
             (58, 133..137) => IN_FRAGMENT,
             _ => expected,
         };
@@ -184,6 +198,13 @@ pub fn frames() -> Vec<Frame> {
         ("a later one", v4(5, 0x2001, 17, [67, 68]), FINE),
         ("a much later one", v4(5, 0x1000, 17, [67, 68]), FINE),
         ("TCP with these ports", v4(5, 0, TCP, [67, 68]), FINE),
+        ("a query", igmp(6, 0, 0x11), QUERIER),
+        ("a query without the router alert", igmp(5, 0, 0x11), QUERIER),
+        ("the first fragment of a query", igmp(6, 0x2000, 0x11), QUERIER),
+        ("what the bridge takes for a query", igmp(6, 0x2001, 0x11), QUERIER),
+        ("a report", igmp(6, 0, 0x16), FINE),
+        ("a report of version 3", igmp(6, 0, 0x22), FINE),
+        ("UDP that begins as a query", v4(5, 0, 17, [0x1100, 53]), FINE),
         ("a later fragment of an advertisement", v6(&[fragment(8)], 58, &[134, 0, 0, 0]), FINE),
         ("a much later one", v6(&[fragment(0x100)], 58, &[134, 0, 0, 0]), FINE),
         (
@@ -218,7 +239,7 @@ fn wraps(bytes: usize) -> [Vec<u8>; 5] {
 }
 
 pub fn verdicts(frame: &[u8]) -> Verdicts {
-    [0, MAC_GUARD, DHCP_GUARD, RA_GUARD].map(|guard| verdict(guard, frame))
+    [0, MAC_GUARD, DHCP_GUARD, RA_GUARD, QUERIER_GUARD].map(|guard| verdict(guard, frame))
 }
 
 #[test]
@@ -231,8 +252,8 @@ fn each_guard_finds_what_it_is_for_and_nothing_else() {
             let any = expected.iter().any(Option::is_some);
             assert_eq!(verdict(GUARDS, &frame).is_some(), any, "{kind}: all guards");
             // The guard of addresses looks at the source first.
-            let [none, _, dhcp, ra] = expected;
-            let of_other = [none, SOURCE[1], dhcp, ra];
+            let [none, _, dhcp, ra, querier] = expected;
+            let of_other = [none, SOURCE[1], dhcp, ra, querier];
             assert_eq!(verdicts(&from(OTHER)), of_other, "{kind} from another");
         }
     }
@@ -243,6 +264,6 @@ fn four_tags_are_too_many_whatever_is_behind_them() {
     for (kind, bytes, _) in frames() {
         let tags = [0x81, 0, 0, 1].repeat(4);
         let frame = [&[0xff; 6][..], &OWN, &tags, &bytes].concat();
-        assert_eq!(verdicts(&frame), [Some(Reason::StackedTag); 4], "{kind}");
+        assert_eq!(verdicts(&frame), [Some(Reason::StackedTag); 5], "{kind}");
     }
 }

@@ -7,13 +7,14 @@ use std::{vec, vec::Vec};
 
 use super::{
     kinds::{
-        FINE, Frame, UNREADABLE, UNREADABLE_ADDRESSES, Verdicts, address, arp, extension, fragment,
-        icmp, udp, v4, v6, verdicts,
+        FINE, Frame, ROUTER, UNREADABLE, UNREADABLE_ADDRESSES, UNREADABLE_IPV4, Verdicts, address,
+        arp, extension, fragment, icmp, udp, v4, v6, verdicts,
     },
     *,
 };
 
-const UNREADABLE_DHCP: Verdicts = [None, None, Some(Reason::Malformed), None];
+const UNREADABLE_DHCP: Verdicts = [None, None, Some(Reason::Malformed), None, None];
+const UNREADABLE_QUERY: Verdicts = [None, None, None, None, Some(Reason::Malformed)];
 /// Offsets behind the Ethertype.
 const IPV6_LENGTH: usize = 4;
 const IPV4_LENGTH: usize = 2;
@@ -71,7 +72,7 @@ fn ipv6_headers() -> Vec<Frame> {
     let (hop, options, authentication) =
         (|| extension(0, 0, 8), || extension(60, 0, 8), || extension(51, 4, 24));
     let advertisement = icmp(134, 16, &[]);
-    let router = [None, None, None, Some(Reason::RouterAdvertisement)];
+    let router = ROUTER;
     let behind = |chain: &[_], protocol| v6(chain, protocol, &advertisement);
     vec![
         ("another version", with(behind(&[], 58), 0, 0x40), UNREADABLE),
@@ -119,9 +120,11 @@ fn ipv4() -> Vec<Frame> {
     let udp = |fragment| v4(5, fragment, 17, [1000, 1000]);
     let by = |bytes, by| longer(bytes, IPV4_LENGTH, by);
     vec![
-        ("another version", with(udp(0), 0, 0x65), UNREADABLE_DHCP),
-        ("another version of TCP", with(v4(5, 0, TCP, [1, 1]), 0, 0x65), UNREADABLE_DHCP),
-        ("four words", with(udp(0), 0, 0x44), UNREADABLE_DHCP),
+        ("another version", with(udp(0), 0, 0x65), UNREADABLE_IPV4),
+        ("another version of TCP", with(v4(5, 0, TCP, [1, 1]), 0, 0x65), UNREADABLE_IPV4),
+        ("four words", with(udp(0), 0, 0x44), UNREADABLE_IPV4),
+        ("a query behind the packet", with(v4(6, 0, IGMP, [0x1100, 0]), 0, 0x4f), UNREADABLE_QUERY),
+        ("more than the frame", by(v4(6, 0, IGMP, [0x1100, 0]), 1), UNREADABLE_QUERY),
         ("more than the frame", by(udp(0), 1), UNREADABLE_DHCP),
         ("ports behind the packet", by(udp(0), -8), UNREADABLE_DHCP),
         ("half a header of UDP", by(udp(0), -1), UNREADABLE_DHCP),
@@ -160,7 +163,7 @@ fn what_is_behind_a_length_is_as_long() {
     const ADVERTISEMENT: [u8; 2] = [0x86, 0xdd];
     let bytes = v6(&[], 58, &icmp(134, 16, &[]));
     assert_eq!(bytes[..2], ADVERTISEMENT);
-    let router = [None, None, None, Some(Reason::RouterAdvertisement)];
+    let router = ROUTER;
     let snap = [0xaa, 0xaa, 3, 0, 0, 0];
     let length = u16::try_from(snap.len() + bytes.len()).unwrap();
     for (kind, length, llc, expected) in [

@@ -56,6 +56,7 @@ fn a_file_becomes_bonds_bridges_hosts_and_ports() {
     let bridge = Bridge {
         segment: "oob".to_owned(),
         filtering: Filtering::Auto,
+        snooping: None,
         mtu: Some(9000),
         native: Vid::new(1),
         mac_of: Some(name("oob-bo")),

@@ -32,6 +32,7 @@ pub fn intent(kept: &Kept, file: Option<&Intent>) -> Intent {
                     Bridge { created: true, aware: false, .. } => Filtering::Off,
                     _ => Filtering::Auto,
                 },
+                snooping: None,
                 uplink: None,
                 fast_path: FastPath::default(),
             };

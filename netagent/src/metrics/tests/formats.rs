@@ -166,6 +166,7 @@ fn openmetrics_of_a_small_node() {
     netagent_problems{severity="info",code="port-down"} 0
     netagent_problems{severity="info",code="silent"} 0
     netagent_problems{severity="warning",code="address-on-port"} 0
+    netagent_problems{severity="warning",code="shared-snooping"} 0
     netagent_problems{severity="warning",code="other-manager"} 0
     netagent_problems{severity="warning",code="renamed"} 0
     # HELP netagent_unwell Segments and ports that are not Ready, with their state; always 1

@@ -23,7 +23,8 @@ fn default_pvid() -> BTreeMap<Vid, VlanFlags> {
 /// `vmbr0` with the ports `eth2` and `tap7`.
 pub fn node(filtering: bool) -> Observed {
     let mut observed = fresh();
-    let state = BridgeState { vlan_filtering: Some(filtering), default_pvid: Some(1) };
+    let state =
+        BridgeState { vlan_filtering: Some(filtering), default_pvid: Some(1), snooping: None };
     let address = "10.0.0.5/24".parse().unwrap();
     observed.links.insert(
         name("vmbr0"),
@@ -117,7 +118,11 @@ fn filter_is_switched_on_last() {
 fn filter_that_was_switched_off_is_switched_on_alone() {
     let (mut observed, datapath) = settled();
     let bridge = observed.links.get_mut(&name("oob-br")).unwrap();
-    bridge.kind = Kind::Bridge(BridgeState { vlan_filtering: Some(false), default_pvid: Some(0) });
+    bridge.kind = Kind::Bridge(BridgeState {
+        vlan_filtering: Some(false),
+        default_pvid: Some(0),
+        snooping: None,
+    });
     let text = steps(&desired(OOB), &observed, &datapath);
     assert_eq!(text, "ip link set oob-br type bridge vlan_filtering 1");
 }

@@ -34,6 +34,16 @@ fn port_stays_on_the_bridge_that_it_was_found_on() {
     ");
 }
 
+#[test]
+fn snooping_is_given_back() {
+    let (mut observed, datapath) = managed(true, FILE);
+    let bridge = observed.originals.get_mut(&name("vmbr0")).unwrap();
+    bridge.bridge.as_mut().unwrap().snooping = Some(Snooping::Vlan);
+    let text = steps(&desired("{}"), &observed, &datapath);
+    let back = "ip link set vmbr0 type bridge mcast_snooping 1 mcast_vlan_snooping 1";
+    assert!(text.contains(back), "{text}");
+}
+
 /// While a port has its programs, its policy fits the bridge.
 #[test]
 fn filter_is_given_back_before_the_ports() {
@@ -41,7 +51,11 @@ fn filter_is_given_back_before_the_ports() {
     let (mut observed, _) = managed(false, &on);
     let bridge = observed.links.get_mut(&name("vmbr0")).unwrap();
     bridge.addresses.clear();
-    bridge.kind = Kind::Bridge(BridgeState { vlan_filtering: Some(true), default_pvid: Some(1) });
+    bridge.kind = Kind::Bridge(BridgeState {
+        vlan_filtering: Some(true),
+        default_pvid: Some(1),
+        snooping: None,
+    });
     let datapath = carried_out(&desired(&on), &observed);
     let plan = planned(&desired("{}"), &observed, &datapath);
     let untagged_inside: Vec<_> = changes(&plan)
@@ -66,7 +80,7 @@ fn filter_is_given_back_before_the_ports() {
 #[test]
 fn port_goes_back_to_the_bridge_that_it_came_from() {
     let (mut observed, datapath) = managed(true, FILE);
-    let virbr0 = BridgeState { vlan_filtering: Some(true), default_pvid: Some(1) };
+    let virbr0 = BridgeState { vlan_filtering: Some(true), default_pvid: Some(1), snooping: None };
     observed.links.insert(name("virbr0"), link(50, Kind::Bridge(virbr0)));
     observed.originals.get_mut(&name("tap7")).unwrap().controller = Some(name("virbr0"));
     let file = desired(&FILE.replace("  - { device: tap7, network: plain }", "  []"));
@@ -97,7 +111,11 @@ fn port_keeps_its_vlans_until_the_filter_is_given_back() {
     let without = desired(&on.replace("  - { device: tap7, network: plain }", "  []"));
     let (mut observed, _) = managed(false, &on);
     let bridge = observed.links.get_mut(&name("vmbr0")).unwrap();
-    bridge.kind = Kind::Bridge(BridgeState { vlan_filtering: Some(true), default_pvid: Some(1) });
+    bridge.kind = Kind::Bridge(BridgeState {
+        vlan_filtering: Some(true),
+        default_pvid: Some(1),
+        snooping: None,
+    });
     let tap = observed.links.get_mut(&name("tap7")).unwrap();
     tap.vlans = BTreeMap::from([(vid(100), VlanFlags::default())]);
     let mut datapath = carried_out(&desired(&on), &observed);
@@ -146,7 +164,7 @@ fn vlan_interface_of_a_nic_is_made_again() {
     let original = Original::of(&former, HiddenTags::NONE).with_routes(routes);
     observed.originals.insert(name("eth2.10"), original);
     let ours = |index, kind| Link { alias: Some("netagent".to_owned()), ..link(index, kind) };
-    let state = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) };
+    let state = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0), snooping: None };
     observed.links.insert(bridge.clone(), ours(40, Kind::Bridge(state)));
     let mut tagged = ours(41, Kind::Vlan { parent: Some(bridge.clone()), vid: vid(10) });
     let owned = Address { owned: true, ..Address::default() };
@@ -212,7 +230,13 @@ fn each_former_device_gets_back_what_is_its_own() {
         observed.originals.insert(name(device), Original::of(&link, HIDDEN));
     }
     let ours = |index, kind| Link { alias: Some("netagent".to_owned()), ..link(index, kind) };
-    let state = || Kind::Bridge(BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) });
+    let state = || {
+        Kind::Bridge(BridgeState {
+            vlan_filtering: Some(true),
+            default_pvid: Some(0),
+            snooping: None,
+        })
+    };
     let own = [("10.0.0.5/24", true), ("10.0.0.6/24", true), ("10.0.0.7/24", false)];
     // The address of the NIC, once more, and that of a stranger.
     let of_vlan = [("10.9.0.5/24", true), ("10.9.0.7/24", false), ("10.0.0.5/24", false)];

@@ -54,7 +54,7 @@ fn a_port_waits_for_a_bridge_that_waits_with_what_the_port_needs() {
         (plan.unconfirmed().contains(&name("oob-br")), found(&plan, Code::Blocked))
     };
     assert_eq!(blocked(&observed, Some(9000)), (true, vec![]), "a port needs no MTU");
-    let state = BridgeState { vlan_filtering: Some(true), default_pvid: Some(1) };
+    let state = BridgeState { vlan_filtering: Some(true), default_pvid: Some(1), snooping: None };
     observed.links.get_mut(&name("oob-br")).unwrap().kind = Kind::Bridge(state);
     let text = "port tap7 waits for bridge oob-br, which waits for confirmation";
     assert_eq!(blocked(&observed, None), (true, vec![text.to_owned()]));

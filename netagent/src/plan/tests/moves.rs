@@ -254,7 +254,7 @@ fn an_interface_replaces_those_on_its_bridge_that_nothing_wants() {
     let one = BOND.replace("host: {", "host: { vlan: 10,");
     let two = TWO.replace("10.0.0.5/24", "10.7.0.5/24").replace("10.9.0.5/24", "10.0.0.5/24");
     let mut observed = node();
-    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) };
+    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0), snooping: None };
     let bridge = || Link {
         addresses: [(cidr("10.0.0.5/24"), Address::default())].into(),
         ..link(40, Kind::Bridge(bridge))

@@ -90,7 +90,7 @@ ports:
 /// Two taps on the bridge of an uplink, and one on a bridge of others.
 fn lab() -> Observed {
     let mut observed = fresh();
-    let state = BridgeState { vlan_filtering: Some(true), default_pvid: Some(1) };
+    let state = BridgeState { vlan_filtering: Some(true), default_pvid: Some(1), snooping: None };
     observed.links.insert(name("vmbr0"), link(40, Kind::Bridge(state)));
     for (index, tap) in [(10, "tap8"), (11, "tap9")] {
         observed.links.insert(name(tap), link(index, Kind::Other("tun".to_owned())));

@@ -120,7 +120,7 @@ fn route_that_waited_goes_when_the_one_before_it_is_there() {
     let file = "clusterNetworks: { mgmt: { uplink: { nics: [eth2], bond: { mode: none } }, \
                 host: { address: \"fd00::5/64\" } } }";
     let mut observed = fresh();
-    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) };
+    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0), snooping: None };
     let mut link = link(21, Kind::Bridge(bridge));
     link.addresses.insert(cidr("fd00::5/64"), Address::default());
     link.alias = Some("netagent".to_owned());
@@ -151,7 +151,7 @@ fn nic_below_a_link_that_the_node_lives_on_needs_confirmation() {
 fn addresses_and_routes_of_others_stay_on_the_nodes_interface() {
     let file = "clusterNetworks: { lab: { host: { address: 10.0.0.5/24 } } }";
     let mut observed = fresh();
-    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) };
+    let bridge = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0), snooping: None };
     let mut link = link(21, Kind::Bridge(bridge));
     (link.alias, link.vlans) = (
         Some("netagent".to_owned()),

@@ -10,7 +10,7 @@ use crate::{
         Watch,
         tests::{cidr, in_namespace, name},
     },
-    state::{BridgeState, Kind, VlanFlags},
+    state::{BridgeState, Kind, Snooping, VlanFlags},
 };
 
 const TAGGED: VlanFlags = VlanFlags { pvid: false, untagged: false };
@@ -33,7 +33,8 @@ fn a_vlan_aware_bridge_has_exactly_the_configured_vids() {
                 ])
                 .await;
             let bridge = netlink.link_now("br").await;
-            let state = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0) };
+            let snooping = Some(Snooping::Bridge);
+            let state = BridgeState { vlan_filtering: Some(true), default_pvid: Some(0), snooping };
             assert_eq!(bridge.kind, Kind::Bridge(state));
             assert!(bridge.is_owned() && bridge.up && bridge.vlans.is_empty(), "{bridge:?}");
             assert_eq!(netlink.link_now("vm0").await.vlans, BTreeMap::new(), "no VLAN 1");
@@ -81,7 +82,8 @@ fn a_vlan_aware_bridge_has_exactly_the_configured_vids() {
                     LinkChange::SetDefaultPvid(name("br"), 7),
                 ])
                 .await;
-            let state = BridgeState { vlan_filtering: Some(false), default_pvid: Some(7) };
+            let state =
+                BridgeState { vlan_filtering: Some(false), default_pvid: Some(7), snooping };
             assert_eq!(netlink.link_now("br").await.kind, Kind::Bridge(state));
         })
     });
