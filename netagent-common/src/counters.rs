@@ -63,11 +63,17 @@ pub enum Reason {
     Silent = 21,
     /// An IGMP or MLD query, from a VM that must not be a multicast querier.
     MulticastQuery = 22,
+    /// The source of an IP packet is not an address of the VM.
+    IpSpoofed = 23,
+    /// ARP for an IP address that is not one of the VM's.
+    ArpIpSpoofed = 24,
+    /// Neighbour discovery for an IPv6 address that is not one of the VM's.
+    NdIpSpoofed = 25,
 }
 
 impl Reason {
     /// Every reason, in the order of the discriminants.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 26] = [
         Self::Untagged,
         Self::VlanNotAllowed,
         Self::TaggedOnAccess,
@@ -91,6 +97,9 @@ impl Reason {
         Self::TooLong,
         Self::Silent,
         Self::MulticastQuery,
+        Self::IpSpoofed,
+        Self::ArpIpSpoofed,
+        Self::NdIpSpoofed,
     ];
 
     /// The name in metrics, tables and documents.
@@ -119,6 +128,9 @@ impl Reason {
             Self::TooLong => "too-long",
             Self::Silent => "silent",
             Self::MulticastQuery => "multicast-query",
+            Self::IpSpoofed => "ip-spoofed",
+            Self::ArpIpSpoofed => "arp-ip-spoofed",
+            Self::NdIpSpoofed => "nd-ip-spoofed",
         }
     }
 
@@ -136,6 +148,7 @@ impl Reason {
             Self::DhcpServer => policy::DHCP_GUARD,
             Self::RouterAdvertisement => policy::RA_GUARD,
             Self::MulticastQuery => policy::QUERIER_GUARD,
+            Self::IpSpoofed | Self::ArpIpSpoofed | Self::NdIpSpoofed => policy::IP_GUARD,
             Self::Isolated => policy::ISOLATION,
             Self::BroadcastStorm | Self::MulticastStorm | Self::UnknownStorm => policy::STORM,
             Self::Untagged
@@ -176,7 +189,10 @@ impl Reason {
             | Self::MulticastStorm
             | Self::UnknownStorm
             | Self::Silent
-            | Self::MulticastQuery => matches!(direction, Direction::Receive),
+            | Self::MulticastQuery
+            | Self::IpSpoofed
+            | Self::ArpIpSpoofed
+            | Self::NdIpSpoofed => matches!(direction, Direction::Receive),
             Self::EgressFiltered | Self::Isolated | Self::TooLong => {
                 matches!(direction, Direction::Transmit)
             }

@@ -10,14 +10,16 @@ use core::ops::ControlFlow;
 
 use crate::{
     counters::Reason,
-    policy::{DHCP_GUARD, MAC_GUARD, QUERIER_GUARD, RA_GUARD},
+    policy::{DHCP_GUARD, IP_GUARD, MAC_GUARD, QUERIER_GUARD, RA_GUARD},
 };
 
 mod arp;
 mod ethernet;
 mod ipv4;
 mod ipv6;
+mod owner;
 
+pub use self::owner::Owner;
 pub(crate) use self::{
     arp::sender as arp_sender,
     ethernet::packet,
@@ -27,7 +29,7 @@ pub(crate) use self::{
 };
 
 /// Flags of ports whose frames are looked into.
-pub const GUARDS: u32 = MAC_GUARD | DHCP_GUARD | RA_GUARD | QUERIER_GUARD;
+pub const GUARDS: u32 = MAC_GUARD | DHCP_GUARD | RA_GUARD | QUERIER_GUARD | IP_GUARD;
 
 pub(crate) const IPV4: u16 = 0x0800;
 pub(crate) const ARP: u16 = 0x0806;
@@ -97,21 +99,21 @@ pub(crate) struct Packet {
 }
 
 /// Looks into a frame from a VM; the error is why it is refused. `flags` as in
-/// [`crate::decide::decide`]; `owns` tells whether the VM may use an address.
+/// [`crate::decide::decide`].
 #[inline(always)]
-pub fn check(
-    flags: u32,
-    frame: &(impl Bytes + ?Sized),
-    owns: impl Fn(Mac) -> bool + Copy,
-) -> Result<(), Reason> {
-    if flags & MAC_GUARD != 0 && !owns(frame.read(6).ok_or(Reason::Malformed)?) {
+pub fn check(flags: u32, frame: &(impl Bytes + ?Sized), owner: impl Owner) -> Result<(), Reason> {
+    if flags & MAC_GUARD != 0 && !owner.has_mac(frame.read(6).ok_or(Reason::Malformed)?) {
         return Err(Reason::MacSpoofed);
     }
     let packet = packet(frame)?;
     match packet.protocol {
-        ARP | RARP if flags & MAC_GUARD != 0 => arp::check(frame, packet, owns),
-        IPV4 if flags & (DHCP_GUARD | QUERIER_GUARD) != 0 => ipv4::check(flags, frame, packet),
-        IPV6 => ipv6::check(flags, frame, packet, owns),
+        ARP | RARP if flags & (MAC_GUARD | IP_GUARD) != 0 => {
+            arp::check(flags, frame, packet, owner)
+        }
+        IPV4 if flags & (DHCP_GUARD | QUERIER_GUARD | IP_GUARD) != 0 => {
+            ipv4::check(flags, frame, packet, owner)
+        }
+        IPV6 => ipv6::check(flags, frame, packet, owner),
         _ => Ok(()),
     }
 }

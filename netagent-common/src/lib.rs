@@ -44,6 +44,8 @@ pub const PORT_INDEX_SIZE: u32 = 1 << 16;
 pub const PORT_INDEX_SPILL: u32 = 1024;
 /// Maximum number of listed addresses.
 pub const MAX_MACS: u32 = 16_384;
+/// Maximum number of listed IP prefixes.
+pub const MAX_IPS: u32 = 16_384;
 /// Maximum number of stations in the FDB map. Frames to all others take the bridge.
 pub const MAX_STATIONS: u32 = 16_384;
 /// Buckets of the FDB map, as a power of two: half as many as stations, with five entries each. One

@@ -58,6 +58,8 @@ pub const PEER: u32 = 1 << 23;
 pub const SILENT: u32 = 1 << 24;
 /// The VM must not be a multicast querier.
 pub const QUERIER_GUARD: u32 = 1 << 25;
+/// The VM may only use the listed IP addresses.
+pub const IP_GUARD: u32 = 1 << 26;
 
 /// Flags that few ports have. A program is loaded with the code for the optional flags of its port
 /// only.
@@ -67,6 +69,7 @@ pub const OPTIONAL: u32 = ISOLATION
     | DHCP_GUARD
     | RA_GUARD
     | QUERIER_GUARD
+    | IP_GUARD
     | STORM
     | TUNNEL
     | SERVICES
@@ -196,6 +199,25 @@ pub struct PortMac {
     pub mac: [u8; 6],
 }
 
+/// IP addresses that a VM may use: the data of a key, of whose bits the prefix length counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(C)]
+pub struct PortIp {
+    /// Number of the policy record: the addresses change together with the policy.
+    pub record: u32,
+    /// The address; IPv4 as [`mapped`].
+    pub ip: Ip,
+}
+
+/// An IPv6 address.
+pub type Ip = [u8; 16];
+
+/// An IPv4 address as IPv6 address (RFC 4291 §2.5.5.2).
+#[inline(always)]
+pub const fn mapped([a, b, c, d]: [u8; 4]) -> Ip {
+    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+}
+
 /// The policy record of a device: the value of the port index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(C, align(8))]
@@ -218,7 +240,7 @@ impl PortRef {
 
 #[cfg(feature = "user")]
 mod user {
-    use super::{Policy, PortMac, PortRef};
+    use super::{Policy, PortIp, PortMac, PortRef};
 
     // SAFETY: repr(C), integers only, no padding (asserted in the tests of `decide`).
     unsafe impl aya::Pod for Policy {}
@@ -226,6 +248,8 @@ mod user {
     unsafe impl aya::Pod for PortRef {}
     // SAFETY: as above.
     unsafe impl aya::Pod for PortMac {}
+    // SAFETY: as above.
+    unsafe impl aya::Pod for PortIp {}
 }
 
 #[cfg(test)]

@@ -69,7 +69,7 @@ unsafe extern "C" fn guards(skb: *mut __sk_buff, flags: u32, record: u32) -> u32
     }
     // SAFETY: the context.
     let skb = unsafe { context(skb) };
-    match guard::check(flags, &Skb(&skb), move |mac| maps::owns(record as u16, mac)) {
+    match guard::check(flags, &Skb(&skb), maps::Vm { record: record as u16 }) {
         Ok(()) => 0,
         Err(reason) => reason as u32,
     }

@@ -6,19 +6,19 @@
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
-    btf_maps::{Array, HashMap, PerCpuArray, PerCpuHashMap},
+    btf_maps::{Array, HashMap, LpmTrie, PerCpuArray, PerCpuHashMap, lpm_trie::Key},
     macros::btf_map,
 };
 use netagent_common::{
-    DROPS_PER_PORT, MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, PORT_INDEX_SIZE,
-    PORT_INDEX_SPILL,
+    DROPS_PER_PORT, MAX_BLOCKS, MAX_DROPS, MAX_IPS, MAX_MACS, MAX_PAIRS, MAX_PORTS,
+    PORT_INDEX_SIZE, PORT_INDEX_SPILL,
     counters::{
         ANY_PORT, ANY_VID, Direction, DropKey, DropSlots, DropStats, Reason, VlanStats, add,
         count_in_slot,
     },
-    guard::Mac,
+    guard::{Mac, Owner},
     limit::{MAC_SLOTS, MacSlot, StormState},
-    policy::{Policy, PortMac, PortRef},
+    policy::{Ip, Policy, PortIp, PortMac, PortRef},
     silence::Silence,
 };
 
@@ -63,6 +63,10 @@ static DROP_QUOTA: Array<u32, { MAX_PORTS as usize }> = Array::new();
 #[btf_map]
 static ALLOWED_MACS: HashMap<PortMac, u32, { MAX_MACS as usize }> = HashMap::new();
 
+/// The IP prefixes that VMs may use. The value is the interface index of the port.
+#[btf_map]
+static ALLOWED_IPS: LpmTrie<PortIp, u32, { MAX_IPS as usize }> = LpmTrie::new();
+
 /// The source addresses of a port that has a limit of them.
 #[btf_map]
 static PORT_MACS: Array<[MacSlot; MAC_SLOTS], { MAX_PORTS as usize }> = Array::new();
@@ -92,11 +96,23 @@ pub fn policy(ifindex: u32) -> Option<&'static Policy> {
     POLICY.get(record)
 }
 
-/// Whether a VM may use an address: the address is listed for the policy record that the program
-/// read.
-#[inline(always)]
-pub fn owns(record: u16, mac: Mac) -> bool {
-    ALLOWED_MACS.get_ptr(&PortMac { record, mac }).is_some()
+/// The VM of a port, by the policy record that the program read.
+#[derive(Clone, Copy)]
+pub struct Vm {
+    pub record: u16,
+}
+
+impl Owner for Vm {
+    #[inline(always)]
+    fn has_mac(self, mac: Mac) -> bool {
+        ALLOWED_MACS.get_ptr(&PortMac { record: self.record, mac }).is_some()
+    }
+
+    #[inline(always)]
+    fn has_ip(self, ip: Ip) -> bool {
+        let all = 8 * size_of::<PortIp>() as u32;
+        ALLOWED_IPS.get(&Key::new(all, PortIp { record: self.record.into(), ip })).is_some()
+    }
 }
 
 /// The slots of a port's source addresses, shared between CPUs.

@@ -1,6 +1,7 @@
 //! The datapath: programs, maps and counters of one pin directory. Uses aya and the kernel's BPF,
 //! not netlink.
 
+mod allowed;
 mod attach;
 mod batch;
 pub mod clock;

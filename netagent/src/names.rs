@@ -197,6 +197,36 @@ impl FromStr for Subnet {
     }
 }
 
+/// IP addresses that a VM may use: one, or all of a prefix, such as 10.0.0.5, 10.1.0.0/16 or
+/// fe80::/10.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Addresses(pub Cidr);
+
+impl FromStr for Addresses {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let complaint =
+            |_| format!("{text:?} is not an IP address or prefix (10.0.0.5, fd00::/64)");
+        if text.ends_with("/0") {
+            return Err(format!("{text:?} is every address: remove the list to allow them"));
+        }
+        if text.contains('/') {
+            let Subnet(cidr) = text.parse()?;
+            return Ok(Self(cidr));
+        }
+        let address: IpAddr = text.parse().map_err(complaint)?;
+        let cidr = format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 });
+        cidr.parse().map(Self)
+    }
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// Serializes types as text in JSON, and gives the schema of the text.
 macro_rules! text {
     ($($type:ident: $schema:tt,)+) => { $(
@@ -231,6 +261,7 @@ macro_rules! text {
 text! {
     IfName: { "type": "string", "minLength": 1, "maxLength": 15, "pattern": "^[!-.0-9;-~]+$" },
     Mac: { "type": "string", "pattern": "^([0-9A-Fa-f]{2}:){5}[0-9A-Fa-f]{2}$" },
+    Addresses: { "type": "string", "pattern": "^[0-9A-Fa-f:.]+(/[0-9]{1,3})?$" },
 }
 
 #[cfg(test)]

@@ -26,6 +26,7 @@ networks:
       dhcpGuard: true
       raGuard: true
       mcastQuerierGuard: true
+      addresses: 10.0.0.0/8
       maxMacs: 4
       storm: { broadcast: 100, multicast: 100, unknown: 100 }
   nonzero: { clusterNetwork: oob, vlan: 101, priorityTags: if-nonzero }
@@ -44,6 +45,7 @@ ports:
   - { device: vm10, network: trunk, silent: true }
   - { device: vm12, network: all, silent: true }
   - { device: vm13, network: plain, security: { mcastQuerierGuard: true } }
+  - { device: vm14, network: plain, security: { addresses: [10.0.0.5, 'fd00::/64'] } }
 ";
 const QINQ: &str = "
   qinq: { clusterNetwork: oob, qinq: 300, customerVids: 1-10, security: { maxMacs: 4, raGuard: true } }
@@ -57,7 +59,7 @@ fn works(filtering: &str) {
         return;
     }
     let (node, others) = (Node::new(), Netns::new("others"));
-    for name in ["eth2".to_owned()].into_iter().chain((1..=13).map(|vm| format!("vm{vm}"))) {
+    for name in ["eth2".to_owned()].into_iter().chain((1..=14).map(|vm| format!("vm{vm}"))) {
         node.netns.veth(&name, &others, &name);
     }
     // The kernel must be able to push a tag over another.

@@ -195,6 +195,59 @@ fn vm_is_neither_a_dhcp_server_nor_a_router() {
     assert_eq!(lab.drops("vm-a", "router-advertisement"), 2);
 }
 
+/// With its own MAC address, a VM cannot take the IP address of another station.
+#[test]
+fn vm_claims_no_ip_address_of_another() {
+    let lab = Lab::new([r#"addresses: [10.0.0.5, 10.0.8.0/24, "fd00::/64"]"#, ""]);
+    let ip = |source: [u8; 4]| {
+        let header = [0x45, 0, 0, 20, 0, 0, 0, 0, 64, 6, 0, 0];
+        frame(VM, 0x0800, &[&header[..], &source, &[10, 0, 0, 1]].concat())
+    };
+    let arp = |sender: [u8; 4], target: [u8; 4]| {
+        let header = [0, 1, 8, 0, 6, 4, 0, 2];
+        frame(VM, 0x0806, &[&header[..], &VM, &sender, &[0; 6], &target].concat())
+    };
+    let discovery = |source: [u8; 16], kind: u8, target: [u8; 16]| {
+        let message = [&[kind, 0, 0, 0, 0, 0, 0, 0][..], &target].concat();
+        let mut frame = ipv6(58, &message);
+        frame.payload[8..24].copy_from_slice(&source);
+        frame
+    };
+    let own = [0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
+    let other = [0xfd, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+    let link_local = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 0xa];
+    let router = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+    let frames = [
+        ip([10, 0, 0, 5]),
+        ip([10, 0, 8, 9]),
+        ip([0; 4]),
+        ip([10, 0, 0, 1]),
+        ip([10, 0, 9, 0]),
+        arp([10, 0, 0, 5], [10, 0, 0, 1]),
+        arp([10, 0, 0, 1], [10, 0, 0, 5]),
+        arp([0; 4], [10, 0, 0, 5]),
+        arp([0; 4], [10, 0, 0, 1]),
+        discovery(own, 135, other),
+        discovery(link_local, 136, own),
+        discovery(own, 136, other),
+        discovery([0; 16], 135, link_local),
+        discovery([0; 16], 135, router),
+        discovery(router, 134, own),
+        discovery(other, 128, own),
+    ];
+    assert_eq!(passed(&lab, &lab.wire, &frames), [0, 1, 2, 5, 7, 9, 10, 12]);
+    let drops = ["ip-spoofed", "arp-ip-spoofed", "nd-ip-spoofed"];
+    assert_eq!(drops.map(|reason| lab.drops("vm-a", reason)), [4, 2, 2]);
+    // The list changes with the policy, and goes with it.
+    lab.node.apply(&config(["addresses: 10.0.0.1", ""]));
+    assert_eq!(passed(&lab, &lab.wire, &frames), [2, 3, 6, 8, 12]);
+    lab.node.apply(&config(["", ""]));
+    assert_eq!(passed(&lab, &lab.wire, &frames).len(), frames.len());
+    let pin = lab.node.pin("maps/ALLOWED_IPS");
+    let left = lab.node.netns.json(&format!("bpftool -j map dump pinned {pin}"));
+    assert_eq!(left.as_array().unwrap().len(), 0, "{left}");
+}
+
 /// The bridge takes a later fragment of IGMP for a whole message.
 #[test]
 fn vm_is_no_multicast_querier() {

@@ -4,8 +4,8 @@
 use netagent_common::{
     counters::Direction,
     decide::{Headers, Verdict, decide},
-    guard,
-    policy::{self, Policy},
+    guard::{self, Mac, Owner},
+    policy::{self, Ip, Policy},
     vlan,
 };
 
@@ -222,6 +222,20 @@ fn frame(rng: &mut Rng, length: usize) -> Vec<u8> {
     bytes
 }
 
+/// A VM that may use all addresses.
+#[derive(Clone, Copy)]
+struct Anybody;
+
+impl Owner for Anybody {
+    fn has_mac(self, _: Mac) -> bool {
+        true
+    }
+
+    fn has_ip(self, _: Ip) -> bool {
+        true
+    }
+}
+
 /// The verdict of the decision for a frame whose outer tag is in the bytes.
 fn passes(policy: &Policy, bytes: &[u8]) -> bool {
     let word = |at: usize| bytes.get(at..at + 2).map(|pair| u16::from_be_bytes([pair[0], pair[1]]));
@@ -235,8 +249,7 @@ fn passes(policy: &Policy, bytes: &[u8]) -> bool {
         (false, ..) => plain,
     };
     let verdict = decide(policy, policy.flags, headers, Direction::Receive);
-    let refused = || {
-        policy.flags & guard::GUARDS != 0 && guard::check(policy.flags, bytes, |_| true).is_err()
-    };
+    let refused =
+        || policy.flags & guard::GUARDS != 0 && guard::check(policy.flags, bytes, Anybody).is_err();
     matches!(verdict, Verdict::Pass(..)) && !refused()
 }

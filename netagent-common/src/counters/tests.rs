@@ -38,7 +38,7 @@ fn discriminants_are_positions() {
         assert_eq!(reason as usize, position);
         assert_eq!(Reason::from_u16(reason as u16), Some(reason));
     }
-    assert_eq!(Reason::from_u16(23), None);
+    assert_eq!(Reason::from_u16(26), None);
 }
 
 #[test]
@@ -58,12 +58,13 @@ fn a_name_is_that_of_the_variant() {
 }
 
 /// The reasons of a flag: a port drops for none of them without it. All others need none.
-const OF_FLAGS: [(u32, &[Reason]); 8] = [
+const OF_FLAGS: [(u32, &[Reason]); 9] = [
     (policy::MAC_GUARD, &[Reason::MacSpoofed, Reason::ArpSpoofed, Reason::NdSpoofed]),
     (policy::MAC_LIMIT, &[Reason::MacLimit]),
     (policy::DHCP_GUARD, &[Reason::DhcpServer]),
     (policy::RA_GUARD, &[Reason::RouterAdvertisement]),
     (policy::QUERIER_GUARD, &[Reason::MulticastQuery]),
+    (policy::IP_GUARD, &[Reason::IpSpoofed, Reason::ArpIpSpoofed, Reason::NdIpSpoofed]),
     (policy::ISOLATION, &[Reason::Isolated]),
     (policy::STORM, &[Reason::BroadcastStorm, Reason::MulticastStorm, Reason::UnknownStorm]),
     (policy::SILENT, &[Reason::Silent]),

@@ -2,8 +2,11 @@
 
 use core::ops::RangeInclusive;
 
-use super::{Bytes, Mac, Packet, before};
-use crate::counters::Reason;
+use super::{Bytes, Mac, Owner, Packet, before, owner::has_v4};
+use crate::{
+    counters::Reason,
+    policy::{IP_GUARD, MAC_GUARD},
+};
 
 /// Bytes of a message; behind it may be padding.
 const MESSAGE: usize = 28;
@@ -17,11 +20,25 @@ const OPERATIONS: RangeInclusive<u8> = 1..=9;
 
 #[inline(always)]
 pub fn check(
+    flags: u32,
     frame: &(impl Bytes + ?Sized),
     packet: Packet,
-    owns: impl Fn(Mac) -> bool,
+    owner: impl Owner,
 ) -> Result<(), Reason> {
-    if owns(sender(frame, packet)?) { Ok(()) } else { Err(Reason::ArpSpoofed) }
+    let mac = sender(frame, packet)?;
+    if flags & MAC_GUARD != 0 && !owner.has_mac(mac) {
+        return Err(Reason::ArpSpoofed);
+    }
+    if flags & IP_GUARD == 0 {
+        return Ok(());
+    }
+    // The sender's, the target's Ethernet address, the target's.
+    let [a, b, c, d, _, _, _, _, _, _, target @ ..] =
+        before::<14>(packet.end, frame, packet.start + 14)?;
+    let sender = [a, b, c, d];
+    // A probe has no sender, and makes another station give up the address (RFC 5227 §2.1.1).
+    let about = if sender == [0; 4] { target } else { sender };
+    if has_v4(owner, about) { Ok(()) } else { Err(Reason::ArpIpSpoofed) }
 }
 
 /// The sender's hardware address. It is elsewhere if addresses have other lengths: no stack sends

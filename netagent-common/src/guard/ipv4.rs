@@ -1,9 +1,9 @@
-//! IPv4: DHCP servers, and multicast queriers.
+//! IPv4: sources, DHCP servers, and multicast queriers.
 
-use super::{Bytes, IGMP, Packet, UDP, before, ports};
+use super::{Bytes, IGMP, Owner, Packet, UDP, before, owner::has_v4, ports};
 use crate::{
     counters::Reason,
-    policy::{DHCP_GUARD, QUERIER_GUARD},
+    policy::{DHCP_GUARD, IP_GUARD, QUERIER_GUARD},
 };
 
 /// Bytes of a header without options.
@@ -17,12 +17,21 @@ const QUERY: u8 = 0x11;
 /// The total length of other packets does not matter: that of a TCP segment which a device will cut
 /// may be 0, as it does not fit (BIG TCP).
 #[inline(always)]
-pub fn check(flags: u32, frame: &(impl Bytes + ?Sized), packet: Packet) -> Result<(), Reason> {
+pub fn check(
+    flags: u32,
+    frame: &(impl Bytes + ?Sized),
+    packet: Packet,
+    owner: impl Owner,
+) -> Result<(), Reason> {
     let start = packet.start;
     let [first, _, a, b, _, _, c, d, _, protocol] = before::<10>(packet.end, frame, start)?;
     let header = usize::from(first & 0xf) * 4;
     if first >> 4 != 4 || header < HEADER {
         return Err(Reason::Malformed);
+    }
+    // In every fragment.
+    if flags & IP_GUARD != 0 && !has_v4(owner, before(packet.end, frame, start + 12)?) {
+        return Err(Reason::IpSpoofed);
     }
     // The ports are in the first fragment. A later one begins eight bytes behind them at least: it
     // can neither hold them nor replace them (RFC 1858, RFC 3128), and without the first it comes

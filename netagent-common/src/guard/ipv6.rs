@@ -1,10 +1,10 @@
-//! IPv6: router advertisements, DHCPv6 servers, multicast queriers, and the link-layer addresses of
+//! IPv6: sources, router advertisements, DHCPv6 servers, multicast queriers, and the link-layer addresses of
 //! neighbour discovery.
 
-use super::{Bytes, Mac, Packet, UDP, before, ports};
+use super::{Bytes, Owner, Packet, UDP, before, owner::has_v6, ports};
 use crate::{
     counters::Reason,
-    policy::{DHCP_GUARD, MAC_GUARD, QUERIER_GUARD, RA_GUARD},
+    policy::{DHCP_GUARD, IP_GUARD, MAC_GUARD, QUERIER_GUARD, RA_GUARD},
 };
 
 mod chain;
@@ -26,8 +26,16 @@ pub fn check(
     flags: u32,
     frame: &(impl Bytes + ?Sized),
     packet: Packet,
-    owns: impl Fn(Mac) -> bool + Copy,
+    owner: impl Owner,
 ) -> Result<(), Reason> {
+    let mut is_nobody = false;
+    if flags & IP_GUARD != 0 {
+        let source = before(packet.end, frame, packet.start + 8)?;
+        if !has_v6(owner, frame, source)? {
+            return Err(Reason::IpSpoofed);
+        }
+        is_nobody = source == [0; 16];
+    }
     let Some(upper) = upper_layer(frame, packet)? else { return Ok(()) };
     if upper.protocol == UDP && flags & DHCP_GUARD != 0 {
         // RFC 8415 §7.2: servers and relays listen on 547, clients on 546.
@@ -45,12 +53,23 @@ pub fn check(
     if flags & QUERIER_GUARD != 0 && kind == LISTENER_QUERY {
         return Err(Reason::MulticastQuery);
     }
-    if flags & (MAC_GUARD | RA_GUARD) == 0 || !(ROUTER_SOLICITATION..=REDIRECT).contains(&kind) {
+    if flags & (MAC_GUARD | RA_GUARD | IP_GUARD) == 0
+        || !(ROUTER_SOLICITATION..=REDIRECT).contains(&kind)
+    {
         return Ok(());
     }
     // RFC 6980 §5: nodes do not send these in fragments, and ignore them.
     if upper.in_fragment {
         return Err(Reason::Malformed);
+    }
+    // Without a source, a solicitation makes another station give up the address (RFC 4862 §5.4.3).
+    let is_about_sender =
+        kind == NEIGHBOUR_ADVERTISEMENT || kind == NEIGHBOUR_SOLICITATION && is_nobody;
+    if flags & IP_GUARD != 0 && is_about_sender {
+        let target = before(upper.end, frame, upper.start + 8)?;
+        if !has_v6(owner, frame, target)? {
+            return Err(Reason::NdIpSpoofed);
+        }
     }
     if flags & MAC_GUARD == 0 {
         return Ok(());
@@ -62,5 +81,5 @@ pub fn check(
         REDIRECT => return Ok(()),
         _ => 24,
     };
-    options::check(frame, upper.start + header, upper.end, owns)
+    options::check(frame, upper.start + header, upper.end, owner)
 }

@@ -3,15 +3,32 @@
 extern crate std;
 
 use super::*;
+use crate::policy::{Ip, mapped};
 
+mod ips;
 mod kinds;
 mod refused;
 
 const OWN: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const OTHER: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
+/// The VM, with 10.0.0.5, 10.0.8.0/24 and 2001:db8::/64.
+#[derive(Clone, Copy)]
+struct Vm;
+
+impl Owner for Vm {
+    fn has_mac(self, mac: Mac) -> bool {
+        mac == OWN
+    }
+
+    fn has_ip(self, ip: Ip) -> bool {
+        let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0];
+        ip == mapped([10, 0, 0, 5]) || ip[..15] == mapped([10, 0, 8, 0])[..15] || ip[..8] == v6
+    }
+}
+
 fn verdict(flags: u32, frame: &[u8]) -> Option<Reason> {
-    check(flags, frame, |mac| mac == OWN).err()
+    check(flags, frame, Vm).err()
 }
 
 /// A frame from `source` with `parts` behind the addresses.

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Every flag, from the lowest bit.
-const FLAGS: [u32; 26] = [
+const FLAGS: [u32; 27] = [
     ADMIT_UNTAGGED,
     ADMIT_TAGGED,
     PVID_TAGGED,
@@ -30,6 +30,7 @@ const FLAGS: [u32; 26] = [
     PEER,
     SILENT,
     QUERIER_GUARD,
+    IP_GUARD,
 ];
 
 #[test]
@@ -42,10 +43,10 @@ fn each_flag_has_a_bit_of_its_own_which_it_keeps() {
 /// The others are flags of nearly all ports, or of the agent, or cost a program nothing.
 #[test]
 fn the_optional_flags_are_those_of_few_ports() {
-    let few = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 22, 24, 25];
+    let few = [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 22, 24, 25, 26];
     let optional = FLAGS.into_iter().filter(|flag| OPTIONAL & flag != 0);
     assert!(optional.eq(few.map(|bit| 1 << bit)), "{OPTIONAL:b}");
-    assert_eq!(OPTIONAL.count_ones(), 13);
+    assert_eq!(OPTIONAL.count_ones(), 14);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     bond::{AdSelect, ArpValidate, FailOverMac, LacpRate, XmitHashPolicy},
     intent::{Native, Tpid},
-    names::{Cidr, IfName, Mac, Subnet},
+    names::{Addresses, Cidr, IfName, Mac, Subnet},
     state::{Admit, FastPath, Filtering, PriorityTags, Snooping},
     vids::VidSet,
 };
@@ -246,6 +246,10 @@ pub struct SecurityKeys {
     /// On a port: the only MAC addresses that the VM may use: as source, as sender in ARP and RARP,
     /// and in IPv6 neighbour discovery. Default: any.
     pub macs: Option<List<Mac>>,
+    /// The only IP addresses that the VM may use, up to 64 addresses and prefixes: as source, in ARP
+    /// and in IPv6 neighbour discovery. The link-local IPv6 address that follows from the source
+    /// MAC address (EUI-64) need not be listed. Default: any.
+    pub addresses: Option<List<Addresses>>,
     /// Maximum number of MAC addresses that a VM may use within 5 minutes, 1 to 32. Default: no
     /// limit.
     pub max_macs: Option<Scalar<MacLimit>>,

@@ -212,6 +212,7 @@ fn port(keys: PortKeys) -> PortIntent<PortDevice> {
 fn security(keys: Option<SecurityKeys>) -> SecurityIntent {
     let SecurityKeys {
         macs,
+        addresses,
         max_macs,
         dhcp_guard,
         ra_guard,
@@ -223,6 +224,7 @@ fn security(keys: Option<SecurityKeys>) -> SecurityIntent {
     let StormKeys { broadcast, multicast, unknown } = storm.unwrap_or_default();
     SecurityIntent {
         macs: macs.map(|List(macs)| macs),
+        addresses: addresses.map(|List(addresses)| addresses),
         max_macs: scalar(max_macs).map(|limit| limit.0),
         dhcp_guard: scalar(dhcp_guard),
         ra_guard: scalar(ra_guard),

@@ -11,7 +11,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::{
     bond::{AdSelect, ArpValidate, FailOverMac, LacpRate, Mode, XmitHashPolicy},
     intent::{MAC_LIMIT, MTU, Native, RATE, Tpid},
-    names::{Cidr, Family, IfName, Mac, Subnet},
+    names::{Addresses, Cidr, Family, IfName, Mac, Subnet},
     pattern::DevicePattern,
     state::{Admit, FastPath, Filtering, PriorityTags, Snooping},
     vids::{VidSet, parse_vid},
@@ -41,7 +41,7 @@ macro_rules! from_json {
     )+ };
 }
 
-from_json!(IfName, Mac);
+from_json!(IfName, Mac, Addresses);
 
 /// Scalars whose text is that of `FromStr`, and their schemas.
 macro_rules! from_str {

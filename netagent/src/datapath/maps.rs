@@ -8,20 +8,20 @@ use anyhow::{Context as _, Result, bail};
 use aya::{
     Pod,
     maps::{
-        Array, DevMap, HashMap, IterableMap as _, Map, MapData, MapInfo, MapType, PerCpuArray,
-        PerCpuHashMap, PerCpuValues,
+        Array, DevMap, HashMap, IterableMap as _, LpmTrie, Map, MapData, MapInfo, MapType,
+        PerCpuArray, PerCpuHashMap, PerCpuValues, lpm_trie::Key,
     },
     util::nr_cpus,
 };
 use netagent_common::{
-    BUCKETS, MAX_BLOCKS, MAX_DROPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, NIC_SLOTS, PORT_INDEX_SIZE,
-    PORT_INDEX_SPILL,
+    BUCKETS, MAX_BLOCKS, MAX_DROPS, MAX_IPS, MAX_MACS, MAX_PAIRS, MAX_PORTS, NIC_SLOTS,
+    PORT_INDEX_SIZE, PORT_INDEX_SPILL,
     counters::{
         ANY_PORT, ANY_VID, Direction, DropStats, RawDropKey, RawDropSlots, Reason, VlanStats,
     },
     forward::{FdbBucket, Fresh, PathStats},
     limit::{MAC_SLOTS, MacSlot, StormState},
-    policy::{Policy, PortMac, PortRef},
+    policy::{Policy, PortIp, PortMac, PortRef},
     sample::{RING_BYTES, SampleFilter, Unsampled, WINDOWS, Window},
     silence::Silence,
 };
@@ -50,7 +50,7 @@ const fn spec<K, V>(name: &'static str, kind: MapType, entries: u32) -> Spec {
 }
 
 /// The definitions in netagent-ebpf/src/maps.rs, forward.rs and drops.rs, and by aya-log-ebpf.
-const SPECS: [Spec; 22] = [
+const SPECS: [Spec; 23] = [
     Spec {
         flags: BPF_F_MMAPABLE,
         ..spec::<u32, PortRef>("PORT_INDEX", MapType::Array, PORT_INDEX_SIZE)
@@ -63,6 +63,7 @@ const SPECS: [Spec; 22] = [
     spec::<RawDropKey, DropStats>("MORE_DROPS", MapType::PerCpuHash, MAX_DROPS),
     spec::<u32, u32>("DROP_QUOTA", MapType::Array, MAX_PORTS),
     spec::<PortMac, u32>("ALLOWED_MACS", MapType::Hash, MAX_MACS),
+    spec::<Key<PortIp>, u32>("ALLOWED_IPS", MapType::LpmTrie, MAX_IPS),
     spec::<u32, [MacSlot; MAC_SLOTS]>("PORT_MACS", MapType::Array, MAX_PORTS),
     spec::<u32, StormState>("STORM", MapType::Array, MAX_PORTS),
     spec::<u32, Silence>("SILENCE", MapType::Array, MAX_PORTS),
@@ -158,6 +159,8 @@ pub struct Maps {
     pub quota: Array<MapData, u32>,
     /// Addresses that VMs may use, with the interface index of their port.
     pub allowed_macs: HashMap<MapData, PortMac, u32>,
+    /// IP prefixes that VMs may use, with the interface index of their port.
+    pub allowed_ips: LpmTrie<MapData, PortIp, u32>,
     /// Source addresses of ports that have a limit of them.
     pub port_macs: Array<MapData, [MacSlot; MAC_SLOTS]>,
     /// State of the limits of ports.
@@ -187,6 +190,7 @@ impl Maps {
             more_drops: open("MORE_DROPS")?.try_into()?,
             quota: open("DROP_QUOTA")?.try_into()?,
             allowed_macs: open("ALLOWED_MACS")?.try_into()?,
+            allowed_ips: open("ALLOWED_IPS")?.try_into()?,
             port_macs: open("PORT_MACS")?.try_into()?,
             storm: open("STORM")?.try_into()?,
             silence: Silences::open(pins)?,

@@ -5,14 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
 use netagent_common::{
-    MAX_MACS, MAX_PAIRS, MAX_PORTS,
+    MAX_PAIRS, MAX_PORTS,
     counters::RawDropKey,
     forward::PathStats,
-    policy::{FAST_XDP, Policy, PortMac, UPLINK, XDP_REFUSED},
+    policy::{FAST_XDP, Policy, UPLINK, XDP_REFUSED},
     vlan::Vid,
 };
 
 use super::{
+    allowed::{self, Allowed},
     batch,
     grace::wait_for_programs,
     index::{self, point, unpoint},
@@ -20,7 +21,7 @@ use super::{
     pairs::{self, Free, Pairs},
 };
 use crate::{
-    names::{IfName, Mac},
+    names::IfName,
     state::{Observed, PortPolicy, Storm},
 };
 
@@ -39,7 +40,7 @@ pub struct PortEntry {
 
 impl PortEntry {
     /// The policy that the programs apply, with the addresses that the VM may use.
-    fn policy(&self, macs: BTreeSet<Mac>, links: &Observed) -> PortPolicy {
+    fn policy(&self, Allowed { macs, addresses }: Allowed, links: &Observed) -> PortPolicy {
         let policy = &self.policy;
         let set = |has: &dyn Fn(u16) -> bool| {
             (0..4096).filter(|vid| has(*vid)).filter_map(Vid::new).collect()
@@ -54,6 +55,7 @@ impl PortEntry {
             allowed: set(&|vid| policy.allows(vid)),
             services: set(&|vid| policy.is_service(vid)),
             macs,
+            addresses,
             mac_limit: policy.mac_limit,
             storm: Storm {
                 broadcast: policy.broadcast_limit,
@@ -83,17 +85,14 @@ pub struct Table {
     pub ports: BTreeMap<IfName, PortEntry>,
     /// The addresses that VMs may use, by policy record. An agent that was killed may have left
     /// addresses of a record that is not in use.
-    allowed_macs: BTreeMap<u16, BTreeSet<Mac>>,
+    allowed: BTreeMap<u16, Allowed>,
 }
 
 impl Table {
     /// Reads the maps.
     pub fn read(maps: &Maps) -> Result<Self> {
         let by_record = index::read(maps)?;
-        let mut allowed_macs: BTreeMap<u16, BTreeSet<Mac>> = BTreeMap::new();
-        batch::each(&maps.allowed_macs, usize::MAX, |PortMac { record, mac }, _| {
-            allowed_macs.entry(record).or_default().insert(Mac(mac));
-        })?;
+        let allowed = allowed::read(maps)?;
         let records = by_record.last_key_value().map_or(0, |(record, _)| *record as usize + 1);
         let mut policies = BTreeMap::new();
         batch::each(&maps.policy, records, |record, policy: Policy| {
@@ -111,7 +110,7 @@ impl Table {
                 ports.insert(device, PortEntry { record, policy, pairs, nics });
             }
         }
-        Ok(Self { ports, allowed_macs })
+        Ok(Self { ports, allowed })
     }
 
     /// Sets the policy of a port. Programs see the old or the new policy: the switch is one store.
@@ -183,7 +182,8 @@ impl Table {
 
         let nics = wanted.nics.clone();
         let entry = PortEntry { record, policy, pairs, nics };
-        let entry = self.switch_to(maps, device, entry, &wanted.macs)?;
+        let allowed = Allowed::of(wanted);
+        let entry = self.switch_to(maps, device, entry, &allowed)?;
         let Some(old) = old else { return Ok(()) };
         pairs::trim(maps, &old.policy.blocks, &counted, &mut entry.pairs)
     }
@@ -195,10 +195,10 @@ impl Table {
         maps: &mut Maps,
         device: &IfName,
         new: PortEntry,
-        allowed: &BTreeSet<Mac>,
+        allowed: &Allowed,
     ) -> Result<&mut PortEntry> {
         let PortEntry { record, policy, nics, .. } = &new;
-        self.allow_macs(maps, policy, allowed)?;
+        self.allow(maps, policy, allowed)?;
         let number = u32::from(policy.port);
         // The device map has the device while any policy lets XDP forward to it.
         let supports_xdp = policy.flags & (UPLINK | FAST_XDP) == FAST_XDP;
@@ -216,7 +216,7 @@ impl Table {
         }
         if old.is_some() {
             wait_for_programs();
-            self.forget_macs(maps, u16::try_from(record ^ 1)?)?;
+            self.forget_allowed(maps, u16::try_from(record ^ 1)?)?;
         }
         if !supports_xdp {
             let no_device = 0;
@@ -235,7 +235,7 @@ impl Table {
         let Some(mut entry) = self.ports.get(device).filter(differs).cloned() else {
             return Ok(());
         };
-        let allowed = self.allowed_macs.get(&entry.policy.record).cloned().unwrap_or_default();
+        let allowed = self.allowed.get(&entry.policy.record).cloned().unwrap_or_default();
         entry.record ^= 1;
         entry.policy.record = u16::try_from(entry.record)?;
         entry.policy.flags ^= XDP_REFUSED;
@@ -254,7 +254,7 @@ impl Table {
         let vids: Vec<u16> = entry.pairs.keys().copied().collect();
         pairs::drop(maps, &policy.blocks, &mut entry.pairs, &vids)?;
         self.ports.remove(device);
-        self.forget_macs(maps, policy.record)?;
+        self.forget_allowed(maps, policy.record)?;
         let number = u32::from(policy.port);
         maps.xdp_ports.set(number, 0, None, 0).context("remove the port from XDP_PORTS")?;
         reset(maps, &BTreeSet::from([policy.port]))
@@ -264,7 +264,7 @@ impl Table {
     /// has, and counters and limits of port numbers that are not in use.
     pub fn tidy(&mut self, maps: &mut Maps) -> Result<()> {
         for entry in self.ports.values_mut() {
-            let counted = entry.policy(BTreeSet::new(), &Observed::default()).counted_vids();
+            let counted = entry.policy(Allowed::default(), &Observed::default()).counted_vids();
             pairs::trim(maps, &entry.policy.blocks, &counted, &mut entry.pairs)?;
         }
         let used: BTreeSet<u16> = self.ports.values().map(|entry| entry.policy.port).collect();
@@ -279,36 +279,19 @@ impl Table {
 
     /// The policy of a port, as the programs apply it.
     pub fn policy(&self, entry: &PortEntry, links: &Observed) -> PortPolicy {
-        let macs = self.allowed_macs.get(&entry.policy.record).cloned();
-        entry.policy(macs.unwrap_or_default(), links)
+        let allowed = self.allowed.get(&entry.policy.record).cloned();
+        entry.policy(allowed.unwrap_or_default(), links)
     }
 
     /// Adds a VM's addresses for a policy record that no program reads yet.
-    fn allow_macs(
-        &mut self,
-        maps: &mut Maps,
-        policy: &Policy,
-        allowed: &BTreeSet<Mac>,
-    ) -> Result<()> {
-        self.forget_macs(maps, policy.record)?;
-        let listed = self.allowed_macs.entry(policy.record).or_default();
-        for Mac(mac) in allowed {
-            let key = PortMac { record: policy.record, mac: *mac };
-            maps.allowed_macs.insert(&key, &policy.ifindex, 0).with_context(|| {
-                format!("add an allowed address (the node has room for {MAX_MACS}): list fewer in security.macs")
-            })?;
-            listed.insert(Mac(*mac));
-        }
-        Ok(())
+    fn allow(&mut self, maps: &mut Maps, policy: &Policy, allowed: &Allowed) -> Result<()> {
+        self.forget_allowed(maps, policy.record)?;
+        allowed.add(maps, policy, self.allowed.entry(policy.record).or_default())
     }
 
     /// Removes the addresses of a policy record that no program reads any more.
-    fn forget_macs(&mut self, maps: &mut Maps, record: u16) -> Result<()> {
-        for Mac(mac) in self.allowed_macs.remove(&record).unwrap_or_default() {
-            let key = PortMac { record, mac };
-            maps.allowed_macs.remove(&key).context("remove an allowed address")?;
-        }
-        Ok(())
+    fn forget_allowed(&mut self, maps: &mut Maps, record: u16) -> Result<()> {
+        self.allowed.remove(&record).unwrap_or_default().remove(maps, record)
     }
 
     fn free_port(&self) -> Result<u32> {

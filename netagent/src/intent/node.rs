@@ -75,7 +75,7 @@ impl Node {
         let claims = segment::claims(site, intent);
         self.claims.check(&claims)?;
         if let Some(uplink) = &segment.uplink {
-            let need = Room::of_port(segment.vids.len(), 0);
+            let need = Room::of_port(segment.vids.len(), &Security::default());
             self.room = self.room.with(need, &uplink.device, "")?;
         }
         self.claims.grant(claims);
@@ -172,7 +172,7 @@ impl Node {
         };
         self.claims.check(std::slice::from_ref(&claim))?;
         let port = self.port(site, intent)?;
-        let need = Room::of_port(port.vids.len(), port.security.macs.len());
+        let need = Room::of_port(port.vids.len(), &port.security);
         self.room = self.room.with(need, device, "device")?;
         self.claims.grant(vec![claim]);
         self.ports.insert(device.clone(), port);

@@ -2,9 +2,10 @@
 
 use std::fmt::Display;
 
-use netagent_common::{MAX_MACS, MAX_PAIRS, MAX_PORTS};
+use netagent_common::{MAX_IPS, MAX_MACS, MAX_PAIRS, MAX_PORTS};
 
 use super::problem::Problem;
+use crate::state::Security;
 
 /// Map entries: those of one item, or of all accepted items.
 #[derive(Clone, Copy, Default)]
@@ -15,13 +16,16 @@ pub struct Room {
     pub pairs: usize,
     /// MAC addresses of allow-lists.
     pub macs: usize,
+    /// IP addresses and prefixes of allow-lists.
+    pub addresses: usize,
 }
 
 impl Room {
     /// The room of a port, whether or not its device exists. Its link-local frames have a counter
     /// of their own.
-    pub fn of_port(vids: usize, macs: usize) -> Self {
-        Self { ports: 1, pairs: vids + 1, macs }
+    pub fn of_port(vids: usize, security: &Security) -> Self {
+        let Security { macs, addresses, .. } = security;
+        Self { ports: 1, pairs: vids + 1, macs: macs.len(), addresses: addresses.len() }
     }
 
     /// The room of additional VIDs of a port.
@@ -36,6 +40,7 @@ impl Room {
             ports: self.ports + need.ports,
             pairs: self.pairs + need.pairs,
             macs: self.macs + need.macs,
+            addresses: self.addresses + need.addresses,
         };
         let limits = [
             (sum.ports, MAX_PORTS as usize, "ports (uplinks included)", "remove some"),
@@ -48,6 +53,7 @@ impl Room {
             ),
             // While one list replaces another, the map has both.
             (sum.macs, MAX_MACS as usize / 2, "addresses", "list fewer"),
+            (sum.addresses, MAX_IPS as usize / 2, "IP addresses and prefixes", "list fewer"),
         ];
         for (needed, most, noun, remedy) in limits {
             if needed > most {

@@ -10,6 +10,8 @@ use crate::state::{Security, Storm};
 
 /// Maximum length of a port's list of addresses. A longer list is not one of a VM's NICs.
 const MAX_MACS: usize = 64;
+/// Maximum length of the list of IP addresses and prefixes: as many as of MAC addresses.
+const MAX_ADDRESSES: usize = 64;
 
 /// The checks of all ports of a network.
 pub fn of_network(intent: &SecurityIntent) -> Result<Security, Problem> {
@@ -39,7 +41,11 @@ fn merge(base: &Security, own: &SecurityIntent) -> Result<Security, Problem> {
     }
     let max_macs = own.max_macs.or(base.max_macs);
     Ok(Security {
-        macs: allow_list(own, max_macs)?,
+        macs: allow_list("macs", own.macs.as_deref(), max_macs.map_or(MAX_MACS, usize::from))?,
+        addresses: match &own.addresses {
+            Some(own) => allow_list("addresses", Some(own), MAX_ADDRESSES)?,
+            None => base.addresses.clone(),
+        },
         max_macs,
         dhcp_guard: own.dhcp_guard.unwrap_or(base.dhcp_guard),
         ra_guard: own.ra_guard.unwrap_or(base.ra_guard),
@@ -55,27 +61,27 @@ fn merge(base: &Security, own: &SecurityIntent) -> Result<Security, Problem> {
 }
 
 /// The addresses that a VM may use; empty: any.
-fn allow_list(
-    own: &SecurityIntent,
-    limit: Option<u16>,
-) -> Result<BTreeSet<crate::names::Mac>, Problem> {
+fn allow_list<T: Copy + Ord + Display>(
+    key: &str,
+    own: Option<&[T]>,
+    most: usize,
+) -> Result<BTreeSet<T>, Problem> {
     let mut allowed = BTreeSet::new();
-    let Some(macs) = &own.macs else { return Ok(allowed) };
-    for (index, mac) in macs.iter().enumerate() {
-        if !allowed.insert(*mac) {
+    let Some(own) = own else { return Ok(allowed) };
+    for (index, address) in own.iter().enumerate() {
+        if !allowed.insert(*address) {
             return Err(Problem::new(
-                format!("security.macs[{index}]"),
-                format!("{mac} is in the list twice; remove one"),
+                format!("security.{key}[{index}]"),
+                format!("{address} is in the list twice; remove one"),
             ));
         }
     }
-    let most = limit.map_or(MAX_MACS, usize::from);
     let text = match allowed.len() {
         0 => "is empty; list the VM's addresses, or remove it".to_owned(),
         count if count > most => format!("{count} addresses; a port may have {most}"),
         _ => return Ok(allowed),
     };
-    Err(Problem::new("security.macs", text))
+    Err(Problem::new(format!("security.{key}"), text))
 }
 
 /// Checks the range of a number that a source may give unchecked.

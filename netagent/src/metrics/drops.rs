@@ -121,6 +121,9 @@ fn first_vid(reason: Reason, pvid: Option<Vid>) -> Option<u16> {
         | Reason::MulticastStorm
         | Reason::UnknownStorm
         | Reason::Silent
-        | Reason::MulticastQuery => None,
+        | Reason::MulticastQuery
+        | Reason::IpSpoofed
+        | Reason::ArpIpSpoofed
+        | Reason::NdIpSpoofed => None,
     }
 }

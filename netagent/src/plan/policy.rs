@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use netagent_common::{
     policy::{
-        ADMIT_TAGGED, ADMIT_UNTAGGED, BRIDGE_STRIPS, DHCP_GUARD, FAST, FAST_XDP, ISOLATED,
-        ISOLATION, LINK_LOCAL_BYPASS, MAC_GUARD, MAC_LIMIT, PEER, PER_VLAN, PRIORITY_ALWAYS,
-        PRIORITY_IF_NONZERO, PVID_TAGGED, QUERIER_GUARD, RA_GUARD, SERVICES, SILENT, STORM,
-        TAGS_IN_BYTES, TRUNK, TUNNEL, UPLINK,
+        ADMIT_TAGGED, ADMIT_UNTAGGED, BRIDGE_STRIPS, DHCP_GUARD, FAST, FAST_XDP, IP_GUARD,
+        ISOLATED, ISOLATION, LINK_LOCAL_BYPASS, MAC_GUARD, MAC_LIMIT, PEER, PER_VLAN,
+        PRIORITY_ALWAYS, PRIORITY_IF_NONZERO, PVID_TAGGED, QUERIER_GUARD, RA_GUARD, SERVICES,
+        SILENT, STORM, TAGS_IN_BYTES, TRUNK, TUNNEL, UPLINK,
     },
     vlan::Vid,
 };
@@ -70,6 +70,7 @@ pub fn compile(port: &Port, nics: BTreeSet<u32>, around: Surroundings) -> PortPo
         (ISOLATED, security.isolated),
         (LINK_LOCAL_BYPASS, security.allow_link_local),
         (MAC_GUARD, !security.macs.is_empty()),
+        (IP_GUARD, !security.addresses.is_empty()),
         (MAC_LIMIT, security.max_macs.is_some()),
         (DHCP_GUARD, security.dhcp_guard),
         (RA_GUARD, security.ra_guard),
@@ -92,6 +93,7 @@ pub fn compile(port: &Port, nics: BTreeSet<u32>, around: Surroundings) -> PortPo
         allowed: if of_customer { &port.customer_vids } else { &port.vids }.clone(),
         services: port.services.clone(),
         macs: security.macs.clone(),
+        addresses: security.addresses.clone(),
         mac_limit: security.max_macs.unwrap_or_default(),
         storm: security.storm,
         nics,

@@ -90,6 +90,28 @@ pub const fn of(reason: Reason) -> [&'static str; 3] {
             "If the guest may answer for the address, add it to `macs` of the port. Otherwise \
              inspect the guest.",
         ],
+        Reason::IpSpoofed => [
+            "source IP address is not one of the port's `addresses`",
+            "The guest has another address than the list; it routes or masquerades for containers \
+             or nested VMs; its link-local IPv6 address does not follow from its MAC address (RFC \
+             7217); or it impersonates another station.",
+            "Add the address or prefix to `addresses` of the port (`fe80::/10` for any link-local \
+             one), or remove `addresses` to allow all.",
+        ],
+        Reason::ArpIpSpoofed => [
+            "ARP for an IP address that is not one of the port's `addresses`",
+            "The guest answers or announces an address that is not on the list: an additional \
+             address, a failover protocol, or ARP poisoning, also with its own MAC address.",
+            "If the guest may have the address, add it to `addresses` of the port. Otherwise \
+             inspect the guest.",
+        ],
+        Reason::NdIpSpoofed => [
+            "neighbour discovery for an IPv6 address that is not one of the port's `addresses`",
+            "The guest advertises an address that is not on the list, or looks for its duplicates: \
+             a privacy address (RFC 8981), a failover protocol, or neighbour cache poisoning.",
+            "If the guest may have the address, add it or its prefix to `addresses` of the port. \
+             Otherwise inspect the guest.",
+        ],
         Reason::MacLimit => [
             "the port already uses its maximum number of source MAC addresses",
             "The guest runs containers or nested VMs on a bridge, or floods the bridge with \

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{Dhcp, Hook, Lease, PodInterface, Route, Snooping, Subject};
 use crate::{
     bond::BondOption,
-    names::{Cidr, Family, IfName, Mac},
+    names::{Addresses, Cidr, Family, IfName, Mac},
     vids::VidSet,
 };
 
@@ -249,6 +249,8 @@ pub enum PriorityTags {
 pub struct Security {
     /// The only addresses that the VM may use; empty: any.
     pub macs: BTreeSet<Mac>,
+    /// The only IP addresses that the VM may use; empty: any.
+    pub addresses: BTreeSet<Addresses>,
     /// Maximum number of addresses that the VM may use.
     pub max_macs: Option<u16>,
     /// Frames that only a DHCP or DHCPv6 server sends are dropped.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Admit, Hook, Storm};
 use crate::{
-    names::{IfName, Mac},
+    names::{Addresses, IfName, Mac},
     vids::VidSet,
 };
 
@@ -30,6 +30,8 @@ pub struct PortPolicy {
     pub services: VidSet,
     /// The only addresses that the VM may use; empty: any.
     pub macs: BTreeSet<Mac>,
+    /// The only IP addresses that the VM may use; empty: any.
+    pub addresses: BTreeSet<Addresses>,
     /// Maximum number of addresses that the VM may use; 0: no limit.
     pub mac_limit: u16,
     /// Limits of the broadcast, multicast and unknown unicast frames from the VM.
@@ -123,6 +125,7 @@ pub fn checks(of: u32) -> impl Iterator<Item = &'static str> {
     [
         (flags::ISOLATED, "isolated"),
         (flags::MAC_GUARD, "macs"),
+        (flags::IP_GUARD, "addresses"),
         (flags::MAC_LIMIT, "maxMacs"),
         (flags::DHCP_GUARD, "dhcpGuard"),
         (flags::RA_GUARD, "raGuard"),

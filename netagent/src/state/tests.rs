@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use netagent_common::{
     policy::{
-        ADMIT_TAGGED, ADMIT_UNTAGGED, DHCP_GUARD, FAST, FAST_XDP, ISOLATED, ISOLATION, MAC_GUARD,
-        MAC_LIMIT, PRIORITY_ALWAYS, PRIORITY_IF_NONZERO, PVID_TAGGED, QUERIER_GUARD, RA_GUARD,
-        SERVICES, SILENT, STORM, TRUNK, TUNNEL, UPLINK,
+        ADMIT_TAGGED, ADMIT_UNTAGGED, DHCP_GUARD, FAST, FAST_XDP, IP_GUARD, ISOLATED, ISOLATION,
+        MAC_GUARD, MAC_LIMIT, PRIORITY_ALWAYS, PRIORITY_IF_NONZERO, PVID_TAGGED, QUERIER_GUARD,
+        RA_GUARD, SERVICES, SILENT, STORM, TRUNK, TUNNEL, UPLINK,
     },
     vlan::Vid,
 };
@@ -24,7 +24,7 @@ fn name(text: &str) -> IfName {
 #[test]
 fn each_program_has_code_for_its_own_optional_flags() {
     let uplink = SERVICES;
-    let guards = MAC_GUARD | DHCP_GUARD | RA_GUARD | QUERIER_GUARD;
+    let guards = MAC_GUARD | IP_GUARD | DHCP_GUARD | RA_GUARD | QUERIER_GUARD;
     let port_in = TUNNEL | guards | MAC_LIMIT | STORM | SILENT;
     let port_out = TUNNEL | ISOLATION | PRIORITY_IF_NONZERO | PRIORITY_ALWAYS;
     for (hook, flags, is_of_uplink, program) in [
@@ -131,7 +131,7 @@ fn a_policy_says_what_it_admits_and_what_kind_of_port_it_is_for() {
         "access in a, vids 5, pvid 5 tagged, admit untagged-and-priority, services , isolated";
     assert_eq!(plain.to_string(), text);
     assert_eq!(checks(0).count(), 0);
-    assert_eq!(checks(u32::MAX).count(), 10);
+    assert_eq!(checks(u32::MAX).count(), 11);
 }
 
 #[test]

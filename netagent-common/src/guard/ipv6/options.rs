@@ -4,7 +4,7 @@ use core::ops::ControlFlow;
 
 use crate::{
     counters::Reason,
-    guard::{Bytes, Mac, Walk, before},
+    guard::{Bytes, Owner, Walk, before},
 };
 
 /// Most options in a message.
@@ -19,28 +19,28 @@ pub fn check(
     frame: &(impl Bytes + ?Sized),
     offset: usize,
     end: usize,
-    owns: impl Fn(Mac) -> bool + Copy,
+    owner: impl Owner,
 ) -> Result<(), Reason> {
     if offset > end {
         return Err(Reason::Malformed);
     }
     let mut options =
-        Options { offset: frame.unknown(offset), end, owns, result: Err(Reason::NdSpoofed) };
+        Options { offset: frame.unknown(offset), end, owner, result: Err(Reason::NdSpoofed) };
     frame.walk(MAX_OPTIONS, &mut options);
     options.result
 }
 
 /// The options of a message.
-struct Options<F> {
+struct Options<O> {
     offset: usize,
     /// Offset behind the message.
     end: usize,
     /// Without pointers, which the verifier follows through the stack.
-    owns: F,
+    owner: O,
     result: Result<(), Reason>,
 }
 
-impl<F: Fn(Mac) -> bool> Options<F> {
+impl<O: Owner> Options<O> {
     /// The offset of the next option.
     #[inline(always)]
     fn next(&self, frame: &(impl Bytes + ?Sized)) -> Result<usize, Reason> {
@@ -49,14 +49,14 @@ impl<F: Fn(Mac) -> bool> Options<F> {
             return Err(Reason::Malformed);
         }
         let is_address = LINK_LAYER.contains(&kind);
-        if is_address && !(self.owns)(before(self.end, frame, self.offset + 2)?) {
+        if is_address && !self.owner.has_mac(before(self.end, frame, self.offset + 2)?) {
             return Err(Reason::NdSpoofed);
         }
         Ok(frame.unknown(self.offset + usize::from(length) * 8))
     }
 }
 
-impl<F: Fn(Mac) -> bool> Walk for Options<F> {
+impl<O: Owner> Walk for Options<O> {
     #[inline(always)]
     fn step(&mut self, frame: &(impl Bytes + ?Sized)) -> ControlFlow<()> {
         if self.offset == self.end {

@@ -1,0 +1,39 @@
+//! The addresses that a VM may use.
+
+use super::{Bytes, Mac};
+use crate::{
+    counters::Reason,
+    policy::{Ip, mapped},
+};
+
+/// What a VM may use.
+pub trait Owner: Copy {
+    /// Whether an Ethernet address is one of the VM's.
+    fn has_mac(self, mac: Mac) -> bool;
+
+    /// Whether an IP address is one of the VM's; IPv4 as [`mapped`].
+    fn has_ip(self, ip: Ip) -> bool;
+}
+
+/// The beginning of the link-local addresses that follow from an Ethernet address.
+const LINK_LOCAL: [u8; 8] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0];
+
+/// Whether a VM may use an IPv4 address. A VM without an address uses 0.0.0.0 (RFC 2131 §4.1, RFC
+/// 5227 §1.1), which is nobody's.
+#[inline(always)]
+pub fn has_v4(owner: impl Owner, ip: [u8; 4]) -> bool {
+    ip == [0; 4] || owner.has_ip(mapped(ip))
+}
+
+/// Whether a VM may use an IPv6 address: one of its own, the link-local one that follows from the
+/// frame's source (RFC 4291 appendix A), or as yet none (RFC 4862 §5.4.2, RFC 3590).
+#[inline(always)]
+pub fn has_v6(owner: impl Owner, frame: &(impl Bytes + ?Sized), ip: Ip) -> Result<bool, Reason> {
+    if ip == [0; 16] || owner.has_ip(ip) {
+        return Ok(true);
+    }
+    let [a, b, c, d, e, f] = frame.read(6).ok_or(Reason::Malformed)?;
+    let [x0, x1, x2, x3, x4, x5, x6, x7] = LINK_LOCAL;
+    let own = [x0, x1, x2, x3, x4, x5, x6, x7, a ^ 2, b, c, 0xff, 0xfe, d, e, f];
+    Ok(ip == own)
+}
