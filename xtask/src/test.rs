@@ -263,8 +263,7 @@ impl Tests {
         let line = |tests: &Path, names: &[String], more: &str| {
             let (tests, names) = (name(tests), names.join(" "));
             // The agent's log would break the lines with results.
-            let command =
-                format!("{tests} {options} --exact --test-threads 1 {more} {names}");
+            let command = format!("{tests} {options} --exact --test-threads 1 {more} {names}");
             format!("{command} 2>>/log || failed=1\n")
         };
         let mut script = format!(

@@ -15,9 +15,6 @@ pub trait Owner: Copy {
     fn has_ip(self, ip: Ip) -> bool;
 }
 
-/// The beginning of the link-local addresses that follow from an Ethernet address.
-const LINK_LOCAL: [u8; 8] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0];
-
 /// Whether a VM may use an IPv4 address. A VM without an address uses 0.0.0.0 (RFC 2131 §4.1, RFC
 /// 5227 §1.1), which is nobody's.
 #[inline(always)]
@@ -32,8 +29,8 @@ pub fn has_v6(owner: impl Owner, frame: &(impl Bytes + ?Sized), ip: Ip) -> Resul
     if ip == [0; 16] || owner.has_ip(ip) {
         return Ok(true);
     }
-    let [a, b, c, d, e, f] = frame.read(6).ok_or(Reason::Malformed)?;
-    let [x0, x1, x2, x3, x4, x5, x6, x7] = LINK_LOCAL;
-    let own = [x0, x1, x2, x3, x4, x5, x6, x7, a ^ 2, b, c, 0xff, 0xfe, d, e, f];
+    let mac: Mac = frame.read(6).ok_or(Reason::Malformed)?;
+    let mut own = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, mac[0] ^ 2, mac[1], mac[2], 0xff, 0xfe, 0, 0, 0];
+    [own[13], own[14], own[15]] = [mac[3], mac[4], mac[5]];
     Ok(ip == own)
 }

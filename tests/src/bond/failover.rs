@@ -73,7 +73,7 @@ impl Lab {
         });
         wait_until("the stations are behind eth2", || {
             self.speak();
-            [VM1, VM2].iter().all(|mac| self.place(mac) == ["eth2"])
+            [VM1, VM2].iter().all(|mac| self.place(*mac) == ["eth2"])
         });
         daemon
     }
@@ -86,7 +86,7 @@ impl Lab {
     }
 
     /// The ports where the switch has learnt a station.
-    fn place(&self, mac: &[u8; 6]) -> Vec<String> {
+    fn place(&self, mac: [u8; 6]) -> Vec<String> {
         let entries = self.switch.json("bridge -j fdb show br sw");
         let text: Vec<_> = mac.iter().map(|byte| format!("{byte:02x}")).collect();
         let text = text.join(":");
@@ -176,7 +176,7 @@ fn announces_after_a_failover(filtering: &str) {
         let delay = first.map(|first| first.duration_since(began));
         println!("failover: {filtering}: failover {number}: the first after {delay:?}");
         wait_until("the switch sends to the active member", || {
-            [VM1, VM2].iter().all(|mac| lab.place(mac) == [nic])
+            [VM1, VM2].iter().all(|mac| lab.place(*mac) == [nic])
         });
     }
     // The VM has said nothing: frames for it arrive.
@@ -211,7 +211,7 @@ fn no_announcements_are_sent_where_none_are_wanted() {
     let wires = [Wire::open(&lab.switch, "eth3")];
     lab.fail_over("eth3");
     assert_eq!(hear(&wires, 0).0, []);
-    assert_eq!(lab.place(&VM1), ["eth2"]);
+    assert_eq!(lab.place(VM1), ["eth2"]);
     let (far, vm) = (Wire::open(&lab.far, "far"), Wire::open(&lab.vms, "vm1"));
     far.send(&Frame { source: FAR, destination: VM1, ..Frame::numbered(7, &[(C, 100)]) });
     assert_eq!(vm.receive(Duration::from_millis(700)), None, "it arrives at the backup member");

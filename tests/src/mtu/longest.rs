@@ -94,7 +94,7 @@ fn segments_above_the_limit_are_dropped(path: Path) {
             }
         }
         // In one: by every path the limit is that of the bridge.
-        let whole = [&to[..], &GUEST, &[0x88, 0xb5], &[0; 60_000]].concat();
+        let whole = [&to[..], &GUEST, &[0x88, 0xb5], &vec![0; 60_000]].concat();
         let before = counted(&lab, limited);
         tap.send_whole(&whole);
         wait_until_eq("the frame is counted", &[before[0], before[1] + 1], || {
