@@ -6,9 +6,9 @@ use libfuzzer_sys::fuzz_target;
 use netagent_common::{
     counters::Direction,
     decide::{Headers, Tagging, Verdict, decide},
-    guard,
+    guard::{self, Mac, Owner},
     limit::{MAC_SLOTS, MacSlot, admit_mac, admit_rate},
-    policy::{self, Policy},
+    policy::{self, Ip, Policy},
     silence,
 };
 
@@ -64,18 +64,37 @@ fn decision(policy: &Policy, tpid: u16, tci: u16, ethertype: u16, inner_tci: u16
     }
 }
 
+/// A VM with the MAC address OWN, and the IP addresses whose first byte is not zero.
+#[derive(Clone, Copy)]
+struct Vm;
+
+impl Owner for Vm {
+    fn has_mac(self, mac: Mac) -> bool {
+        mac == OWN
+    }
+
+    fn has_ip(self, [first, ..]: Ip) -> bool {
+        first & 0xff != 0
+    }
+}
+
 fn guards(flags: u32, frame: &[u8]) {
     // RARP is for announcements only.
     if frame.len() > 60 && frame[12..14] == [0x80, 0x35] {
         assert!(silence::is_unprompted(frame));
     }
     let _no_panic = silence::is_unprompted(frame);
-    if guard::check(flags, frame, |mac| mac == OWN).is_err() || flags & policy::MAC_GUARD == 0 {
+    if guard::check(flags, frame, Vm).is_err() || flags & policy::MAC_GUARD == 0 {
         return;
     }
     assert_eq!(frame[6..12], OWN);
     if matches!(frame[12..14], [8, 6] | [0x80, 0x35]) {
         assert_eq!(frame[22..28], OWN, "ARP of another");
+    }
+    // Words in network byte order, on a machine that is little-endian: an IPv4 address begins with
+    // zero, and is not the VM's.
+    if flags & policy::IP_GUARD != 0 && frame[12..14] == [8, 0] {
+        assert_eq!(frame[26..30], [0; 4], "the IPv4 address of another");
     }
     // A router advertisement without extension headers.
     if flags & policy::RA_GUARD != 0 && frame[12..14] == [0x86, 0xdd] {
@@ -83,7 +102,8 @@ fn guards(flags: u32, frame: &[u8]) {
     }
     // Queries without extension headers, and without options.
     if flags & policy::QUERIER_GUARD != 0 {
-        let is_listener_query = frame[12..14] == [0x86, 0xdd] && frame[20] == 58 && frame[54] == 130;
+        let is_listener_query =
+            frame[12..14] == [0x86, 0xdd] && frame[20] == 58 && frame[54] == 130;
         let is_query = frame[12..15] == [8, 0, 0x45] && frame[23] == 2 && frame[34] == 0x11;
         assert!(!is_listener_query && !is_query, "a query passes");
     }

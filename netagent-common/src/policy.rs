@@ -209,13 +209,22 @@ pub struct PortIp {
     pub ip: Ip,
 }
 
+/// An IPv6 address: words, each in network byte order. For bytes, the compiler calls memset, whose
+/// loop is refused to programs without CAP_PERFMON.
+pub type Ip = [u32; 4];
+
 /// An IPv6 address.
-pub type Ip = [u8; 16];
+#[inline(always)]
+pub fn v6(bytes: [u8; 16]) -> Ip {
+    let word =
+        |at: usize| u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    [word(0), word(4), word(8), word(12)]
+}
 
 /// An IPv4 address as IPv6 address (RFC 4291 §2.5.5.2).
 #[inline(always)]
-pub const fn mapped([a, b, c, d]: [u8; 4]) -> Ip {
-    [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d]
+pub const fn mapped(bytes: [u8; 4]) -> Ip {
+    [0, 0, u32::from_ne_bytes([0, 0, 0xff, 0xff]), u32::from_ne_bytes(bytes)]
 }
 
 /// The policy record of a device: the value of the port index.

@@ -1,10 +1,14 @@
 //! IPv6: sources, router advertisements, DHCPv6 servers, multicast queriers, and the link-layer addresses of
 //! neighbour discovery.
 
-use super::{Bytes, Owner, Packet, UDP, before, owner::has_v6, ports};
+use super::{
+    Bytes, Owner, Packet, UDP, before,
+    owner::{NOBODY, has_v6},
+    ports,
+};
 use crate::{
     counters::Reason,
-    policy::{DHCP_GUARD, IP_GUARD, MAC_GUARD, QUERIER_GUARD, RA_GUARD},
+    policy::{DHCP_GUARD, IP_GUARD, MAC_GUARD, QUERIER_GUARD, RA_GUARD, v6},
 };
 
 mod chain;
@@ -30,11 +34,11 @@ pub fn check(
 ) -> Result<(), Reason> {
     let mut is_nobody = false;
     if flags & IP_GUARD != 0 {
-        let source = before(packet.end, frame, packet.start + 8)?;
+        let source = v6(before(packet.end, frame, packet.start + 8)?);
         if !has_v6(owner, frame, source)? {
             return Err(Reason::IpSpoofed);
         }
-        is_nobody = source == [0; 16];
+        is_nobody = source == NOBODY;
     }
     let Some(upper) = upper_layer(frame, packet)? else { return Ok(()) };
     if upper.protocol == UDP && flags & DHCP_GUARD != 0 {
@@ -66,7 +70,7 @@ pub fn check(
     let is_about_sender =
         kind == NEIGHBOUR_ADVERTISEMENT || kind == NEIGHBOUR_SOLICITATION && is_nobody;
     if flags & IP_GUARD != 0 && is_about_sender {
-        let target = before(upper.end, frame, upper.start + 8)?;
+        let target = v6(before(upper.end, frame, upper.start + 8)?);
         if !has_v6(owner, frame, target)? {
             return Err(Reason::NdIpSpoofed);
         }

@@ -22,8 +22,11 @@ impl Owner for Vm {
     }
 
     fn has_ip(self, ip: Ip) -> bool {
-        let v6 = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0];
-        ip == mapped([10, 0, 0, 5]) || ip[..15] == mapped([10, 0, 8, 0])[..15] || ip[..8] == v6
+        let bytes = ip.map(u32::to_ne_bytes).concat();
+        let is_in = |prefix: &[u8]| bytes.starts_with(prefix);
+        ip == mapped([10, 0, 0, 5])
+            || is_in(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 10, 0, 8])
+            || is_in(&[0x20, 1, 0xd, 0xb8, 0, 0, 0, 0])
     }
 }
 

@@ -5,7 +5,7 @@ use netagent_common::vlan::Vid;
 use super::{Change, DatapathChange, LinkChange};
 use crate::{
     bond::BondOption,
-    names::IfName,
+    names::{Cidr, IfName},
     state::{Kind, Lifetime, Link, Observed, ObservedDatapath, Route, VlanFlags},
 };
 
@@ -93,18 +93,7 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
                 None => LinkChange::RemoveAddress(name.clone(), *address),
             }]
         }
-        // The kernel removes routes with the address: those that prefer it as source, or all of
-        // the link with its last address, and then the neighbours as well.
-        LinkChange::RemoveAddress(name, address) => {
-            let known = link(name).and_then(|link| link.addresses.get(address));
-            let back = known
-                .map(|known| LinkChange::RestoreAddress(name.clone(), *address, known.clone()));
-            let is_of_family =
-                |route: &&Route| route.to.address.is_ipv4() == address.address.is_ipv4();
-            let routes = observed.routes_of(name).filter(is_of_family).cloned();
-            let back = back.into_iter().chain(routes.map(LinkChange::AddRoute));
-            back.chain(neighbours(name, observed)).collect()
-        }
+        LinkChange::RemoveAddress(name, address) => address_back(name, *address, observed),
         LinkChange::AddRoute(route) => vec![LinkChange::RemoveRoute(route.clone())],
         LinkChange::RemoveRoute(route) => vec![LinkChange::AddRoute(route.clone())],
         LinkChange::AddNeighbour(neighbour) => {
@@ -117,6 +106,17 @@ pub fn of_link(change: &LinkChange, observed: &Observed) -> Vec<Change> {
         LinkChange::HoldMtu(..) | LinkChange::AwaitCarrier(_) | LinkChange::Resolve(..) => vec![],
     };
     back.into_iter().map(Change::Link).collect()
+}
+
+/// The kernel removes routes with the address: those that prefer it as source, or all of the link
+/// with its last address, and then the neighbours as well.
+fn address_back(name: &IfName, address: Cidr, observed: &Observed) -> Vec<LinkChange> {
+    let known = observed.link(name).and_then(|link| link.addresses.get(&address));
+    let back = known.map(|known| LinkChange::RestoreAddress(name.clone(), address, known.clone()));
+    let is_of_family = |route: &&Route| route.to.address.is_ipv4() == address.address.is_ipv4();
+    let routes = observed.routes_of(name).filter(is_of_family).cloned();
+    let back = back.into_iter().chain(routes.map(LinkChange::AddRoute));
+    back.chain(neighbours(name, observed)).collect()
 }
 
 fn default_pvid(name: &IfName, link: &Link) -> Vec<LinkChange> {

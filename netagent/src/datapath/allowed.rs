@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use aya::maps::lpm_trie::Key;
 use netagent_common::{
     MAX_IPS, MAX_MACS,
-    policy::{Policy, PortIp, PortMac, mapped},
+    policy::{Policy, PortIp, PortMac, mapped, v6},
 };
 
 use super::{batch, maps::Maps};
@@ -85,13 +85,14 @@ impl Allowed {
 fn key(record: u16, Addresses(Cidr { address, prefix }): Addresses) -> Key<PortIp> {
     let (before, ip) = match address {
         IpAddr::V4(address) => (BEFORE_V4, mapped(address.octets())),
-        IpAddr::V6(address) => (BEFORE, address.octets()),
+        IpAddr::V6(address) => (BEFORE, v6(address.octets())),
     };
     Key::new(before + u32::from(prefix), PortIp { record: record.into(), ip })
 }
 
 fn prefix(key: Key<PortIp>) -> Result<Addresses> {
-    let address = Ipv6Addr::from(key.data().ip);
+    let words = key.data().ip.map(|word| u128::from(u32::from_be(word)));
+    let address = Ipv6Addr::from_bits(words.into_iter().fold(0, |bits, word| bits << 32 | word));
     let (before, address) = match address.to_ipv4_mapped() {
         Some(address) if key.prefix_len() >= BEFORE_V4 => (BEFORE_V4, IpAddr::V4(address)),
         _ => (BEFORE, IpAddr::V6(address)),

@@ -10,12 +10,12 @@ const IN_PREFIX: [u8; 4] = [10, 0, 8, 77];
 const GATEWAY: [u8; 4] = [10, 0, 0, 1];
 const BESIDE: [u8; 4] = [10, 0, 9, 0];
 
-const UNSPECIFIED: Ip = [0; 16];
-const MINE_V6: Ip = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
-const OTHER_V6: Ip = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
+const UNSPECIFIED: [u8; 16] = [0; 16];
+const MINE_V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 5];
+const OTHER_V6: [u8; 16] = [0x20, 1, 0xd, 0xb8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1];
 /// That which follows from the VM's address, and that of a router.
-const LINK_LOCAL: Ip = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 1];
-const ROUTER: Ip = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+const LINK_LOCAL: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xfe, 0, 0, 1];
+const ROUTER: [u8; 16] = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 
 fn v4_from(source: [u8; 4], fragment: u16) -> Vec<u8> {
     let mut bytes = kinds::v4(5, fragment, 6, [1, 2]);
@@ -30,18 +30,18 @@ fn arp(protocol: u16, sender: [u8; 4], target: [u8; 4]) -> Vec<u8> {
     bytes
 }
 
-fn v6_from(source: Ip, protocol: u8, message: &[u8]) -> Vec<u8> {
+fn v6_from(source: [u8; 16], protocol: u8, message: &[u8]) -> Vec<u8> {
     behind(source, &[], protocol, message)
 }
 
-fn behind(source: Ip, chain: &[(u8, Vec<u8>)], protocol: u8, message: &[u8]) -> Vec<u8> {
+fn behind(source: [u8; 16], chain: &[(u8, Vec<u8>)], protocol: u8, message: &[u8]) -> Vec<u8> {
     let mut bytes = kinds::v6(chain, protocol, message);
     bytes[2 + 8..2 + 24].copy_from_slice(&source);
     bytes
 }
 
 /// Neighbour discovery about an address.
-fn about(kind: u8, target: Ip) -> Vec<u8> {
+fn about(kind: u8, target: [u8; 16]) -> Vec<u8> {
     let mut message = kinds::icmp(kind, 24, &[]);
     message[8..24].copy_from_slice(&target);
     message
