@@ -303,7 +303,7 @@ fn bytes_per_cpu(map: &Value) -> u64 {
         "percpu_array" => number("max_entries") * value,
         "percpu_hash" => number("max_entries") * value + LOCKS,
         "hash" => ELEMENT + number("bytes_key").next_multiple_of(8) + value + 8 + LOCKS,
-        "array" | "devmap" | "ringbuf" => 0,
+        "array" | "devmap" | "ringbuf" | "lpm_trie" => 0,
         other => panic!("per-CPU memory of a map of type {other}"),
     }
 }
