@@ -53,7 +53,7 @@ fn links_that_carry_the_node_change_only_if_the_operator_names_them() {
         ("clusterNetworks: {}\n".to_owned(), &["mgmt-bo", "mgmt-br", "mgmt-br.10"]),
         (FILE.replace("active-backup }", "802.3ad }"), &["mgmt-bo"]),
         (FILE.replace("active-backup }", "active-backup, numGratArp: 2 }"), &["mgmt-bo"]),
-        (FILE.replace("uplink: {", "uplink: { mtu: 1400,"), &["mgmt-bo", "mgmt-br"]),
+        (FILE.replace("uplink: {", "uplink: { mtu: 1400,"), &["mgmt-bo", "mgmt-br", "mgmt-br.10"]),
         (FILE.replace("[eth0, eth1]", "[eth0]"), &["mgmt-bo"]),
         (FILE.replace("10.0.0.5/24", "10.0.0.6/24"), &["mgmt-br.10"]),
         (FILE.replace("vlan: 10", "vlan: 20"), &["mgmt-br", "mgmt-br.10"]),
