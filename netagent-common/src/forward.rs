@@ -41,9 +41,9 @@ pub struct PathStats {
     pub xdp: u64,
 }
 
-/// Whether a station is unknown to its bridge if the map does not have it. That holds a while longer
-/// than the map may be used to forward: the agent may lag behind a flood of new addresses, from
-/// which the limits protect.
+/// Whether a station is unknown to its bridge if the map does not have it. That holds a while
+/// longer than the map may be used to forward: the agent may lag behind a flood of new addresses,
+/// from which the limits protect.
 #[inline(always)]
 pub const fn says_who_is_known(until: u64, now: u64) -> bool {
     now < until + FRESH_FOR

@@ -1,8 +1,8 @@
 //! Lets the bridge and the switches know where stations are. Runs in threads of its own: other work
 //! of the agent does not delay it.
 //!
-//! - This file announces the VM of a silent port when it runs: once, by RARP (RFC 903) as QEMU does,
-//!   in each of its VLANs.
+//! - This file announces the VM of a silent port when it runs: once, by RARP (RFC 903) as QEMU
+//!   does, in each of its VLANs.
 //! - `failover` announces all stations behind a bond when its traffic takes other members.
 //! - `frames` has the frames, `choice` the stations of a round.
 

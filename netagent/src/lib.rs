@@ -9,6 +9,7 @@ pub mod agent;
 mod announce;
 pub mod bond;
 pub mod change;
+pub mod checksum;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -5,6 +5,9 @@ use std::fmt;
 /// Ethertype for local experiments (IEEE 802, 0x88B5): no stack answers such frames, and bridge
 /// netfilter does not inspect them.
 pub const TEST: u16 = 0x88b5;
+pub const ARP: u16 = 0x0806;
+pub const RARP: u16 = 0x8035;
+pub const IPV6: u16 = 0x86dd;
 /// TPID of a C-tag (802.1Q).
 pub const C: u16 = 0x8100;
 /// TPID of an S-tag (802.1ad).

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::{
     Feature,
-    frame::{BROADCAST, C, Frame},
+    frame::{ARP, BROADCAST, C, Frame, IPV6, RARP},
     lab::{Netns, seen, wait_for},
     needs,
     node::Node,
@@ -28,9 +28,6 @@ ports:
 const VM1: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const VM3: [u8; 6] = [2, 0, 0, 0, 0, 3];
 const VM4: [u8; 6] = [2, 0, 0, 0, 0, 4];
-const ARP: u16 = 0x0806;
-const RARP: u16 = 0x8035;
-const IPV6: u16 = 0x86dd;
 
 struct Lab {
     node: Node,

@@ -182,8 +182,8 @@ mod tests {
         }
     }
 
-    /// Addresses at equal distances from that of a station fill its bucket as rarely as random ones,
-    /// which never do.
+    /// Addresses at equal distances from that of a station fill its bucket as rarely as random
+    /// ones, which never do.
     #[test]
     fn no_bucket_is_filled_on_purpose_whatever_the_seed() {
         let mut state = 1_u64;

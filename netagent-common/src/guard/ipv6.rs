@@ -1,5 +1,5 @@
-//! IPv6: sources, router advertisements, DHCPv6 servers, multicast queriers, and the link-layer addresses of
-//! neighbour discovery.
+//! IPv6: sources, router advertisements, DHCPv6 servers, multicast queriers, and the link-layer
+//! addresses of neighbour discovery.
 
 use super::{
     Bytes, Owner, Packet, UDP, before,

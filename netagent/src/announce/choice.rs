@@ -45,8 +45,8 @@ pub struct Interface {
     pub is_station: bool,
 }
 
-/// Whether the traffic of a bond takes none of the members that it took before. Switches that learnt
-/// stations at those members send to them still.
+/// Whether the traffic of a bond takes none of the members that it took before. Switches that
+/// learnt stations at those members send to them still.
 ///
 /// In 802.3ad, balance-xor and balance-rr a switch learns at the link aggregation: one member less
 /// or more moves no station.

@@ -1,7 +1,7 @@
 //! Announces all stations behind a bond when its traffic takes other members. The kernel sends peer
 //! notifications for addresses of the bond and of the VLAN interfaces above it only
-//! (NETDEV_NOTIFY_PEERS; a bridge does not pass them on): here, the addresses are on the bridge, and
-//! the MAC addresses of VMs behind it.
+//! (NETDEV_NOTIFY_PEERS; a bridge does not pass them on): here, the addresses are on the bridge,
+//! and the MAC addresses of VMs behind it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

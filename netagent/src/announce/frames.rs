@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use netagent_common::vlan::TPID_C;
 
-use crate::names::Mac;
+use crate::{checksum, names::Mac};
 
 /// The shortest frame without FCS (IEEE 802.3).
 pub const SHORTEST: usize = 60;
@@ -39,8 +39,8 @@ pub fn rarp(mac: Mac, vid: Option<u16>) -> Vec<u8> {
 }
 
 /// Says that an address of the node is at this MAC address. As the kernel does on a bond
-/// (NETDEV_NOTIFY_PEERS): a request for the own IPv4 address (RFC 5227 section 3), or an unsolicited
-/// Neighbour Advertisement (RFC 4861 section 7.2.6).
+/// (NETDEV_NOTIFY_PEERS): a request for the own IPv4 address (RFC 5227 section 3), or an
+/// unsolicited Neighbour Advertisement (RFC 4861 section 7.2.6).
 pub fn of_address(address: IpAddr, mac: Mac, is_router: bool) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => gratuitous_arp(address, mac),
@@ -64,7 +64,7 @@ fn unsolicited_advertisement(address: Ipv6Addr, mac: Mac, is_router: bool) -> Ve
     message.extend(address.octets());
     message.extend(TARGET_MAC);
     message.extend(mac.0);
-    let checksum = checksum(address, ALL_NODES, &message);
+    let checksum = icmpv6_checksum(address, ALL_NODES, &message);
     message[2..4].copy_from_slice(&checksum.to_be_bytes());
     let length = u16::try_from(message.len()).unwrap_or_default();
     let mut frame = ethernet(ALL_NODES_MAC, mac, None, IPV6);
@@ -93,18 +93,10 @@ fn padded(mut frame: Vec<u8>) -> Vec<u8> {
 }
 
 /// The checksum of an ICMPv6 message, with the pseudo-header (RFC 8200 section 8.1).
-pub fn checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
+fn icmpv6_checksum(from: Ipv6Addr, to: Ipv6Addr, message: &[u8]) -> u16 {
     let length = u32::try_from(message.len()).unwrap_or_default();
     let head = [&from.octets()[..], &to.octets(), &length.to_be_bytes(), &[0, 0, 0, ICMPV6]];
-    let bytes = [&head.concat(), message].concat();
-    let words = bytes.chunks(2).map(|pair| match *pair {
-        [high, low] => u32::from(u16::from_be_bytes([high, low])),
-        _ => u32::from(pair[0]) << 8,
-    });
-    let sum: u32 = words.sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    let folded = (folded & 0xffff) + (folded >> 16);
-    !u16::try_from(folded).unwrap_or_default()
+    checksum::internet(&[&head.concat(), message].concat())
 }
 
 #[cfg(test)]
@@ -152,9 +144,9 @@ mod tests {
         assert_eq!(frame[62..78], own.octets());
         assert_eq!(frame[78..], [2, 1, 2, 0, 0, 0, 0, 9]);
         // With a right checksum, the sum of all words is 0.
-        assert_eq!(checksum(own, ALL_NODES, &frame[54..]), 0);
+        assert_eq!(icmpv6_checksum(own, ALL_NODES, &frame[54..]), 0);
         let router = of_address(IpAddr::V6(own), MAC, true);
         assert_eq!(router[58], 0xa0, "without R, hosts give the router up");
-        assert_eq!(checksum(own, ALL_NODES, &router[54..]), 0);
+        assert_eq!(icmpv6_checksum(own, ALL_NODES, &router[54..]), 0);
     }
 }

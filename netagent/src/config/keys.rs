@@ -57,11 +57,11 @@ pub struct ClusterNetworkKeys {
     /// `off`, eBPF alone filters. Without the filter, VLANs share one FDB: a frame from an address
     /// that a station of another VLAN has ends the traffic of that station until it sends again.
     pub vlan_filtering: Option<Scalar<Filtering>>,
-    /// IGMP and MLD snooping of the bridge: `off`, multicast reaches every port of its VLAN; `vlan`,
-    /// multicast reaches the ports that have asked for it, each VLAN by itself, and `off` on a
-    /// bridge that does not filter VLANs; `bridge`, all VLANs as one, so that queries in one VLAN
-    /// can end multicast in the others. Default: `off`, or unchanged on a bridge that netagent did
-    /// not create.
+    /// IGMP and MLD snooping of the bridge: `off`, multicast reaches every port of its VLAN;
+    /// `vlan`, multicast reaches the ports that have asked for it, each VLAN by itself, and `off`
+    /// on a bridge that does not filter VLANs; `bridge`, all VLANs as one, so that queries in one
+    /// VLAN can end multicast in the others. Default: `off`, or unchanged on a bridge that netagent
+    /// did not create.
     pub multicast_snooping: Option<Scalar<Snooping>>,
     /// The uplink. Default: none, a segment of this node only.
     pub uplink: Option<UplinkKeys>,
@@ -84,8 +84,8 @@ pub struct UplinkKeys {
     pub nics: List<IfName>,
     /// The bond of the NICs. Default: active-backup with miimon 100ms.
     pub bond: Option<BondKeys>,
-    /// MTU of the bond (or NIC), and of the bridge and the node's interfaces on it, in bytes, 576 to
-    /// 65535. Default: 1500 for a bond of netagent; a NIC, and a bond of others, have that with
+    /// MTU of the bond (or NIC), and of the bridge and the node's interfaces on it, in bytes, 576
+    /// to 65535. Default: 1500 for a bond of netagent; a NIC, and a bond of others, have that with
     /// which they were found; a bridge of netagent, and the interfaces on it, that of the uplink.
     pub mtu: Option<Scalar<Mtu>>,
     /// Length of the bond's transmit queue in packets. Default: unchanged.
@@ -163,8 +163,8 @@ pub struct HostKeys {
     /// The VLAN, on the interface `<bridge>.<vlan>`. Default: the uplink's native VLAN, on the
     /// bridge itself.
     pub vlan: Option<Scalar<Vid>>,
-    /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: that of the bridge.
-    /// Without `vlan`, it is that of the bridge, which limits the node's own frames only.
+    /// MTU in bytes, 576 to 65535, at most that of the cluster network. Default: that of the
+    /// bridge. Without `vlan`, it is that of the bridge, which limits the node's own frames only.
     pub mtu: Option<Scalar<Mtu>>,
     /// The addresses with prefix length, IPv4 or IPv6, one or a list. Default: none of its own;
     /// the interface keeps the addresses that it has, or takes those of the uplink's NIC.
@@ -246,9 +246,9 @@ pub struct SecurityKeys {
     /// On a port: the only MAC addresses that the VM may use: as source, as sender in ARP and RARP,
     /// and in IPv6 neighbour discovery. Default: any.
     pub macs: Option<List<Mac>>,
-    /// The only IP addresses that the VM may use, up to 64 addresses and prefixes: as source, in ARP
-    /// and in IPv6 neighbour discovery. The link-local IPv6 address that follows from the source
-    /// MAC address (EUI-64) need not be listed. Default: any.
+    /// The only IP addresses that the VM may use, up to 64 addresses and prefixes: as source, in
+    /// ARP and in IPv6 neighbour discovery. The link-local IPv6 address that follows from the
+    /// source MAC address (EUI-64) need not be listed. Default: any.
     pub addresses: Option<List<Addresses>>,
     /// Maximum number of MAC addresses that a VM may use within 5 minutes, 1 to 32. Default: no
     /// limit.

@@ -122,9 +122,9 @@ pub fn check(pins: &Pins) -> Result<()> {
     Ok(())
 }
 
-/// Removes the pin of a device map that aya has made with another value size than ours. aya asks the
-/// kernel once per process whether device maps hold programs (since 5.8), and takes a failure (no
-/// memory, no right) for a no: a later process would refuse the pin.
+/// Removes the pin of a device map that aya has made with another value size than ours. aya asks
+/// the kernel once per process whether device maps hold programs (since 5.8), and takes a failure
+/// (no memory, no right) for a no: a later process would refuse the pin.
 pub fn check_devices(pins: &Pins) -> Result<()> {
     let path = pins.maps().join(DEVICES);
     let Some(spec) = SPECS.iter().find(|spec| spec.name == DEVICES) else { return Ok(()) };

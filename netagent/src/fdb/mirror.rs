@@ -176,8 +176,8 @@ impl Mirror {
         missing.into_iter().filter_map(|station| self.gone(station)).collect()
     }
 
-    /// Whether a station behind a port may be in the copy. If the copy is full, one of the port that
-    /// has the most stations loses its place.
+    /// Whether a station behind a port may be in the copy. If the copy is full, one of the port
+    /// that has the most stations loses its place.
     fn make_room(&mut self, port: u32) -> bool {
         let unlimited =
             self.bridges.uplinks.contains(&port) || self.bridges.macs.contains_key(&port);

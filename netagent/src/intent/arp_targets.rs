@@ -1,10 +1,10 @@
 //! The targets of a bond's ARP check: whether the kernel can ask for them so that they answer.
 //!
 //! It asks over the route to a target (`bond_arp_send_all`, `bond_ns_send_all` in
-//! drivers/net/bonding/bond_main.c): on the link of an interface above the bond, in the VLAN of that
-//! interface, and from its address. Without a route it asks untagged, from no address. An answer to
-//! that is not to an address of the node, so that `arp_validate` ignores it (`bond_validate_arp`; an
-//! advertisement to all nodes counts, `bond_validate_na`).
+//! drivers/net/bonding/bond_main.c): on the link of an interface above the bond, in the VLAN of
+//! that interface, and from its address. Without a route it asks untagged, from no address. An
+//! answer to that is not to an address of the node, so that `arp_validate` ignores it
+//! (`bond_validate_arp`; an advertisement to all nodes counts, `bond_validate_na`).
 
 use std::net::IpAddr;
 

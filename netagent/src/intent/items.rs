@@ -265,9 +265,9 @@ pub struct SecurityIntent {
     /// IPv6 neighbour discovery. Default: any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub macs: Option<Vec<Mac>>,
-    /// The only IP addresses that the VM may use, up to 64 addresses and prefixes: as source, in ARP
-    /// and in IPv6 neighbour discovery. The link-local IPv6 address that follows from the source
-    /// MAC address (EUI-64) need not be listed. Default: any.
+    /// The only IP addresses that the VM may use, up to 64 addresses and prefixes: as source, in
+    /// ARP and in IPv6 neighbour discovery. The link-local IPv6 address that follows from the
+    /// source MAC address (EUI-64) need not be listed. Default: any.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub addresses: Option<Vec<Addresses>>,
     /// Maximum number of MAC addresses that the VM may use within 5 minutes, 1 to 32.

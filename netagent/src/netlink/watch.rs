@@ -243,8 +243,8 @@ impl LinkWatch {
         Ok(Self { socket, buffer: Vec::with_capacity(BUFFER_BYTES) })
     }
 
-    /// Waits for a change. Returns the interface indexes of the links that have changed and of their
-    /// bonds or bridges; `None`: notifications were lost.
+    /// Waits for a change. Returns the interface indexes of the links that have changed and of
+    /// their bonds or bridges; `None`: notifications were lost.
     pub async fn changed(&mut self) -> io::Result<Option<BTreeSet<u32>>> {
         let mut links = BTreeSet::new();
         let Self { socket, buffer } = self;

@@ -9,6 +9,8 @@ use std::{
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto};
 use tokio::{net::UdpSocket, time::timeout};
 
+use crate::checksum;
+
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// The types of a request and of its reply, in IPv4 and IPv6.
@@ -49,11 +51,8 @@ pub async fn answers(address: IpAddr) -> io::Result<bool> {
 fn request(kind: u8, id: [u8; 2], is_ipv4: bool) -> [u8; 8] {
     let mut request = [kind, 0, 0, 0, id[0], id[1], 0, 1];
     if is_ipv4 {
-        let words =
-            request.as_chunks::<2>().0.iter().map(|word| u32::from(u16::from_be_bytes(*word)));
-        let sum: u32 = words.sum();
-        let folded = u16::try_from((sum & 0xffff) + (sum >> 16)).unwrap_or(u16::MAX);
-        request[2..4].copy_from_slice(&(!folded).to_be_bytes());
+        let checksum = checksum::internet(&request);
+        request[2..4].copy_from_slice(&checksum.to_be_bytes());
     }
     request
 }

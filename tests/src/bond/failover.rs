@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use super::node;
 use crate::{
     Feature,
-    frame::{C, Frame, TEST},
+    frame::{ARP, C, Frame, IPV6, RARP, TEST},
     lab::{Netns, wait_until, wait_until_eq},
     needs,
     node::{Daemon, Node},
@@ -30,9 +30,6 @@ ports:
 const VM1: [u8; 6] = [2, 0, 0, 0, 0, 1];
 const VM2: [u8; 6] = [2, 0, 0, 0, 0, 2];
 const FAR: [u8; 6] = [2, 0, 0, 0, 0, 9];
-const ARP: u16 = 0x0806;
-const RARP: u16 = 0x8035;
-const IPV6: u16 = 0x86dd;
 /// Neighbour Advertisement.
 const ADVERTISEMENT: u8 = 136;
 

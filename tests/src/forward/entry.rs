@@ -50,7 +50,8 @@ pub fn doubt(node: &Node) {
     node.netns.sh(&format!("bpftool map update pinned {pin} key hex 0 0 0 0 value hex {value}"));
 }
 
-/// Waits until the copy is out of date, as it is without an agent, for the fast path and for limits.
+/// Waits until the copy is out of date, as it is without an agent, for the fast path and for
+/// limits.
 pub fn wait_until_out_of_date(node: &Node) {
     wait_for("the copy of the FDB is out of date", || {
         let until = u64::from_ne_bytes(look_up(node, "FDB_FRESH", 0)[..8].try_into().unwrap());

@@ -1,6 +1,6 @@
 //! The places of the copy, by port. While there are free places, each port has as many as it wants.
-//! Then a port gets one from the port that has the most, until both have as many: addresses that one
-//! VM or the wire makes up take places from stations of their own port only.
+//! Then a port gets one from the port that has the most, until both have as many: addresses that
+//! one VM or the wire makes up take places from stations of their own port only.
 
 use std::collections::{BTreeMap, BTreeSet};
 
